@@ -1,0 +1,1 @@
+"""Identity-preserving aging by DreamBooth with an identity loss; usable without ComfyUI: ``python -m training``."""

@@ -1,0 +1,103 @@
+"""The six age classes, the ways people spell them, integer ages, and prompts."""
+
+import re
+from string import Formatter
+
+from .errors import UserError
+
+AGE_CLASSES = ("child", "teenager", "youngadults", "middleaged", "elderly", "old")
+
+DISPLAY_NAMES = {
+    "child": "child",
+    "teenager": "teenager",
+    "youngadults": "young adult",
+    "middleaged": "middle-aged",
+    "elderly": "elderly",
+    "old": "old",
+}
+
+# Keys are spellings with case, spaces and punctuation removed.
+_SPELLINGS = {name: name for name in AGE_CLASSES} | {
+    "children": "child",
+    "teen": "teenager",
+    "teens": "teenager",
+    "teenagers": "teenager",
+    "youngadult": "youngadults",
+    "middleage": "middleaged",
+}
+
+MAX_AGE = 100
+
+# Banerjee et al., IJCB 2023, section 3.
+INSTANCE_PROMPT = "photo of a {token} {class_word}"
+REGULARIZATION_PROMPT = "photo of a {age}"
+SAMPLING_PROMPT = "photo of a {token} {class_word} as {age}"
+
+
+def age_class(text: str) -> str | None:
+    """The age class that ``text`` spells as a whole ("Young Adult", "middle-aged"), or None."""
+    return _SPELLINGS.get(re.sub(r"[^a-z]", "", text.lower())) if not re.search(r"\d", text) else None
+
+
+def leading_age_class(text: str) -> str | None:
+    """The age class that the first words of ``text`` spell ("middle-aged_0012" -> middleaged), or None."""
+    words = re.findall(r"[a-zA-Z]+", re.match(r"[^\d]*", text).group())
+    matches = (age_class(" ".join(words[:count])) for count in range(len(words), 0, -1))
+    return next((match for match in matches if match), None)
+
+
+def mentioned_age_classes(text: str) -> set[str]:
+    """Every age class that ``text`` mentions as words ("photo of a middle-aged" -> {middleaged})."""
+    words = re.findall(r"[a-z]+", re.sub(r"\d+[- ]years?[- ]old", " ", text.lower()))
+    pairs = [" ".join(pair) for pair in zip(words, words[1:], strict=False)]
+    return {found for phrase in words + pairs if (found := age_class(phrase))}
+
+
+def parse_age(text: str | int) -> str | int:
+    """One age as a user writes it: a class in any spelling, or whole years 0-100 ("45", "45-year-old").
+
+    Raises UserError for anything else.
+    """
+    years = re.fullmatch(r"\s*(\d+)([- ]years?[- ]old)?\s*", str(text))
+    if years and int(years.group(1)) <= MAX_AGE:
+        return int(years.group(1))
+    if found := age_class(str(text)):
+        return found
+    raise UserError(
+        f"'{text}' is not an age. Use one of: {', '.join(AGE_CLASSES)}; or whole years from 0 to {MAX_AGE}."
+    )
+
+
+def parse_ages(text: str) -> list[str | int]:
+    """A comma-separated list of ages, or "all" for the six classes in order."""
+    if text.strip().lower() == "all":
+        return list(AGE_CLASSES)
+    return [parse_age(part) for part in text.split(",") if part.strip()]
+
+
+def age_words(age: str | int) -> str:
+    """The words for ``age`` inside a prompt: the data set's own spelling of a class, or "45-year-old"."""
+    return f"{age}-year-old" if isinstance(age, int) else age
+
+
+def display_name(age: str | int) -> str:
+    """The words for ``age`` as people are shown it."""
+    return f"{age} years" if isinstance(age, int) else DISPLAY_NAMES[age]
+
+
+def fill_prompt(template: str, *, token: str = "", class_word: str = "", age: str | int = "") -> str:
+    """``template`` with {token}, {class_word} and {age} filled in.
+
+    Raises UserError when the template has any other placeholder or unbalanced braces.
+    """
+    known = {"token": token, "class_word": class_word, "age": age_words(age)}
+    try:
+        unknown = {name for _, name, _, _ in Formatter().parse(template) if name is not None} - known.keys()
+    except ValueError as error:
+        raise UserError(f"The prompt template '{template}' has unbalanced braces ({error}).") from error
+    if unknown:
+        raise UserError(
+            f"The prompt template '{template}' asks for {{{sorted(unknown)[0]}}}; "
+            "it may use {token}, {class_word} and {age}."
+        )
+    return template.format(**known)

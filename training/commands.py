@@ -1,0 +1,235 @@
+"""What each command does, from parsed options to printed lines."""
+
+import csv
+import json
+import signal
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL.PngImagePlugin import PngInfo
+
+from .ages import age_words, display_name, parse_ages
+from .config import TrainingConfig
+from .errors import UserError
+from .files import file_sha256, written
+
+RUN_FILE, STATE_FILE, LOSSES_FILE = "run.json", "training-state.pt", "losses.csv"
+
+
+def train(
+    checkpoint: Path,
+    subject: Path,
+    regularization: Path | None,
+    out: Path,
+    resume: bool,
+    tiny_vae: Path | None,
+    prediction_type: str | None,
+    save_precision: str,
+    embedder: str,
+    embedder_weights: Path | None,
+    download: bool,
+    **options,
+) -> int:
+    """Trains a subject into the folder ``out``."""
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    config = TrainingConfig(**options)
+    target, state_file = out / f"{out.name}.safetensors", out / STATE_FILE
+    if target.exists():
+        raise UserError(f"{out} already holds a finished subject. Give another --out, or delete that folder first.")
+    if state_file.exists() and not resume:
+        raise UserError(f"{out} holds an unfinished run. Add --resume to go on with it, or delete that folder first.")
+    if resume and not state_file.exists():
+        raise UserError(f"There is nothing to resume: {state_file} does not exist. Leave --resume out to start anew.")
+
+    from accelerate import PartialState
+    from tqdm import tqdm
+
+    from .checkpoint import open_model, open_tiny_vae
+    from .dataset import find_faces, read_regularization_set
+    from .embedder import load_embedder
+    from .faces import MTCNNDetector
+    from .losses import IDENTITY_LOSSES
+    from .photos import read_folder
+    from .run import build_trainer, train_subject
+    from .subject import SAVE_PRECISIONS
+    from .trainer import StopTraining
+
+    main_process = PartialState().is_main_process
+    say = print if main_process else lambda *_: None
+    photos = read_folder(subject, "photos of the subject")
+    ages = read_regularization_set(regularization) if regularization else None
+    network = load_embedder(embedder, embedder_weights, download) if config.loss in IDENTITY_LOSSES else None
+    detector = MTCNNDetector()
+    faces = find_faces(photos, detector)
+    for line in faces.remarks:
+        say(line)
+    say(f"{len(photos)} photos, {sum(face is not None for face in faces.faces)} with a face")
+    say(ages.report if ages else "No regularization set: plain fine-tuning, without prior preservation.")
+    model = open_model(checkpoint, prediction_type)
+    say(f"{model.name}: {model.family.name}, predicts {model.denoiser.prediction_type}")
+    if network:
+        say(f"identity loss: {config.loss}, {network.name}")
+    tiny = open_tiny_vae(tiny_vae) if tiny_vae else None
+    trainer = build_trainer(model, faces, ages, config, state_file, network, detector, tiny)
+    if resume:
+        trainer.resume()
+        say(f"resumed after step {trainer.step_number}")
+    if main_process:
+        with written(out / RUN_FILE) as temporary:
+            temporary.write_text(json.dumps({"checkpoint": str(checkpoint.resolve())}, indent=2))
+
+    stopping = []
+    before = signal.signal(signal.SIGINT, lambda *_: stopping.append(True))
+    bar = tqdm(total=config.max_train_steps, initial=trainer.step_number, disable=not main_process, unit="step")
+
+    def show(progress) -> None:
+        bar.set_postfix({name: f"{value:.4f}" for name, value in progress.losses.items()}, refresh=False)
+        bar.update()
+        if stopping:
+            raise StopTraining
+
+    try:
+        train_subject(trainer, target, SAVE_PRECISIONS[save_precision], [show])
+    except StopTraining:
+        bar.close()
+        say(f"Stopped after step {trainer.step_number}; the state is saved. Go on with the same command and --resume.")
+        return 130
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"The GPU ran out of memory at step {trainer.step_number + 1}; the state before it is saved. Lower "
+            "--train-batch-size or --resolution, or add --gradient-checkpointing, and start anew; or free the GPU and "
+            "--resume."
+        ) from error
+    finally:
+        bar.close()
+        signal.signal(signal.SIGINT, before)
+        if main_process:
+            _write_losses(out / LOSSES_FILE, trainer.history)
+    say(f"Saved {target}. Draw it with: python -m training generate --subject {out} --out sheets/{out.name}")
+    return 0
+
+
+def _write_losses(path: Path, history: list[dict[str, float]]) -> None:
+    names = list(dict.fromkeys(name for losses in history for name in losses))
+    with written(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["step", *names])
+        writer.writeheader()
+        writer.writerows({"step": step, **losses} for step, losses in enumerate(history, 1))
+
+
+def generate(
+    subject: Path,
+    out: Path,
+    ages: str,
+    seed: int,
+    checkpoint: Path | None,
+    prompt: str,
+    negative_prompt: str,
+    preset: str,
+    num_inference_steps: int | None,
+    guidance_scale: float | None,
+    lora_strength: float,
+    resolution: int | None,
+    batch_size: int,
+) -> int:
+    """Draws the subject: one PNG an age in the folder ``out``, and the contact sheet ``out``.png."""
+    from tqdm import tqdm
+
+    from .photos import to_image
+    from .sampler import PRESETS, one_noise, sample
+    from .sheet import contact_sheet
+    from .subject import open_subject, read_subject
+
+    wanted = parse_ages(ages)
+    for flag, value, low in (("--batch-size", batch_size, 1), ("--num-inference-steps", num_inference_steps, 1)):
+        if value is not None and value < low:
+            raise UserError(f"{flag} is {value}; it must be at least {low}.")
+    header = read_subject(subject)
+    prompts = [header.prompt(age, prompt) for age in wanted]
+    base = checkpoint or _recorded_checkpoint(subject)
+    if header.method == "lora" and base is not None and base.is_file() and file_sha256(base) != header.base_sha256:
+        warnings.warn(
+            f"{base} is not the very file that the subject was trained on ({header.base_model}).", stacklevel=1
+        )
+    side = resolution or header.resolution
+    if side % 8 or side < 64:
+        raise UserError(f"--resolution is {side}; it must be a multiple of 8 and at least 64.")
+    model, header = open_subject(subject, base, lora_strength)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    model.to(device, torch.bfloat16 if bf16 else torch.float32)
+
+    settings = PRESETS[preset]
+    settings = replace(
+        settings,
+        steps=num_inference_steps or settings.steps,
+        guidance=settings.guidance if guidance_scale is None else guidance_scale,
+    )
+    batches = -(-len(wanted) // batch_size)
+    with tqdm(total=batches * settings.steps, unit="step") as bar:
+        noise = one_noise(model, side, seed)
+        pixels = sample(model, prompts, noise, settings, negative_prompt, batch_size, bar.update)
+    pictures = [to_image(picture) for picture in pixels]
+    for picture, age, text in zip(pictures, wanted, prompts, strict=True):
+        info = PngInfo()
+        info.add_text("prompt", text)
+        info.add_text("seed", str(seed))
+        with written(out / f"{age_words(age)}.png") as temporary:
+            picture.save(temporary, pnginfo=info)
+    sheet = out.with_name(f"{out.name}.png")
+    with written(sheet) as temporary:
+        contact_sheet(pictures, [display_name(age) for age in wanted]).save(temporary)
+    print(f"Drew {len(pictures)} ages into {out}, all from seed {seed}; contact sheet {sheet}")
+    return 0
+
+
+def _recorded_checkpoint(subject: Path) -> Path | None:
+    run_file = (subject if subject.is_dir() else subject.parent) / RUN_FILE
+    if not run_file.is_file():
+        return None
+    return Path(json.loads(run_file.read_text())["checkpoint"])
+
+
+def score(
+    reference: Path,
+    images: Path,
+    report: list[Path] | None,
+    embedder: str,
+    embedder_weights: Path | None,
+    download: bool,
+) -> int:
+    """Compares the faces in ``images`` with those in ``reference``."""
+    from .embedder import find_and_embed, load_embedder
+    from .faces import MTCNNDetector
+    from .photos import read_folder
+    from .scoring import score as compare
+
+    for path in report or ():
+        if path.suffix.lower() not in (".json", ".csv"):
+            raise UserError(f"--report {path} must end in .json or .csv.")
+    sets = [read_folder(reference, "reference photos"), read_folder(images, "images to score")]
+    network, detector = load_embedder(embedder, embedder_weights, download), MTCNNDetector()
+    vectors = [{photo.name: find_and_embed(photo.image(), detector, network)[1] for photo in photos} for photos in sets]
+    result = compare(images=vectors[1], references=vectors[0], matcher=network.name)
+    print(result.table())
+    for path in report or ():
+        result.write(path)
+        print(f"wrote {path}")
+    return 0
+
+
+def bench(resolution: int, steps: int) -> int:
+    """Counts and times training steps."""
+    from .bench import run
+
+    print(run(resolution, steps))
+    return 0
+
+
+def demo(out: Path) -> int:
+    """Trains, draws and scores on a tiny model."""
+    from .demo import run
+
+    return run(out)

@@ -1,0 +1,28 @@
+"""From a predicted clean latent to the embedding of the face in it, decoding the face's window only."""
+
+import torch
+from torch import Tensor
+
+from .embedder import FaceEmbedder
+from .faces import crop_squares
+from .vae import LatentCodec
+
+
+class FaceReader:
+    """phi(c(D(x_0))): decode, cut out the face, embed. Frozen, yet gradients flow back to the latents."""
+
+    def __init__(self, codec: LatentCodec, embedder: FaceEmbedder, window: int):
+        self.codec, self.embedder, self.window = codec, embedder, window
+
+    def __call__(self, x_0: Tensor, squares: Tensor) -> Tensor:
+        """Unit vectors [K, D] of the faces at ``squares`` [K, 4] (px of the picture) in latents ``x_0`` [K, C, h, w]."""
+        side, window = x_0.shape[-1], self.window
+        middle = (squares[:, :2] + squares[:, 2:]) / 16
+        corners = (middle - window / 2).round().long().clamp(0, side - window)
+        windows = [
+            latent[:, top : top + window, left : left + window]
+            for latent, (left, top) in zip(x_0, corners.tolist(), strict=True)
+        ]
+        pixels = self.codec.decode(torch.stack(windows))
+        crops = crop_squares(pixels, squares - 8 * corners.repeat(1, 2), self.embedder.size)
+        return self.embedder(crops)

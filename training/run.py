@@ -1,0 +1,88 @@
+"""One training run from its parts to the subject on disk; the command line and the nodes both call this."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from .batches import TrainingData, latent_window
+from .checkpoint import Model
+from .config import TrainingConfig
+from .dataset import RegularizationSet, SubjectSet
+from .embedder import FaceEmbedder
+from .errors import UserError
+from .faces import FaceDetector
+from .identity import FaceReader
+from .subject import Subject, describe, save_subject
+from .trainer import Callback, Trainer
+from .vae import LatentCodec
+
+
+def build_trainer(
+    model: Model,
+    subject: SubjectSet,
+    regularization: RegularizationSet | None,
+    config: TrainingConfig,
+    state_file: Path,
+    embedder: FaceEmbedder | None = None,
+    detector: FaceDetector | None = None,
+    tiny_vae: LatentCodec | None = None,
+    extra_prompts: Iterable[str] = (),
+) -> Trainer:
+    """A trainer on the best device, everything moved there; ``tiny_vae`` decodes faces instead of the model's own VAE.
+
+    ``extra_prompts`` are those that previews will ask for. Raises UserError for settings that do not fit the data.
+    """
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+
+    views = 2 * config.train_batch_size if regularization else config.train_batch_size
+    if config.loss == "contrastive" and views < 2:
+        raise UserError(
+            "The contrastive loss compares the pictures of a batch with each other and needs two or more: raise "
+            "--train-batch-size, or give a --regularization set."
+        )
+    precision = config.mixed_precision or _best_precision()
+    accelerator = Accelerator(
+        mixed_precision=precision,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        kwargs_handlers=[
+            # Text towers end in layers that some families never read; frozen modules may sit on the CPU.
+            DistributedDataParallelKwargs(find_unused_parameters=config.trains_text_encoder, broadcast_buffers=False)
+        ],
+    )
+    device = accelerator.device
+    frozen = torch.bfloat16 if precision == "bf16" else torch.float32  # VAEs overflow in fp16
+    if config.method == "lora" and precision != "no":
+        model.set_dtype(torch.bfloat16 if precision == "bf16" else torch.float16)
+    model.codec.to(device, frozen)
+    decoder = tiny_vae.to(device, frozen) if tiny_vae else model.codec
+    embedder = embedder.to(device) if embedder else None
+    resolution = config.resolution or model.resolution
+    data = TrainingData(subject, regularization, config, resolution, model.codec, embedder, detector, device)
+    reader = None
+    if data.identity:
+        reader = FaceReader(decoder, embedder, latent_window(data.face_squares, resolution // 8))
+    inputs = {
+        "model": model.sha256 or model.name,
+        "pictures": data.fingerprint(),
+        "matcher": embedder.name if data.identity else "",
+    }
+    return Trainer(model, data, config, accelerator, state_file, inputs, reader, extra_prompts)
+
+
+def train_subject(trainer: Trainer, path: Path, dtype: torch.dtype, callbacks: Iterable[Callback] = ()) -> Subject:
+    """Runs ``trainer`` to its end and writes the subject to ``path``; the state for resuming is then deleted.
+
+    What ends a run early (StopTraining, TrainingDiverged, out of memory) leaves this function with the state saved.
+    """
+    trainer.run(callbacks)
+    subject = describe(trainer.model, trainer.config, trainer.step_number, trainer.data.resolution)
+    if trainer.accelerator.is_main_process:
+        save_subject(path, trainer.model, subject, trainer.config.lora_alpha, dtype)
+        trainer.state_file.unlink(missing_ok=True)
+    trainer.accelerator.wait_for_everyone()
+    return subject
+
+
+def _best_precision() -> str:
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"

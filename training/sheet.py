@@ -1,0 +1,25 @@
+"""The labelled contact sheet."""
+
+from PIL import Image, ImageDraw, ImageFont
+
+GAP = 12  # px between pictures
+BACKGROUND, INK = (24, 24, 27), (235, 235, 235)
+
+
+def contact_sheet(pictures: list[Image.Image], labels: list[str], columns: int | None = None) -> Image.Image:
+    """Equal pictures in rows of ``columns`` (default: all in one row), each with its label below; lines split at \\n."""
+    columns = min(columns or len(pictures), len(pictures))
+    rows = -(-len(pictures) // columns)
+    width, height = pictures[0].size
+    font = ImageFont.load_default(max(11, width // 14))
+    probe = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    tallest = max(probe.multiline_textbbox((0, 0), label or " ", font=font)[3] for label in labels)
+    cell = (width + GAP, height + tallest + 2 * GAP)
+    sheet = Image.new("RGB", (columns * cell[0] + GAP, rows * cell[1] + GAP), BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    for index, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        x, y = GAP + index % columns * cell[0], GAP + index // columns * cell[1]
+        sheet.paste(picture, (x, y))
+        place = (x + width / 2, y + height + GAP / 2)
+        draw.multiline_text(place, label, fill=INK, font=font, anchor="ma", align="center")
+    return sheet

@@ -1,0 +1,95 @@
+"""Prompts to what the UNet is conditioned on."""
+
+import functools
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .families import CONTEXT_LENGTH, END_OF_TEXT, Family, Tower
+
+
+@functools.cache
+def _clip_tokenizer():
+    from open_clip.tokenizer import SimpleTokenizer  # CLIP's vocabulary is inside its wheel
+
+    return SimpleTokenizer()
+
+
+def tokenize(prompts: list[str], pad_token: int) -> Tensor:
+    """Token ids, int64 [B, 77]. A longer prompt is cut, with a warning that shows what was lost."""
+    rows = []
+    for prompt in prompts:
+        tokens = _clip_tokenizer().encode(prompt)
+        room = CONTEXT_LENGTH - 2
+        if len(tokens) > room:
+            lost = _clip_tokenizer().decode(tokens[room:])
+            warnings.warn(
+                f"The prompt has {len(tokens)} tokens and {room} fit; this was cut off: '{lost}'", stacklevel=2
+            )
+        row = [END_OF_TEXT - 1, *tokens[:room], END_OF_TEXT]
+        rows.append(row + [pad_token] * (CONTEXT_LENGTH - len(row)))
+    return torch.tensor(rows)
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What a batch of prompts becomes: ``hidden`` [B, 77, D] and, for SDXL, ``pooled`` [B, P]."""
+
+    hidden: Tensor
+    pooled: Tensor | None = None
+
+    def repeat(self, count: int) -> "Conditioning":
+        """The same prompts ``count`` times over."""
+        pooled = None if self.pooled is None else self.pooled.repeat(count, 1)
+        return Conditioning(self.hidden.repeat(count, 1, 1), pooled)
+
+    @staticmethod
+    def stack(parts: list["Conditioning"]) -> "Conditioning":
+        """One batch out of several."""
+        pooled = None if parts[0].pooled is None else torch.cat([part.pooled for part in parts])
+        return Conditioning(torch.cat([part.hidden for part in parts]), pooled)
+
+
+class TextTower(nn.Module):
+    """One CLIP text encoder; its keys are those of transformers' CLIPTextModelWithProjection in every version."""
+
+    def __init__(self, spec: Tower, clip_text_model: nn.Module, projection: nn.Linear | None):
+        super().__init__()
+        self.spec = spec
+        self.text_model = getattr(clip_text_model, "text_model", clip_text_model)  # transformers 5 dropped the wrapper
+        self.text_projection = projection
+
+    def forward(self, prompts: list[str]) -> tuple[Tensor, Tensor | None]:
+        tokens = tokenize(prompts, self.spec.pad_token).to(self.text_model.embeddings.position_embedding.weight.device)
+        output = self.text_model(tokens, output_hidden_states=True)
+        hidden = output.hidden_states[-2] if self.spec.penultimate else output.last_hidden_state
+        return hidden, self.text_projection(output.pooler_output) if self.spec.pooled else None
+
+
+class TextEncoder(nn.Module):
+    """All text towers of a family. While its weights are frozen, ``frozen_cache`` keeps what was encoded."""
+
+    def __init__(self, family: Family, towers: list[TextTower]):
+        super().__init__()
+        self.family = family
+        self.towers = nn.ModuleList(towers)
+        self.frozen_cache: dict[str, Conditioning] | None = None
+
+    def forward(self, prompts: list[str]) -> Conditioning:
+        outputs = [tower(prompts) for tower in self.towers]
+        pooled = [pooled for _, pooled in outputs if pooled is not None]
+        return Conditioning(torch.cat([hidden for hidden, _ in outputs], dim=-1), pooled[0] if pooled else None)
+
+    @torch.no_grad()
+    def freeze(self, prompts: list[str]) -> None:
+        """Encode ``prompts`` once; from here on only these can be asked for, and the towers can leave the device."""
+        self.requires_grad_(False)
+        self.frozen_cache = {prompt: self([prompt]) for prompt in dict.fromkeys(prompts)}
+
+    def encode(self, prompts: list[str]) -> Conditioning:
+        """Conditioning of ``prompts``, out of the cache where there is one."""
+        if self.frozen_cache is None:
+            return self(prompts)
+        return Conditioning.stack([self.frozen_cache[prompt] for prompt in prompts])

@@ -1,0 +1,227 @@
+"""DreamBooth with an identity loss: the loop (Ruiz et al. 2023; Banerjee et al., IJCB 2023)."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from . import losses
+from .batches import Batch, TrainingData
+from .checkpoint import Model
+from .config import TrainingConfig
+from .errors import UserError
+from .files import written
+from .identity import FaceReader
+from .lora import add_lora
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback is told after each step."""
+
+    step: int  # steps done
+    steps: int  # steps asked for
+    losses: dict[str, float]  # unweighted; an identity loss is there only when a face was decoded in this step
+    learning_rate: float
+
+
+Callback = Callable[[Progress], None]
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end the run after this step; the state has been saved when it leaves ``run``."""
+
+
+class TrainingDiverged(UserError):
+    """A loss or gradient was not finite. The state saved is that before the bad step."""
+
+
+class Trainer:
+    """Trains ``model`` in place.
+
+    ``state_file`` holds what --resume needs; ``inputs`` names the model and pictures, so that it resumes no other run.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: TrainingData,
+        config: TrainingConfig,
+        accelerator,
+        state_file: Path,
+        inputs: dict[str, str],
+        face_reader: FaceReader | None = None,
+        extra_prompts: Iterable[str] = (),
+    ):
+        self.model, self.data, self.config, self.accelerator = model, data, config, accelerator
+        self.state_file, self.inputs, self.face_reader = state_file, inputs, face_reader
+        self.step_number = 0
+        self.history: list[dict[str, float]] = []  # the losses of every step
+        self.core = model.denoiser
+        self._choose_trainable(extra_prompts)
+        self.trainable = {name: weight for name, weight in self.core.named_parameters() if weight.requires_grad}
+        self.optimizer, self.scheduler = self._optimizer()
+        self.denoiser, self.optimizer = accelerator.prepare(self.core, self.optimizer)
+        if not config.trains_text_encoder:
+            self.core.text.to("cpu")
+
+    def run(self, callbacks: Iterable[Callback] = ()) -> None:
+        """Steps until ``max_train_steps``, saving the state on the way and whenever the run ends early."""
+        callbacks, config = list(callbacks), self.config
+        try:
+            while self.step_number < config.max_train_steps:
+                values = self.step()
+                self.history.append(values)
+                progress = Progress(
+                    self.step_number, config.max_train_steps, values, self.optimizer.param_groups[0]["lr"]
+                )
+                if self.step_number % config.checkpointing_steps == 0 and self.step_number < config.max_train_steps:
+                    self.save_state()
+                for callback in callbacks:
+                    callback(progress)
+        except (StopTraining, TrainingDiverged, torch.OutOfMemoryError):
+            self.optimizer.zero_grad()
+            self.save_state()
+            raise
+
+    def step(self) -> dict[str, float]:
+        """One optimizer step: the mean loss of its micro-batches, by name."""
+        accelerator, micro_batches = self.accelerator, self.config.gradient_accumulation_steps
+        sums: dict[str, list[Tensor]] = {}
+        for micro in range(micro_batches):
+            number = self.step_number * micro_batches + micro
+            batch = self.data.draw(number, accelerator.process_index, accelerator.num_processes)
+            with accelerator.accumulate(self.denoiser):
+                terms = self.losses(batch)
+                total = sum(self.weight(name) * value for name, value in terms.items())
+                self._require_finite(total, terms)
+                accelerator.backward(total)
+                if accelerator.sync_gradients:
+                    norm = accelerator.clip_grad_norm_(self.trainable.values(), self.config.max_grad_norm)
+                    if accelerator.scaler is None:
+                        self._require_finite(norm, {"gradient": norm})
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            for name, value in terms.items():
+                sums.setdefault(name, []).append(value.detach())
+        self.scheduler.step()
+        self.step_number += 1
+        return {name: torch.stack(values).mean().item() for name, values in sums.items()}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Each loss of one micro-batch, unweighted, by name."""
+        config, core, count = self.config, self.core, batch.instances
+        x_t = core.noised(batch.x_0, batch.noise, batch.t)
+        prediction = self.denoiser(x_t, batch.t, batch.prompts)
+        target = core.target(batch.x_0, batch.noise, batch.t)
+
+        terms = {"reconstruction": losses.reconstruction(prediction[:count], target[:count])}
+        if len(prediction) > count:
+            terms["prior"] = losses.reconstruction(prediction[count:], target[count:])
+        if config.loss == "contrastive":
+            terms["contrastive"] = losses.contrastive(prediction, target, config.temperature)
+        elif config.loss == "cosine":
+            terms["cosine"] = losses.cosine(prediction, target)
+        elif len(batch.decode):
+            chosen = batch.decode.to(x_t.device)
+            x_0 = core.predicted_x0(prediction[chosen], x_t[chosen], batch.t[chosen])
+            embedding = self.face_reader(x_0, batch.squares)
+            if config.loss == "biometric":
+                each = losses.biometric(embedding, batch.references)
+            else:
+                each = losses.triplet(embedding, batch.references, batch.negatives, config.triplet_margin)
+            terms[config.loss] = each.sum() / count  # chosen with probability (1 - t/T)^2 instead of weighted by it
+        return terms
+
+    def weight(self, name: str) -> float:
+        """What a loss counts in the total."""
+        return {"reconstruction": 1.0, "prior": self.config.prior_loss_weight}.get(name, self.config.loss_weight)
+
+    def save_state(self) -> None:
+        """Weights, optimizer, scheduler and step. The random state is (seed, step): see TrainingData."""
+        if not self.accelerator.is_main_process:
+            return
+        state = {
+            "run": self._identity(),
+            "step": self.step_number,
+            "history": self.history,
+            "weights": {name: weight.detach().cpu() for name, weight in self.trainable.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
+        }
+        with written(self.state_file) as temporary:
+            torch.save(state, temporary)
+
+    def resume(self) -> None:
+        """Goes on from the saved state. Raises UserError where there is none, or it is of another run."""
+        if not self.state_file.is_file():
+            raise UserError(
+                f"There is nothing to resume: {self.state_file} does not exist. Leave --resume out to start anew."
+            )
+        try:
+            state = torch.load(self.state_file, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError) as error:
+            raise UserError(f"{self.state_file} is damaged ({error}). Delete it and start anew.") from error
+        was, now = state["run"], self._identity()
+        if changed := [name for name in now if now[name] != was.get(name)]:
+            seen = ", ".join(f"{name} {was.get(name)} (now {now[name]})" for name in changed)
+            raise UserError(f"{self.state_file} is of another run: {seen}. Use what it used, or start anew.")
+        with torch.no_grad():
+            for name, weight in self.trainable.items():
+                weight.copy_(state["weights"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        if self.accelerator.scaler and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step_number, self.history = state["step"], state["history"]
+
+    def _identity(self) -> dict:
+        """What must be the same for a state to go on; a run may be made longer."""
+        return {**asdict(self.config), **self.inputs, "max_train_steps": None}
+
+    def _choose_trainable(self, extra_prompts: Iterable[str]) -> None:
+        config, core = self.config, self.core
+        core.requires_grad_(False)
+        if not config.trains_text_encoder:
+            core.text.freeze([*self.data.prompts(), *extra_prompts])
+        if config.method == "lora":
+            add_lora(core, config)
+        else:
+            core.unet.requires_grad_(True)
+            core.text.requires_grad_(config.trains_text_encoder)
+        if config.gradient_checkpointing:
+            core.unet.enable_gradient_checkpointing()
+            if not self.model.codec.is_tiny:
+                self.model.codec.vae.enable_gradient_checkpointing()
+
+    def _optimizer(self):
+        from diffusers.optimization import get_scheduler
+
+        config, weights = self.config, list(self.trainable.values())
+        if config.use_8bit_adam:
+            try:
+                from bitsandbytes.optim import AdamW8bit as AdamW
+            except ImportError as error:
+                raise UserError("--use-8bit-adam needs the package bitsandbytes, which is not installed.") from error
+        else:
+            AdamW = torch.optim.AdamW
+        optimizer = AdamW(weights, lr=config.rate, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8)
+        return optimizer, get_scheduler(
+            config.lr_scheduler,
+            optimizer,
+            num_warmup_steps=config.lr_warmup_steps,
+            num_training_steps=config.max_train_steps,
+        )
+
+    def _require_finite(self, value: Tensor, terms: dict[str, Tensor]) -> None:
+        if bool(self.accelerator.reduce(value.detach().float()).isfinite().all()):
+            return
+        bad = [name for name, term in terms.items() if not term.isfinite().all()]
+        raise TrainingDiverged(
+            f"Training stopped at step {self.step_number + 1}: the {' and '.join(bad) or 'loss'} is not a finite number. "
+            f"Likely causes: a learning rate too high (now {self.config.rate:g}), fp16 where bf16 would do, or a damaged "
+            f"photo or model. The state before this step is saved."
+        )
