@@ -1,6 +1,7 @@
 """The command line: python -m training {train, generate, score, bench, demo}."""
 
 import argparse
+import logging
 import sys
 import warnings
 from dataclasses import fields
@@ -120,6 +121,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command. 0: done; 2: the user's mistake, told in a sentence; 130: stopped by Ctrl-C, state saved."""
+    for library in ("diffusers", "transformers", "accelerate"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     warnings.filterwarnings("default", module=r"training\.")
     warnings.showwarning = lambda message, *_: print(f"Warning: {message}", file=sys.stderr)

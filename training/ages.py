@@ -1,6 +1,7 @@
 """The six age classes, the ways people spell them, integer ages, and prompts."""
 
 import re
+from itertools import pairwise
 from string import Formatter
 
 from .errors import UserError
@@ -49,7 +50,7 @@ def leading_age_class(text: str) -> str | None:
 def mentioned_age_classes(text: str) -> set[str]:
     """Every age class that ``text`` mentions as words ("photo of a middle-aged" -> {middleaged})."""
     words = re.findall(r"[a-z]+", re.sub(r"\d+[- ]years?[- ]old", " ", text.lower()))
-    pairs = [" ".join(pair) for pair in zip(words, words[1:], strict=False)]
+    pairs = [" ".join(pair) for pair in pairwise(words)]
     return {found for phrase in words + pairs if (found := age_class(phrase))}
 
 

@@ -24,7 +24,7 @@ from .families import (
 )
 from .files import file_sha256, read_state_dict
 from .layout import StateDict
-from .text import TextEncoder, TextTower
+from .text import TextEncoder, TextTower, new_tower
 from .vae import LatentCodec
 
 
@@ -80,7 +80,7 @@ def model_from_state_dict(
     family = recognise(checkpoint, name)
     unet_state = {key: value for key, value in checkpoint.items() if key.startswith(layout.UNET_PREFIX)}
     unet = _empty(UNet2DConditionModel, **unet_config(checkpoint, family))
-    _fill(unet, {ours: unet_state.pop(theirs, None) for ours, theirs in _unet_keys(unet).items()}, "UNet", name)
+    _fill(unet, {ours: unet_state.pop(theirs, None) for ours, theirs in unet_keys(unet).items()}, "UNet", name)
     if unet_state:
         raise UserError(f"The UNet in {name} has layers that {family.name} has not, such as {next(iter(unet_state))}.")
 
@@ -104,22 +104,35 @@ def model_from_state_dict(
 
 def model_to_state_dict(model: Model) -> StateDict:
     """The model's tensors in the single-file layout, without copying where the layout lets it."""
-    unet, vae = model.denoiser.unet, model.codec.vae
+    weights = model.denoiser.unet.state_dict()
     state = dict(model.unmapped)
-    weights = unet.state_dict()
-    state |= {theirs: weights[ours] for ours, theirs in _unet_keys(unet).items()}
-    weights = vae.state_dict()
-    attention = {
-        ours for ours in weights if "attentions" in ours and "group_norm" not in ours and ours.endswith("weight")
-    }
-    state |= {
-        theirs: weights[ours][:, :, None, None] if ours in attention else weights[ours]
-        for ours, theirs in _vae_keys(vae).items()
-    }
+    state |= {theirs: weights[ours] for ours, theirs in unet_keys(model.denoiser.unet).items()}
+    state |= vae_to_state_dict(model.codec.vae)
     for tower in model.denoiser.text.towers:
-        write = layout.open_clip_to_checkpoint if tower.spec.open_clip else layout.clip_to_checkpoint
-        state |= write(tower.state_dict(), tower.spec.prefix)
+        state |= tower_to_state_dict(tower)
     return state
+
+
+def unet_keys(unet: nn.Module) -> dict[str, str]:
+    """The UNet's own keys, each with its name in a checkpoint."""
+    attention = {index for index, block in enumerate(unet.up_blocks) if hasattr(block, "attentions")}
+    layers = len(unet.down_blocks[0].resnets)
+    return {key: layout.unet_key(key, layers, attention) for key in unet.state_dict()}
+
+
+def vae_to_state_dict(vae: nn.Module) -> StateDict:
+    """The VAE's tensors in the single-file layout, where its attention's linear layers are 1x1 convolutions."""
+    names, state = _vae_keys(vae), {}
+    for key, value in vae.state_dict().items():
+        linear = "attentions" in key and value.ndim == 2
+        state[names[key]] = value[:, :, None, None] if linear else value
+    return state
+
+
+def tower_to_state_dict(tower: TextTower) -> StateDict:
+    """A text tower's tensors in the single-file layout."""
+    write = layout.open_clip_to_checkpoint if tower.spec.open_clip else layout.clip_to_checkpoint
+    return write(tower.state_dict(), tower.spec.prefix)
 
 
 def open_tiny_vae(path: Path) -> LatentCodec:
@@ -162,12 +175,6 @@ def _fill(module: nn.Module, state: dict[str, torch.Tensor | None], what: str, s
     return module.requires_grad_(False).eval()
 
 
-def _unet_keys(unet: nn.Module) -> dict[str, str]:
-    attention = {index for index, block in enumerate(unet.up_blocks) if hasattr(block, "attentions")}
-    layers = len(unet.down_blocks[0].resnets)
-    return {key: layout.unet_key(key, layers, attention) for key in unet.state_dict()}
-
-
 def _has_tiny_vae(checkpoint: StateDict) -> bool:
     return any(key.startswith(layout.VAE_PREFIX + "taesd_") for key in checkpoint)
 
@@ -187,7 +194,7 @@ def _to_shape_of(vae: nn.Module, key: str, value: torch.Tensor | None) -> torch.
 
 
 def _tower_from(checkpoint: StateDict, spec: Tower, source: str) -> TextTower:
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextConfig
 
     read = layout.open_clip_from_checkpoint if spec.open_clip else layout.clip_from_checkpoint
     state = read(checkpoint, spec.prefix)
@@ -198,13 +205,8 @@ def _tower_from(checkpoint: StateDict, spec: Tower, source: str) -> TextTower:
         state = {key: value for key, value in state.items() if not key.startswith(last)}
     if not spec.pooled:
         state.pop("text_projection.weight", None)
-    tower = _empty(_new_tower, CLIPTextModel, CLIPTextConfig(**config), spec)
+    tower = _empty(new_tower, CLIPTextConfig(**config), spec)
     return _fill(tower, state, "text encoder", source)
-
-
-def _new_tower(clip_text_model: type, config, spec: Tower) -> TextTower:
-    projection = nn.Linear(config.hidden_size, config.projection_dim, bias=False) if spec.pooled else None
-    return TextTower(spec, clip_text_model(config), projection)
 
 
 def _open_folder(path: Path, prediction_type: str | None) -> Model:

@@ -68,6 +68,14 @@ class TextTower(nn.Module):
         return hidden, self.text_projection(output.pooler_output) if self.spec.pooled else None
 
 
+def new_tower(config, spec: Tower) -> TextTower:
+    """A text tower of transformers' CLIPTextConfig."""
+    from transformers import CLIPTextModel
+
+    projection = nn.Linear(config.hidden_size, config.projection_dim, bias=False) if spec.pooled else None
+    return TextTower(spec, CLIPTextModel(config), projection)
+
+
 class TextEncoder(nn.Module):
     """All text towers of a family. While its weights are frozen, ``frozen_cache`` keeps what was encoded."""
 
