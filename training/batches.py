@@ -202,6 +202,6 @@ class TrainingData:
 
 
 def latent_window(squares: list[tuple[float, float, float, float]], latent_side: int, context: int = 2) -> int:
-    """Side of the latent window that holds every face square with ``context`` latents around it, a multiple of 4."""
-    largest = max(right - left for left, _, right, _ in squares) / 8 + 2 * context
-    return min(latent_side, 4 * math.ceil(largest / 4))
+    """Side of the latent window that holds every face square with ``context`` latents around it."""
+    largest = max(right - left for left, _, right, _ in squares)
+    return min(latent_side, math.ceil(largest / 8) + 2 * context)

@@ -54,8 +54,11 @@ def build_trainer(
     frozen = torch.bfloat16 if precision == "bf16" else torch.float32  # VAEs overflow in fp16
     if config.method == "lora" and precision != "no":
         model.set_dtype(torch.bfloat16 if precision == "bf16" else torch.float16)
-    model.codec.to(device, frozen)
-    decoder = tiny_vae.to(device, frozen) if tiny_vae else model.codec
+    decoder = tiny_vae or model.codec
+    for codec in (model.codec, decoder):
+        codec.to(device, frozen)
+    for module in (model.denoiser.unet, model.codec, decoder):
+        module.to(memory_format=torch.channels_last)  # the layout of the fastest convolutions, on GPU and CPU
     embedder = embedder.to(device) if embedder else None
     resolution = config.resolution or model.resolution
     data = TrainingData(subject, regularization, config, resolution, model.codec, embedder, detector, device)

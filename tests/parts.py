@@ -1,0 +1,77 @@
+"""Small parts that training tests are built from: real modules at toy size, pictures with a face at a known place."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from training.ages import AGE_CLASSES
+from training.checkpoint import Model, model_from_state_dict
+from training.config import TrainingConfig
+from training.dataset import RegularizationSet, SubjectSet
+from training.faces import Face
+from training.families import SD1, Family
+from training.photos import Photo
+from training.run import build_trainer
+from training.tiny import tiny_checkpoint
+from training.trainer import Trainer
+
+SIDE = 64  # px
+FACE = Face((16.0, 12.0, 44.0, 48.0))
+
+
+class ToyEmbedder(nn.Module):
+    """A random two-layer network in the place of FaceNet."""
+
+    name, size = "toy", 32
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.first = nn.Parameter(torch.randn(8, 3, 5, 5, generator=generator) / 9, requires_grad=False)
+        self.second = nn.Parameter(torch.randn(6, 8 * 7 * 7, generator=generator) / 20, requires_grad=False)
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        hidden = torch.tanh(nn.functional.conv2d(crops, self.first, stride=4))
+        return nn.functional.normalize(hidden.flatten(1) @ self.second.T, dim=1)
+
+
+def picture(seed: int) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((SIDE, SIDE))
+
+
+def known_place(image: Image.Image) -> list[Face]:
+    return [FACE]
+
+
+def tiny_model(family: Family = SD1, prediction_type: str | None = None, tiny_vae: bool = False) -> Model:
+    return model_from_state_dict(tiny_checkpoint(family, tiny_vae=tiny_vae), "tiny.safetensors", prediction_type)
+
+
+def subject_set(count: int = 3, faces: list[Face | None] | None = None) -> SubjectSet:
+    return SubjectSet([Photo(f"{n}.png", picture(n)) for n in range(count)], faces or [FACE] * count, [])
+
+
+def regularization_set(count: int = 6) -> RegularizationSet:
+    ages = [AGE_CLASSES[n % 6] for n in range(count)]
+    return RegularizationSet([Photo(f"{age}_{n}.png", picture(100 + n)) for n, age in enumerate(ages)], ages)
+
+
+def tiny_trainer(folder: Path, model: Model | None = None, regularized: bool = True, **options) -> Trainer:
+    options = {"resolution": SIDE, "crop": "photo", "max_train_steps": 3, "learning_rate": 1e-3} | options
+    return build_trainer(
+        model or tiny_model(),
+        subject_set(),
+        regularization_set() if regularized else None,
+        TrainingConfig(**options),
+        folder / "state.pt",
+        ToyEmbedder(),
+        known_place,
+    )
+
+
+def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().clone() for name, weight in trainer.trainable.items()}

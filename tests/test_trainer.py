@@ -1,0 +1,266 @@
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.parts import SIDE, tiny_model, tiny_trainer, weights
+from training.errors import UserError
+from training.families import FAMILIES, SD1
+from training.losses import LOSSES
+from training.trainer import StopTraining, TrainingDiverged
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def decoding_batch(trainer):
+    """The first batch in which a face is decoded."""
+    return next(batch for number in itertools.count() if len((batch := trainer.data.draw(number)).decode))
+
+
+@pytest.mark.parametrize("loss", ["biometric", "triplet"])
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_identity_gradient_reaches_every_trainable_tensor(tmp_path, loss, method):
+    trainer = tiny_trainer(tmp_path, loss=loss, method=method, train_text_encoder=True, triplet_margin=2.0)
+    with torch.no_grad():
+        for name, weight in trainer.trainable.items():
+            if "lora_B" in name:
+                weight.normal_(std=0.02)  # a fresh LoRA's B is zero, and so would be the gradient of its A
+    trainer.losses(decoding_batch(trainer))[loss].backward()
+    unread = {"k_proj.bias"}  # softmax ignores what is added to every key
+    silent = [
+        name
+        for name, weight in trainer.trainable.items()
+        if (weight.grad is None or not weight.grad.any()) and not any(part in name for part in unread)
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("loss", ["biometric", "triplet"])
+def test_identity_gradient_agrees_with_a_finite_difference(tmp_path, loss):
+    trainer = tiny_trainer(tmp_path, loss=loss, method="full", train_text_encoder=False, triplet_margin=2.0)
+    core, reader, batch = trainer.core, trainer.face_reader, decoding_batch(trainer)
+    for module in (core, reader.codec, reader.embedder):
+        module.double()
+    core.text.frozen_cache = {
+        prompt: replace(cached, hidden=cached.hidden.double()) for prompt, cached in core.text.frozen_cache.items()
+    }
+    batch = replace(
+        batch,
+        **{name: getattr(batch, name).double() for name in ("x_0", "noise", "squares", "references", "negatives")},
+    )
+    weight = core.unet.conv_out.weight
+    trainer.losses(batch)[loss].backward()
+    direction = torch.randn(weight.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    claimed = (weight.grad * direction).sum().item()
+
+    values, step = [], 1e-6
+    with torch.no_grad():
+        for sign in (1, -2):
+            weight += sign * step * direction
+            values.append(trainer.losses(batch)[loss].item())
+    assert claimed == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5)
+    assert abs(claimed) > 1e-6
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_every_loss_and_method_trains(tmp_path, loss, method):
+    trainer = tiny_trainer(tmp_path, loss=loss, method=method, max_train_steps=4)
+    before, told = weights(trainer), []
+    trainer.run([told.append])
+    assert [progress.step for progress in told] == [1, 2, 3, 4]
+    assert any(not torch.equal(before[name], weight) for name, weight in weights(trainer).items())
+    if loss != "none":
+        assert any(loss in progress.losses for progress in told)
+
+
+def test_photo_is_learned(tmp_path):
+    """Over-fitting one photo, the reconstruction at fixed noise and t falls."""
+    trainer = tiny_trainer(tmp_path, loss="none", method="full", regularized=False, learning_rate=3e-3)
+    batch = trainer.data.draw(0)
+    trainer.data.draw = lambda *_: batch
+    first = trainer.step()["reconstruction"]
+    for _ in range(30):
+        last = trainer.step()["reconstruction"]
+    assert last < 0.5 * first
+
+
+def test_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path):
+    results = []
+    for seed in (5, 5, 6):
+        trainer = tiny_trainer(tmp_path, seed=seed)
+        trainer.run()
+        results.append(weights(trainer))
+    same, other = ({name: torch.equal(results[0][name], result[name]) for name in result} for result in results[1:])
+    assert all(same.values())
+    assert not any(other.values())
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_stopped_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, method):
+    options = {"method": method, "max_train_steps": 6, "lr_scheduler": "cosine", "random_flip": True}
+    whole = tiny_trainer(tmp_path / "whole", **options)
+    whole.run()
+
+    def stop(progress):
+        if progress.step == 2:
+            raise StopTraining
+
+    stopped = tiny_trainer(tmp_path / "parts", **options)
+    with pytest.raises(StopTraining):
+        stopped.run([stop])
+    resumed = tiny_trainer(tmp_path / "parts", **options)
+    resumed.resume()
+    assert resumed.step_number == 2
+    resumed.run()
+    assert resumed.history == whole.history
+    expected = weights(whole)
+    assert all(torch.equal(expected[name], weight) for name, weight in weights(resumed).items())
+
+
+RUN_TO_THE_END = """
+import sys, torch
+from pathlib import Path
+from tests.parts import tiny_trainer, weights
+folder = Path(sys.argv[1])
+trainer = tiny_trainer(folder, max_train_steps=30, checkpointing_steps=3, loss="biometric")
+if trainer.state_file.exists():
+    trainer.resume()
+trainer.run([lambda progress: print(progress.step, flush=True)])
+torch.save(weights(trainer), folder / "weights.pt")
+"""
+
+
+def test_killed_at_a_random_step_and_resumed_equals_uninterrupted_to_the_bit(tmp_path):
+    def start(folder):
+        return subprocess.Popen(
+            [sys.executable, "-c", RUN_TO_THE_END, str(folder)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        )
+
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    assert start(tmp_path / "whole").wait() == 0
+    victim = start(tmp_path / "killed")
+    last_words = random.Random(time.time()).randint(4, 26)
+    for line in victim.stdout:
+        if line.strip() == str(last_words):
+            victim.send_signal(signal.SIGKILL)
+            break
+    assert victim.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "weights.pt").exists()
+    again = start(tmp_path / "killed")
+    steps = [int(line) for line in again.stdout if line.strip().isdigit()]
+    assert again.wait() == 0
+    assert steps[0] > 3, "it started anew instead of resuming"
+    whole, resumed = (torch.load(tmp_path / name / "weights.pt") for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole), f"killed after step {last_words}"
+
+
+TWO_PROCESSES = """
+import sys, torch
+from pathlib import Path
+from tests.parts import tiny_trainer, weights
+folder, batch = Path(sys.argv[1]), int(sys.argv[2])
+trainer = tiny_trainer(folder, train_batch_size=batch, max_train_steps=4, checkpointing_steps=2, loss="biometric")
+trainer.run()
+if trainer.accelerator.is_main_process:
+    torch.save(weights(trainer), folder / "weights.pt")
+"""
+
+
+def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(TWO_PROCESSES)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    results = {}
+    for name, batch, launcher in (
+        ("one", 2, []),
+        ("two", 1, ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        subprocess.run(
+            [sys.executable, *launcher, str(script), str(folder), str(batch)],
+            check=True,
+            env=environment,
+            cwd=REPOSITORY,
+        )
+        results[name] = torch.load(folder / "weights.pt")
+    assert results["one"].keys() == results["two"].keys()
+    for name, weight in results["one"].items():
+        torch.testing.assert_close(results["two"][name], weight, rtol=2e-3, atol=2e-6, msg=name)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_state_before_it(tmp_path):
+    trainer = tiny_trainer(tmp_path, loss="none", max_train_steps=9)
+    draw, seen = trainer.data.draw, []
+
+    def poisoned(number, *rest):
+        batch = draw(number, *rest)
+        return replace(batch, x_0=batch.x_0 * float("nan")) if number == 2 else batch
+
+    trainer.data.draw = poisoned
+    with pytest.raises(TrainingDiverged, match="step 3.*not a finite number.*learning rate"):
+        trainer.run([lambda progress: seen.append(weights(trainer))])
+    resumed = tiny_trainer(tmp_path, loss="none", max_train_steps=9)
+    resumed.resume()
+    assert resumed.step_number == 2
+    assert all(torch.equal(seen[-1][name], weight) for name, weight in weights(resumed).items())
+
+
+def test_state_of_another_run_is_not_resumed(tmp_path):
+    tiny_trainer(tmp_path).save_state()
+    other = tiny_trainer(tmp_path, rank=8)
+    with pytest.raises(UserError, match="rank 16 .now 8."):
+        other.resume()
+
+
+def test_accumulated_batches_count_as_one_step(tmp_path):
+    trainer = tiny_trainer(tmp_path, gradient_accumulation_steps=3, max_train_steps=2)
+    drawn, draw = [], trainer.data.draw
+    trainer.data.draw = lambda number, *rest: drawn.append(number) or draw(number, *rest)
+    trainer.run()
+    assert drawn == [0, 1, 2, 3, 4, 5]
+    assert trainer.optimizer.optimizer.state[next(iter(trainer.trainable.values()))]["step"] == 2
+
+
+def test_frozen_text_is_encoded_once(tmp_path):
+    trainer = tiny_trainer(tmp_path)
+    trainer.core.text.towers[0].forward = None  # calling it again would fail
+    trainer.run()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("tiny_vae", [False, True])
+def test_every_family_trains(tmp_path, family, tiny_vae):
+    trainer = tiny_trainer(tmp_path, tiny_model(family, tiny_vae=tiny_vae), loss="biometric", max_train_steps=3)
+    trainer.run()
+    assert trainer.step_number == 3
+
+
+def test_both_prediction_types_agree_on_the_clean_latents():
+    epsilon, v = (tiny_model(SD1, kind).denoiser for kind in ("epsilon", "v_prediction"))
+    shape = (4, 4, SIDE // 8, SIDE // 8)
+    x_0, noise, t = torch.randn(shape), torch.randn(shape), torch.tensor([0, 250, 700, 999])
+    for denoiser in (epsilon, v):
+        x_t = denoiser.noised(x_0, noise, t)
+        found = denoiser.predicted_x0(denoiser.target(x_0, noise, t), x_t, t)
+        torch.testing.assert_close(found, x_0, atol=2e-4, rtol=0)
+
+
+def test_denoiser_agrees_with_diffusers_scheduler():
+    from diffusers import DDPMScheduler
+
+    denoiser = tiny_model(SD1, "v_prediction").denoiser
+    schedule = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    x_0, noise, t = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8), torch.tensor([1, 500, 998])
+    torch.testing.assert_close(denoiser.noised(x_0, noise, t), schedule.add_noise(x_0, noise, t))
+    torch.testing.assert_close(denoiser.target(x_0, noise, t), schedule.get_velocity(x_0, noise, t))

@@ -1,0 +1,190 @@
+"""What the identity loss costs: counted in FLOPs on the meta device, and timed on this machine."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .ages import AGE_CLASSES
+from .batches import decode_probability
+from .checkpoint import Model
+from .config import LORA_LAYERS, TrainingConfig
+from .dataset import RegularizationSet, SubjectSet
+from .denoiser import TIMESTEPS, EpsilonDenoiser
+from .embedder import UNTRAINED, load_embedder
+from .faces import CROP_SCALE, Face
+from .families import CONTEXT_LENGTH, END_OF_TEXT, SD1
+from .photos import Photo
+from .run import build_trainer
+from .text import TextEncoder, new_tower
+from .trainer import Trainer
+from .vae import LatentCodec
+
+MEAN_DECODES = decode_probability(torch.arange(TIMESTEPS), TIMESTEPS).mean().item()  # a third of the steps
+WINDOW = 40  # latents a side that a portrait's face needs, of 64
+UNET = {"sample_size": 64, "cross_attention_dim": 768}  # diffusers' defaults are Stable Diffusion 1.5 but for these
+VAE = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "scaling_factor": SD1.latent_scale,
+}
+
+
+def run(resolution: int, steps: int) -> str:
+    """The report of ``python -m training bench``: FLOPs at 512 px, seconds at ``resolution`` over ``steps`` of each kind."""
+    return "\n".join([*_counted(), "", *_timed(resolution, steps)])
+
+
+def _counted() -> list[str]:
+    """Forward and backward of one DreamBooth step of SD 1.5 (one instance, one regularization image), and of a decode."""
+    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+    from facenet_pytorch import InceptionResnetV1
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def flops(module: torch.nn.Module, *shapes: tuple[int, ...], through_input: bool = True) -> float:
+        inputs = [torch.empty(shape, requires_grad=through_input) for shape in shapes]
+        with FlopCounterMode(display=False) as counter:
+            output = module(*inputs)
+            output.backward(torch.empty_like(output))
+        return counter.get_total_flops() / 1e12
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**UNET)
+        hidden, t = torch.empty(2, CONTEXT_LENGTH, 768), torch.empty(2)
+        step = _Output(lambda latents: unet(latents, t, hidden).sample)
+        full = flops(step, (2, 4, 64, 64), through_input=False)
+        _add_attention_lora(unet)
+        lora = flops(step, (2, 4, 64, 64), through_input=False)
+        face = flops(InceptionResnetV1().eval().requires_grad_(False), (1, 3, 160, 160))
+        decodes = {}
+        for name, vae in (("own VAE", AutoencoderKL(**VAE)), ("tiny VAE", AutoencoderTiny())):
+            vae.requires_grad_(False)
+            decodes[name] = flops(_Output(lambda x, vae=vae: vae.decode(x).sample), (1, 4, WINDOW, WINDOW))
+    lines = [f"SD 1.5, 512 px, one photo and one regularization image a step, face window {WINDOW}x{WINDOW}; TFLOP:"]
+    lines.append(f"  UNet, full {full:.2f}, LoRA on attention {lora:.2f}; FaceNet {face:.3f}")
+    for name, decode in decodes.items():
+        extra = MEAN_DECODES * (decode + face)
+        ratios = ", ".join(f"{method} {1 + extra / plain:.3f}" for method, plain in (("full", full), ("LoRA", lora)))
+        lines.append(f"  decode {decode:.3f} through the {name}; mean identity step / plain step: {ratios}")
+    return lines
+
+
+class _Output(torch.nn.Module):
+    """A function as the module that FlopCounterMode wants."""
+
+    def __init__(self, function: Callable):
+        super().__init__()
+        self.forward = function
+
+
+def _add_attention_lora(unet: torch.nn.Module) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    unet.requires_grad_(False)
+    settings = LoraConfig(
+        r=16, lora_alpha=16, target_modules=list(LORA_LAYERS["attention"]), init_lora_weights="gaussian"
+    )
+    inject_adapter_in_model(settings, unet)
+
+
+def _timed(resolution: int, steps: int) -> list[str]:
+    device = "cpu"
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    lines = [f"{device}, {resolution} px, SD 1.5's architecture, batch 2 (one photo, one regularization image):"]
+    plain = _plain_lora_step(resolution)
+    lines.append(f"  LoRA step in plain diffusers + peft: {_median(plain, steps):.2f} s")
+    for method in ("lora", "full"):
+        with TemporaryDirectory() as folder:
+            lines.append(_time_method(method, resolution, steps, Path(folder)))
+    return lines
+
+
+def _time_method(method: str, resolution: int, steps: int, folder: Path) -> str:
+    config = TrainingConfig(method=method, resolution=resolution, crop="photo", random_flip=False)
+    trainer = _trainer(config, folder)
+    trainer.step()  # warm-up: first latents, first reference
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    while min(map(len, seconds.values())) < steps:
+        start = time.perf_counter()
+        losses = trainer.step()
+        seconds["biometric" in losses].append(time.perf_counter() - start)
+    without, decoding = (float(np.median(seconds[kind])) for kind in (False, True))
+    ratio = 1 + MEAN_DECODES * (decoding / without - 1)
+    memory = f"; peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if torch.cuda.is_available() else ""
+    return (
+        f"  {method}: {without:.2f} s without and {decoding:.2f} s with a decode; mean identity step / plain step "
+        f"{ratio:.2f}{memory}"
+    )
+
+
+def _trainer(config: TrainingConfig, folder: Path) -> Trainer:
+    """A trainer of SD 1.5's size on noise; its face fills WINDOW of 64."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig
+
+    side = config.resolution
+    text = CLIPTextConfig(
+        vocab_size=END_OF_TEXT + 1,
+        hidden_size=768,
+        intermediate_size=3072,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+    )
+    encoder = TextEncoder(SD1, [new_tower(text, SD1.towers[0])])
+    denoiser = EpsilonDenoiser(UNet2DConditionModel(**UNET), encoder).eval()
+    model = Model(SD1, denoiser, LatentCodec(AutoencoderKL(**VAE).requires_grad_(False)), "random weights")
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    photo = Photo("noise", Image.fromarray(noise))
+    half = (WINDOW * side / 64 / 8 - 4) * 8 / CROP_SCALE / 2  # so that with its context it fills the window
+    face = Face((side / 2 - half, side / 2 - half, side / 2 + half, side / 2 + half))
+    return build_trainer(
+        model,
+        SubjectSet([photo], [face], []),
+        RegularizationSet([photo], [AGE_CLASSES[0]]),
+        config,
+        folder / "state.pt",
+        load_embedder(UNTRAINED),
+    )
+
+
+def _plain_lora_step(resolution: int) -> Callable[[], None]:
+    """The step as a plain script writes it: latents and text are ready, only the UNet works."""
+    from diffusers import UNet2DConditionModel
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    unet = UNet2DConditionModel(**UNET).to(device, dtype)
+    _add_attention_lora(unet)
+    optimizer = torch.optim.AdamW([weight for weight in unet.parameters() if weight.requires_grad], lr=1e-4)
+    latents = torch.randn(2, 4, resolution // 8, resolution // 8, device=device)
+    hidden = torch.randn(2, CONTEXT_LENGTH, 768, device=device, dtype=dtype)
+
+    def step() -> None:
+        with torch.autocast(device, dtype, enabled=device == "cuda"):
+            output = unet(latents.to(dtype), torch.tensor([100, 800], device=device), hidden).sample
+        torch.nn.functional.mse_loss(output.float(), latents).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def _median(step: Callable[[], None], steps: int) -> float:
+    step()
+    seconds = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds))
