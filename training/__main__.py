@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
     for library in ("diffusers", "transformers", "accelerate"):
         logging.getLogger(library).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    warnings.filterwarnings("default", module=r"training\.")
+    warnings.filterwarnings("always", module=r"training\.")
     warnings.showwarning = lambda message, *_: print(f"Warning: {message}", file=sys.stderr)
     arguments = vars(parser().parse_args(argv))
     try:

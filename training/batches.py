@@ -150,7 +150,7 @@ class TrainingData:
         return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
     def _shuffled(self, kind: str, count: int, positions: range) -> list[int]:
-        """Which of ``count`` pictures stand at ``positions`` of an endless sequence that is shuffled anew every round."""
+        """Which of ``count`` pictures stand at ``positions`` of an endless sequence, shuffled anew every round."""
         salt = len(kind)
         rounds = {}
         for position in positions:

@@ -37,12 +37,12 @@ VAE = {
 
 
 def run(resolution: int, steps: int) -> str:
-    """The report of ``python -m training bench``: FLOPs at 512 px, seconds at ``resolution`` over ``steps`` of each kind."""
+    """The report: FLOPs at 512 px, seconds at ``resolution`` as the median of ``steps`` steps of each kind."""
     return "\n".join([*_counted(), "", *_timed(resolution, steps)])
 
 
 def _counted() -> list[str]:
-    """Forward and backward of one DreamBooth step of SD 1.5 (one instance, one regularization image), and of a decode."""
+    """FLOPs of a DreamBooth step of SD 1.5 (one instance, one regularization image) and of a decode, with backward."""
     from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
     from facenet_pytorch import InceptionResnetV1
     from torch.utils.flop_counter import FlopCounterMode

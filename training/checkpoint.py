@@ -1,4 +1,4 @@
-"""Opens Stable Diffusion models (.safetensors, .ckpt, diffusers folders) without any network, and lays them out as one file."""
+"""Stable Diffusion models out of single files and diffusers folders, without any network, and back to one file."""
 
 import json
 from dataclasses import dataclass, field

@@ -230,6 +230,7 @@ def bench(resolution: int, steps: int) -> int:
 
 def demo(out: Path) -> int:
     """Trains, draws and scores on a tiny model."""
+    from .__main__ import main
     from .demo import run
 
-    return run(out)
+    return run(out, main)

@@ -1,4 +1,4 @@
-"""Every setting of a training run, with its default, its unit and its help: the command line and the nodes read these."""
+"""Every setting of a training run, with its default, unit and help; the command line and the nodes read these."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any

@@ -61,7 +61,7 @@ def load_embedder(name: str, folder: Path | None = None, download: bool = False)
     """FaceNet by the data set it was trained on, or ``untrained`` with a fixed seed.
 
     Weights are looked for in ``folder`` (default: facenet-pytorch's own) and fetched into it only with ``download``.
-    Raises UserError where they are missing, damaged, or of another shape; warns when their SHA-256 is not the known one.
+    Raises UserError where they are missing, damaged or of another shape; warns when the SHA-256 is not the known one.
     """
     from facenet_pytorch import InceptionResnetV1
 

@@ -15,7 +15,7 @@ class FaceReader:
         self.codec, self.embedder, self.window = codec, embedder, window
 
     def __call__(self, x_0: Tensor, squares: Tensor) -> Tensor:
-        """Unit vectors [K, D] of the faces at ``squares`` [K, 4] (px of the picture) in latents ``x_0`` [K, C, h, w]."""
+        """Unit vectors [K, D] of the faces at ``squares`` [K, 4] (px of the picture) in ``x_0`` [K, C, h, w]."""
         side, window = x_0.shape[-1], self.window
         middle = (squares[:, :2] + squares[:, 2:]) / 16
         corners = (middle - window / 2).round().long().clamp(0, side - window)

@@ -53,7 +53,7 @@ def _replace(key: str, table: dict[str, str]) -> str:
 
 
 def unet_key(key: str, layers_per_block: int, attention_up_blocks: set[int]) -> str:
-    """The checkpoint's name of UNet2DConditionModel's ``key``; ``attention_up_blocks`` are the up blocks with attention."""
+    """The checkpoint's name of UNet2DConditionModel's ``key``; ``attention_up_blocks`` are up blocks with attention."""
     per_block = layers_per_block + 1
     if match := re.match(r"down_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.(.*)", key):
         level, kind, layer, rest = match.groups()

@@ -1,4 +1,4 @@
-"""The losses, under their papers' names: pure functions of tensors. DESIGN of each in the equation it comes from."""
+"""The losses, under their papers' names: pure functions of tensors. each names the equation it comes from."""
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ def contrastive(prediction: Tensor, target: Tensor, temperature: float = 0.5) ->
 
 
 def cosine(prediction: Tensor, target: Tensor) -> Tensor:
-    """1 - cos of each flattened latent channel of [B, C, h, w], mean over channels and batch (Banerjee et al., code)."""
+    """1 - cos of each flattened latent channel of [B, C, h, w], mean over all of them (Banerjee et al., their code)."""
     return (1 - functional.cosine_similarity(prediction.flatten(2), target.flatten(2), dim=-1)).mean()
 
 

@@ -45,10 +45,8 @@ def build_trainer(
     accelerator = Accelerator(
         mixed_precision=precision,
         gradient_accumulation_steps=config.gradient_accumulation_steps,
-        kwargs_handlers=[
-            # Text towers end in layers that some families never read; frozen modules may sit on the CPU.
-            DistributedDataParallelKwargs(find_unused_parameters=config.trains_text_encoder, broadcast_buffers=False)
-        ],
+        # SDXL's text towers end in layers that it never reads
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=config.trains_text_encoder)],
     )
     device = accelerator.device
     frozen = torch.bfloat16 if precision == "bf16" else torch.float32  # VAEs overflow in fp16

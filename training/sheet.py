@@ -7,7 +7,7 @@ BACKGROUND, INK = (24, 24, 27), (235, 235, 235)
 
 
 def contact_sheet(pictures: list[Image.Image], labels: list[str], columns: int | None = None) -> Image.Image:
-    """Equal pictures in rows of ``columns`` (default: all in one row), each with its label below; lines split at \\n."""
+    """Equal pictures in rows of ``columns`` (default: all in one row), each with its label, of any lines, below."""
     columns = min(columns or len(pictures), len(pictures))
     rows = -(-len(pictures) // columns)
     width, height = pictures[0].size

@@ -68,10 +68,8 @@ def save_subject(path: Path, model: Model, subject: Subject, lora_alpha: float, 
     """Writes a trained model: its LoRA alone, or every weight in the layout that Load Checkpoint reads."""
     from safetensors.torch import save_file
 
-    if subject.method == "lora":
-        state = lora_state_dict(model.denoiser, lora_alpha)
-    else:
-        state = model_to_state_dict(model)
+    lora = subject.method == "lora"
+    state = lora_state_dict(model.denoiser, lora_alpha) if lora else model_to_state_dict(model)
     state = {key: value.to("cpu", dtype).contiguous() for key, value in state.items()}
     with written(path) as temporary:
         save_file(state, temporary, metadata=_header(subject, path.stem, model.family.modelspec))

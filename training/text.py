@@ -62,6 +62,7 @@ class TextTower(nn.Module):
         self.text_projection = projection
 
     def forward(self, prompts: list[str]) -> tuple[Tensor, Tensor | None]:
+        """Hidden states [B, 77, D] and, where the family pools, the projected embedding [B, P]."""
         tokens = tokenize(prompts, self.spec.pad_token).to(self.text_model.embeddings.position_embedding.weight.device)
         output = self.text_model(tokens, output_hidden_states=True)
         hidden = output.hidden_states[-2] if self.spec.penultimate else output.last_hidden_state
@@ -86,6 +87,7 @@ class TextEncoder(nn.Module):
         self.frozen_cache: dict[str, Conditioning] | None = None
 
     def forward(self, prompts: list[str]) -> Conditioning:
+        """Conditioning of ``prompts``, the towers' hidden states side by side."""
         outputs = [tower(prompts) for tower in self.towers]
         pooled = [pooled for _, pooled in outputs if pooled is not None]
         return Conditioning(torch.cat([hidden for hidden, _ in outputs], dim=-1), pooled[0] if pooled else None)

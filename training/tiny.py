@@ -12,7 +12,7 @@ TEXT_WIDTH = 64
 
 
 def tiny_checkpoint(family: Family, seed: int = 0, tiny_vae: bool = False) -> StateDict:
-    """A single-file state dict of ``family`` with two UNet levels; about 12 million numbers, most of them the vocabulary."""
+    """A single-file state dict of ``family`` with two UNet levels; most of its numbers are the vocabulary."""
     from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
     from transformers import CLIPTextConfig
 

@@ -65,8 +65,8 @@ class Trainer:
         self.trainable = {name: weight for name, weight in self.core.named_parameters() if weight.requires_grad}
         self.optimizer, self.scheduler = self._optimizer()
         self.denoiser, self.optimizer = accelerator.prepare(self.core, self.optimizer)
-        if not config.trains_text_encoder:
-            self.core.text.to("cpu")
+        if self.core.text.frozen_cache and accelerator.num_processes == 1:
+            self.core.text.to("cpu")  # no longer needed; several processes keep it, since they synchronise buffers
 
     def run(self, callbacks: Iterable[Callback] = ()) -> None:
         """Steps until ``max_train_steps``, saving the state on the way and whenever the run ends early."""
@@ -222,9 +222,9 @@ class Trainer:
             return
         bad = [name for name, term in terms.items() if not term.isfinite().all()]
         raise TrainingDiverged(
-            f"Training stopped at step {self.step_number + 1}: the {' and '.join(bad) or 'loss'} is not a finite number. "
-            f"Likely causes: a learning rate too high (now {self.config.rate:g}), fp16 where bf16 would do, or a damaged "
-            f"photo or model. The state before this step is saved."
+            f"Training stopped at step {self.step_number + 1}: the {' and '.join(bad) or 'loss'} is not a finite "
+            f"number. Likely causes: a learning rate too high (now {self.config.rate:g}), fp16 where bf16 would do, or "
+            "a damaged photo or model. The state before this step is saved."
         )
 
 

@@ -1,0 +1,10 @@
+import pytest
+
+
+@pytest.fixture(scope="session")
+def astronaut():
+    """A photograph with one face, which ships in scikit-image's wheel."""
+    from PIL import Image
+    from skimage.data import astronaut
+
+    return Image.fromarray(astronaut())
