@@ -1,0 +1,91 @@
+import pytest
+
+from training.ages import (
+    AGE_CLASSES,
+    age_class,
+    age_words,
+    display_name,
+    fill_prompt,
+    leading_age_class,
+    mentioned_age_classes,
+    parse_age,
+    parse_ages,
+)
+from training.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("spelling", "meant"),
+    [
+        ("young adult", "youngadults"),
+        ("Young-Adults", "youngadults"),
+        ("middle-aged", "middleaged"),
+        ("Middle Aged", "middleaged"),
+        ("middle age", "middleaged"),
+        ("Teen", "teenager"),
+        ("children", "child"),
+        *[(name, name) for name in AGE_CLASSES],
+    ],
+)
+def test_spellings_people_use_map_onto_the_six(spelling, meant):
+    assert age_class(spelling) == meant
+    assert parse_age(spelling) == meant
+
+
+@pytest.mark.parametrize("text", ["0", "45", "100", " 7 ", "45-year-old", "45 years old"])
+def test_whole_years_are_ages(text):
+    assert parse_age(text) == int("".join(filter(str.isdigit, text)))
+
+
+@pytest.mark.parametrize("text", ["101", "-1", "4.5", "ancient", "", "older", "old people home"])
+def test_other_words_are_not(text):
+    with pytest.raises(UserError, match="child, teenager, youngadults, middleaged, elderly, old"):
+        parse_age(text)
+
+
+def test_all_means_the_six_in_order():
+    assert parse_ages("all") == ["child", "teenager", "youngadults", "middleaged", "elderly", "old"]
+    assert parse_ages("old, 45,Young Adult") == ["old", 45, "youngadults"]
+
+
+@pytest.mark.parametrize(
+    ("stem", "meant"),
+    [
+        ("child_0001", "child"),
+        ("child-1", "child"),
+        ("middle-aged_12", "middleaged"),
+        ("young adult portrait 3", "youngadults"),
+        ("old", "old"),
+        ("oldtimer_1", None),
+        ("img_0001", None),
+        ("0001_child", None),
+    ],
+)
+def test_age_at_the_start_of_a_file_name(stem, meant):
+    assert leading_age_class(stem) == meant
+
+
+def test_ages_mentioned_in_a_caption():
+    assert mentioned_age_classes("A photo of a middle-aged, not of an elderly") == {"middleaged", "elderly"}
+    assert mentioned_age_classes("photo of a 45-year-old") == set()
+    assert mentioned_age_classes("photo of a young adult.") == {"youngadults"}
+
+
+def test_words_in_prompts_and_words_for_people():
+    assert (age_words("youngadults"), age_words(45)) == ("youngadults", "45-year-old")
+    assert (display_name("youngadults"), display_name("middleaged"), display_name(45)) == (
+        "young adult",
+        "middle-aged",
+        "45 years",
+    )
+
+
+def test_prompts_are_filled_in():
+    template = "photo of a {token} {class_word} as {age}"
+    assert fill_prompt(template, token="sks", class_word="person", age=45) == "photo of a sks person as 45-year-old"
+
+
+@pytest.mark.parametrize("template", ["a {name}", "a {token.__class__}", "a {", "a {0}", "a {}"])
+def test_prompts_with_other_placeholders_are_refused(template):
+    with pytest.raises(UserError, match="prompt template"):
+        fill_prompt(template, token="sks")
