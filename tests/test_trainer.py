@@ -70,6 +70,33 @@ def test_identity_gradient_agrees_with_a_finite_difference(tmp_path, loss):
     assert abs(claimed) > 1e-6
 
 
+def test_expected_gradient_of_random_decodes_is_that_of_the_weighted_loss(tmp_path):
+    """Over all four outcomes of two coins, against the weighted sum written out."""
+    trainer = tiny_trainer(tmp_path, method="full", train_batch_size=2, random_flip=False)
+    batch = next(batch for number in itertools.count() if len((batch := trainer.data.draw(number)).decode) == 2)
+    core, weight = trainer.core, trainer.core.unet.conv_out.weight
+
+    def gradient(loss):
+        (found,) = torch.autograd.grad(loss, weight)
+        return found
+
+    probability = (1 - batch.t[:2].double() / 1000) ** 2
+    expected = torch.zeros_like(weight)
+    for outcome in ([0], [1], [0, 1]):
+        chance = 1.0
+        for place in (0, 1):
+            chance *= probability[place] if place in outcome else 1 - probability[place]
+        parts = {name: getattr(batch, name)[outcome] for name in ("decode", "squares", "references")}
+        expected += chance.float() * gradient(trainer.losses(replace(batch, **parts))["biometric"])
+
+    x_t = core.noised(batch.x_0, batch.noise, batch.t)
+    x_0 = core.predicted_x0(core(x_t, batch.t, batch.prompts), x_t, batch.t)[:2]
+    distances = (trainer.face_reader(x_0, batch.squares) - batch.references).abs().sum(dim=1)
+    weighted = gradient((probability.float() * distances).sum() / 2)
+    torch.testing.assert_close(expected, weighted, rtol=1e-4, atol=1e-7)
+    assert weighted.any()
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_every_loss_and_method_trains(tmp_path, loss, method):

@@ -4,8 +4,11 @@ import contextlib
 import hashlib
 import os
 import pickle
+import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,6 +36,39 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+# What torch.load raises on bytes that are no pickle, depending on where they go wrong.
+_UNPICKLING_ERRORS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    struct.error,
+)
+
+
+def read_pickle(path: Path) -> Any:
+    """Tensors and plain containers that torch.save wrote, on the CPU. Raises UserError for anything else."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except _UNPICKLING_ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"There is no file {path}.")
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    reason = f"it names {refused[1]}" if refused else str(error).strip().split("\n")[0][:150]
+    return UserError(
+        f"{path} cannot be read as a model file ({type(error).__name__}: {reason}). It may be damaged, half "
+        "downloaded, or hold code, which is never loaded; get it again, best as .safetensors."
+    )
+
+
 class _Bystander:
     """Takes the place of a trainer's bookkeeping in a .ckpt, so that the weights beside it can be read."""
 
@@ -47,6 +83,7 @@ class _Bystander:
 _BYSTANDERS = (
     "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
     "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
     "numpy.dtype",
     "_codecs.encode",
 )
@@ -60,19 +97,13 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
-        if path.suffix.lower() == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
+        try:
             return load_file(path)
-        with torch.serialization.safe_globals([(_Bystander, name) for name in _BYSTANDERS]):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file {path}.") from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).strip().split("\n")[0][:150] or type(error).__name__
-        raise UserError(
-            f"{path} cannot be read as a model file ({reason}). It may be damaged, half downloaded, or hold code, "
-            "which is never loaded; get it again, best as .safetensors."
-        ) from error
+        except (SafetensorError, OSError) as error:
+            raise _unreadable(path, error) from error
+    with torch.serialization.safe_globals([(_Bystander, name) for name in _BYSTANDERS]):
+        state = read_pickle(path)
     while isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     tensors = (

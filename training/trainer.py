@@ -13,7 +13,7 @@ from .batches import Batch, TrainingData
 from .checkpoint import Model
 from .config import TrainingConfig
 from .errors import UserError
-from .files import written
+from .files import read_pickle, written
 from .identity import FaceReader
 from .lora import add_lora
 
@@ -162,10 +162,7 @@ class Trainer:
             raise UserError(
                 f"There is nothing to resume: {self.state_file} does not exist. Leave --resume out to start anew."
             )
-        try:
-            state = torch.load(self.state_file, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError) as error:
-            raise UserError(f"{self.state_file} is damaged ({error}). Delete it and start anew.") from error
+        state = read_pickle(self.state_file)
         was, now = state["run"], self._identity()
         if changed := [name for name in now if now[name] != was.get(name)]:
             seen = ", ".join(f"{name} {was.get(name)} (now {now[name]})" for name in changed)
