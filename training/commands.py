@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from .ages import age_words, display_name, parse_ages
 from .config import TrainingConfig
 from .errors import UserError
-from .files import file_sha256, written
+from .files import written
 
 RUN_FILE, STATE_FILE, LOSSES_FILE = "run.json", "training-state.pt", "losses.csv"
 
@@ -87,7 +87,9 @@ def train(
     def show(progress) -> None:
         bar.set_postfix({name: f"{value:.4f}" for name, value in progress.losses.items()}, refresh=False)
         bar.update()
-        if stopping:
+        # Every process must leave at the same step, or the others wait for it forever.
+        asked = torch.tensor(float(bool(stopping)), device=trainer.accelerator.device)
+        if trainer.accelerator.reduce(asked) > 0:
             raise StopTraining
 
     try:
@@ -149,14 +151,14 @@ def generate(
     header = read_subject(subject)
     prompts = [header.prompt(age, prompt) for age in wanted]
     base = checkpoint or _recorded_checkpoint(subject)
-    if header.method == "lora" and base is not None and base.is_file() and file_sha256(base) != header.base_sha256:
-        warnings.warn(
-            f"{base} is not the very file that the subject was trained on ({header.base_model}).", stacklevel=1
-        )
     side = resolution or header.resolution
     if side % 8 or side < 64:
         raise UserError(f"--resolution is {side}; it must be a multiple of 8 and at least 64.")
     model, header = open_subject(subject, base, lora_strength)
+    if header.method == "lora" and model.sha256 != header.base_sha256:
+        warnings.warn(
+            f"{base} is not the very model that the subject was trained on ({header.base_model}).", stacklevel=1
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
     model.to(device, torch.bfloat16 if bf16 else torch.float32)
