@@ -60,7 +60,9 @@ def regularization_set(count: int = 6) -> RegularizationSet:
     return RegularizationSet([Photo(f"{age}_{n}.png", picture(100 + n)) for n, age in enumerate(ages)], ages)
 
 
-def tiny_trainer(folder: Path, model: Model | None = None, regularized: bool = True, **options) -> Trainer:
+def tiny_trainer(
+    folder: Path, model: Model | None = None, regularized: bool = True, extra_prompts: tuple[str, ...] = (), **options
+) -> Trainer:
     options = {"resolution": SIDE, "crop": "photo", "max_train_steps": 3, "learning_rate": 1e-3} | options
     return build_trainer(
         model or tiny_model(),
@@ -70,6 +72,7 @@ def tiny_trainer(folder: Path, model: Model | None = None, regularized: bool = T
         folder / "state.pt",
         ToyEmbedder(),
         known_place,
+        extra_prompts=extra_prompts,
     )
 
 

@@ -15,6 +15,7 @@ from tests.parts import SIDE, tiny_model, tiny_trainer, weights
 from training.errors import UserError
 from training.families import FAMILIES, SD1
 from training.losses import LOSSES
+from training.sampler import PRESETS, one_noise, sample
 from training.trainer import StopTraining, TrainingDiverged
 
 REPOSITORY = Path(__file__).parent.parent
@@ -256,6 +257,64 @@ def test_accumulated_batches_count_as_one_step(tmp_path):
     trainer.run()
     assert drawn == [0, 1, 2, 3, 4, 5]
     assert trainer.optimizer.optimizer.state[next(iter(trainer.trainable.values()))]["step"] == 2
+
+
+def test_gradient_checkpointing_changes_memory_not_weights(tmp_path):
+    results = []
+    for checkpointing in (False, True):
+        trainer = tiny_trainer(tmp_path, gradient_checkpointing=checkpointing, max_train_steps=4)
+        trainer.run()
+        results.append(weights(trainer))
+    for name, weight in results[0].items():
+        torch.testing.assert_close(results[1][name], weight, rtol=0, atol=1e-4)
+
+
+def test_bf16_trains_lora_weights_that_stay_float32(tmp_path):
+    trainer = tiny_trainer(tmp_path, mixed_precision="bf16", max_train_steps=4)
+    before = weights(trainer)
+    trainer.run()
+    assert trainer.core.unet.conv_in.weight.dtype == torch.bfloat16
+    after = weights(trainer)
+    assert all(weight.dtype == torch.float32 and weight.isfinite().all() for weight in after.values())
+    assert not all(torch.equal(before[name], weight) for name, weight in after.items())
+    assert trainer.core.alphas_cumprod.dtype == torch.float32
+
+
+def test_a_callback_can_draw_previews_without_changing_the_result(tmp_path):
+    prompts = ["photo of a sks person as child", "photo of a sks person as old"]
+    pictures = []
+
+    def preview(progress):
+        noise = one_noise(trainer.model, SIDE, seed=0)
+        pictures.append(sample(trainer.model, prompts, noise, replace(PRESETS["fast"], steps=2)))
+
+    plain = tiny_trainer(tmp_path, max_train_steps=3)
+    plain.run()
+    trainer = tiny_trainer(tmp_path, max_train_steps=3, extra_prompts=["", *prompts])
+    trainer.run([preview])
+    assert pictures[0].shape == (2, 3, SIDE, SIDE)
+    assert not torch.equal(pictures[0], pictures[2])
+    expected = weights(plain)
+    assert all(torch.equal(expected[name], weight) for name, weight in weights(trainer).items())
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({"max_train_steps": 9, "gradient_checkpointing": True, "checkpointing_steps": 1}, True),
+        ({"learning_rate": 1e-4}, False),
+        ({"seed": 3}, False),
+        ({"loss": "cosine"}, False),
+    ],
+)
+def test_only_settings_that_change_no_result_may_change_on_resuming(tmp_path, options, allowed):
+    tiny_trainer(tmp_path).save_state()
+    other = tiny_trainer(tmp_path, **options)
+    if allowed:
+        other.resume()
+    else:
+        with pytest.raises(UserError, match="of another run"):
+            other.resume()
 
 
 def test_frozen_text_is_encoded_once(tmp_path):

@@ -132,6 +132,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before the first step or after the last, where there is nothing to save
+        print("Stopped.", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -56,11 +56,13 @@ def train(
     from .subject import SAVE_PRECISIONS
     from .trainer import StopTraining
 
-    main_process = PartialState().is_main_process
+    processes = PartialState()
+    main_process = processes.is_main_process
     say = print if main_process else lambda *_: None
     photos = read_folder(subject, "photos of the subject")
     ages = read_regularization_set(regularization) if regularization else None
-    network = load_embedder(embedder, embedder_weights, download) if config.loss in IDENTITY_LOSSES else None
+    with processes.local_main_process_first():  # which downloads for all
+        network = load_embedder(embedder, embedder_weights, download) if config.loss in IDENTITY_LOSSES else None
     detector = MTCNNDetector()
     faces = find_faces(photos, detector)
     for line in faces.remarks:
@@ -100,9 +102,9 @@ def train(
         return 130
     except torch.OutOfMemoryError as error:
         raise UserError(
-            f"The GPU ran out of memory at step {trainer.step_number + 1}; the state before it is saved. Lower "
-            "--train-batch-size or --resolution, or add --gradient-checkpointing, and start anew; or free the GPU and "
-            "--resume."
+            f"The GPU ran out of memory at step {trainer.step_number + 1}; the state before it is saved. Free the GPU, "
+            "or add --gradient-checkpointing, and --resume. If that is not enough, lower --train-batch-size or "
+            "--resolution and start anew."
         ) from error
     finally:
         bar.close()

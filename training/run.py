@@ -34,6 +34,7 @@ def build_trainer(
     ``extra_prompts`` are those that previews will ask for. Raises UserError for settings that do not fit the data.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
 
     views = 2 * config.train_batch_size if regularization else config.train_batch_size
     if config.loss == "contrastive" and views < 2:
@@ -42,6 +43,7 @@ def build_trainer(
             "--train-batch-size, or give a --regularization set."
         )
     precision = config.mixed_precision or _best_precision()
+    AcceleratorState._reset_state()  # else a second run in one process could not have another precision
     accelerator = Accelerator(
         mixed_precision=precision,
         gradient_accumulation_steps=config.gradient_accumulation_steps,

@@ -11,7 +11,7 @@ from .ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt
 from .checkpoint import Model, model_from_state_dict, model_to_state_dict, open_model
 from .config import TrainingConfig
 from .errors import UserError
-from .files import file_sha256, read_state_dict, written
+from .files import read_state_dict, written
 from .lora import lora_state_dict, merge_lora
 
 VERSION = "0.1.0"
@@ -122,8 +122,7 @@ def open_subject(path: Path, base: Path | None, strength: float = 1.0) -> tuple[
     """
     subject, file = read_subject(path), subject_file(path)
     if subject.method == "full":
-        model = model_from_state_dict(read_state_dict(file), file.name, subject.prediction_type, file_sha256(file))
-        return model, subject
+        return model_from_state_dict(read_state_dict(file), file.name, subject.prediction_type), subject
     if base is None:
         raise UserError(
             f"{file} is a LoRA for {subject.base_model}; say where that model is with --checkpoint {subject.base_model}"

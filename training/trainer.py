@@ -177,8 +177,11 @@ class Trainer:
         self.step_number, self.history = state["step"], state["history"]
 
     def _identity(self) -> dict:
-        """What must be the same for a state to go on; a run may be made longer."""
-        return {**asdict(self.config), **self.inputs, "max_train_steps": None}
+        """What must be the same for a state to go on. Saving more often and using less memory change no result."""
+        free = {"gradient_checkpointing", "checkpointing_steps"}
+        if self.config.lr_scheduler in ("constant", "constant_with_warmup"):
+            free.add("max_train_steps")  # elsewhere the learning rate of every step depends on it
+        return {name: value for name, value in asdict(self.config).items() if name not in free} | self.inputs
 
     def _choose_trainable(self, extra_prompts: Iterable[str]) -> None:
         config, core = self.config, self.core
