@@ -22,6 +22,7 @@ def _parts(denoiser: nn.Module) -> dict[str, nn.Module]:
 
 def add_lora(denoiser: nn.Module, config: TrainingConfig) -> None:
     """Puts a fresh LoRA on the layers that ``config`` names. It changes nothing until it is trained."""
+    from diffusers.training_utils import cast_training_params
     from peft import LoraConfig, inject_adapter_in_model
 
     unet_layers = [layer for group in config.lora_layers for layer in LORA_LAYERS[group]]
@@ -34,6 +35,7 @@ def add_lora(denoiser: nn.Module, config: TrainingConfig) -> None:
                     r=config.rank, lora_alpha=config.lora_alpha, target_modules=layers, init_lora_weights="gaussian"
                 )
                 inject_adapter_in_model(settings, module)
+                cast_training_params(module)  # float32, however the frozen weights are kept
 
 
 def lora_state_dict(denoiser: nn.Module, alpha: float) -> StateDict:
