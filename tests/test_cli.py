@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from tests.parts import picture
 from training.__main__ import main
 from training.families import SD1
+from training.subject import VERSION
 from training.tiny import tiny_checkpoint
 
 REPOSITORY = Path(__file__).parent.parent
@@ -209,6 +210,10 @@ def test_requirements_agree_with_pyproject():
     text = (REPOSITORY / "pyproject.toml").read_text()
     declared = re.search(r"^dependencies = \[(.*?)^\]", text, re.S | re.M)[1]
     assert re.findall(r'"(.*?)"', declared) == (REPOSITORY / "requirements.txt").read_text().split()
+
+
+def test_version_agrees_with_pyproject():
+    assert f'version = "{VERSION}"' in (REPOSITORY / "pyproject.toml").read_text()
 
 
 def test_importing_the_command_line_imports_nothing_heavy():

@@ -98,12 +98,13 @@ def test_full_checkpoint_has_the_keys_of_the_model_it_came_from(tmp_path, family
     assert changed and all(key.startswith("model.diffusion_model.") for key in changed)
 
 
-def test_full_checkpoint_opens_in_diffusers(tmp_path):
+@EVERY_FAMILY
+def test_full_checkpoint_opens_in_diffusers(tmp_path, family):
     """diffusers' own converters read our single file into a UNet that predicts the same."""
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
-    model, path = trained(tmp_path, method="full")
-    unet = tiny_model().denoiser.unet
+    model, path = trained(tmp_path, family, method="full")
+    unet = tiny_model(family).denoiser.unet
     unet.load_state_dict(convert_ldm_unet_checkpoint(load_file(path), unet.config))
     theirs, ours = unet.state_dict(), model.denoiser.unet.state_dict()
     assert all(torch.equal(theirs[key], ours[key]) for key in ours)

@@ -40,11 +40,6 @@ class Conditioning:
     hidden: Tensor
     pooled: Tensor | None = None
 
-    def repeat(self, count: int) -> "Conditioning":
-        """The same prompts ``count`` times over."""
-        pooled = None if self.pooled is None else self.pooled.repeat(count, 1)
-        return Conditioning(self.hidden.repeat(count, 1, 1), pooled)
-
     @staticmethod
     def stack(parts: list["Conditioning"]) -> "Conditioning":
         """One batch out of several."""
