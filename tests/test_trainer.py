@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.parts import SIDE, tiny_model, tiny_trainer, weights
+from training.checkpoint import vae_to_state_dict
 from training.errors import UserError
 from training.families import FAMILIES, SD1
 from training.losses import LOSSES
@@ -267,6 +268,16 @@ def test_gradient_checkpointing_changes_memory_not_weights(tmp_path):
         results.append(weights(trainer))
     for name, weight in results[0].items():
         torch.testing.assert_close(results[1][name], weight, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_bf16_leaves_the_vae_exact(tmp_path, method):
+    """It is saved with a full checkpoint, so it must not have passed through 8 bits of mantissa."""
+    trainer = tiny_trainer(tmp_path, mixed_precision="bf16", method=method, max_train_steps=4)
+    trainer.run()
+    before, after = (vae_to_state_dict(model.codec.vae) for model in (tiny_model(), trainer.model))
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert any("biometric" in losses for losses in trainer.history)
 
 
 def test_bf16_trains_lora_weights_that_stay_float32(tmp_path):

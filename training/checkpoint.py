@@ -47,16 +47,11 @@ class Model:
         return self.family.resolution
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Model":
-        """This model, moved."""
+        """This model on ``device``, its networks in ``dtype``; the noise schedule keeps its precision."""
         self.denoiser.to(device)
-        self.set_dtype(dtype)
-        self.codec.to(device, dtype)
+        for module in (self.denoiser.unet, self.denoiser.text, self.codec):
+            module.to(device, dtype)
         return self
-
-    def set_dtype(self, dtype: torch.dtype) -> None:
-        """Casts the UNet and the text encoder; the noise schedule keeps its precision."""
-        self.denoiser.unet.to(dtype)
-        self.denoiser.text.to(dtype)
 
 
 def open_model(path: Path, prediction_type: str | None = None) -> Model:

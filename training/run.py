@@ -51,20 +51,19 @@ def build_trainer(
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=config.trains_text_encoder)],
     )
     device = accelerator.device
-    frozen = torch.bfloat16 if precision == "bf16" else torch.float32  # VAEs overflow in fp16
     if config.method == "lora" and precision != "no":
-        model.set_dtype(torch.bfloat16 if precision == "bf16" else torch.float16)
+        model.denoiser.unet.to(torch.bfloat16 if precision == "bf16" else torch.float16)
     decoder = tiny_vae or model.codec
+    model.denoiser.unet.to(memory_format=torch.channels_last)  # the fastest layout for convolutions, on GPU and CPU
     for codec in (model.codec, decoder):
-        codec.to(device, frozen)
-    for module in (model.denoiser.unet, model.codec, decoder):
-        module.to(memory_format=torch.channels_last)  # the layout of the fastest convolutions, on GPU and CPU
+        codec.to(device).to(memory_format=torch.channels_last)
     embedder = embedder.to(device) if embedder else None
     resolution = config.resolution or model.resolution
     data = TrainingData(subject, regularization, config, resolution, model.codec, embedder, detector, device)
     reader = None
     if data.identity:
-        reader = FaceReader(decoder, embedder, latent_window(data.face_squares, resolution // 8))
+        window = latent_window(data.face_squares, resolution // 8)
+        reader = FaceReader(decoder, embedder, window, bf16=precision == "bf16")
     inputs = {
         "model": model.sha256 or model.name,
         "pictures": data.fingerprint(),
