@@ -82,7 +82,7 @@ def test_train_and_generate_end_to_end(folders, checkpoint, capsys):
         (["--instance-prompt", "a {name}"], r"asks for \{name\}"),
         (["--resume"], "nothing to resume"),
         (["--use-8bit-adam"], "bitsandbytes"),
-        (["--loss", "biometric"], "weights 20180402-114759-vggface2.pt are not in .*--download"),
+        (["--loss", "biometric"], "weights 20180402-114759-vggface2.pt are not in .*download"),
         (["--loss", "biometric", "--embedder", "untrained"], "No face was found in any of the 2 photos"),
         (["--tiny-vae", "missing.safetensors"], r"no file missing\.safetensors"),
     ],

@@ -51,7 +51,9 @@ def test_missing_weights_name_file_source_and_folder_and_download_nothing(tmp_pa
     monkeypatch.setattr(torch.hub, "download_url_to_file", None)
     with pytest.raises(UserError) as error:
         load_embedder("vggface2", tmp_path)
-    assert all(part in str(error.value) for part in (FILE, str(tmp_path), "https://github.com/timesler", "--download"))
+    assert all(
+        part in str(error.value) for part in (FILE, str(tmp_path), "https://github.com/timesler", "option download")
+    )
 
 
 def test_download_goes_into_the_folder_only_when_asked(network, tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from training.errors import UserError
 from training.scoring import age_of, score
 
 
@@ -68,9 +67,11 @@ def test_one_reference_has_no_yardstick():
     assert report.references[0].face_found
 
 
-def test_no_faces_at_all_among_the_references_is_an_error():
-    with pytest.raises(UserError, match="No face was found in any of the 2 reference photos"):
-        score(IMAGES, {"a.jpg": None, "b.jpg": None}, "a matcher")
+def test_no_faces_at_all_among_the_references_leaves_every_picture_without_a_similarity():
+    report = score(IMAGES, {"a.jpg": None, "b.jpg": None}, "a matcher")
+    assert [row.mean_similarity for row in report.images] == [None] * 3
+    assert [row.face_found for row in report.images] == [True, False, True]
+    assert "No face was found in any of the 2 reference photos" in report.table()
 
 
 def test_only_failures_have_no_mean():

@@ -1,6 +1,7 @@
 """The six age classes, the ways people spell them, integer ages, and prompts."""
 
 import re
+from dataclasses import dataclass
 from itertools import pairwise
 from string import Formatter
 
@@ -74,6 +75,39 @@ def parse_ages(text: str) -> list[str | int]:
     if text.strip().lower() == "all":
         return list(AGE_CLASSES)
     return [parse_age(part) for part in text.split(",") if part.strip()]
+
+
+@dataclass(frozen=True)
+class BetweenAges:
+    """A place on the way from one age to the next: ``part`` in [0, 1) of the way from ``age`` to ``following``."""
+
+    age: str | int
+    following: str | int
+    part: float
+
+    def __str__(self) -> str:
+        if isinstance(self.age, int):
+            return display_name(round(self.age + self.part * (self.following - self.age)))
+        return display_name(self.age if self.part < 0.5 else self.following)
+
+
+def age_sequence(first: str | int, last: str | int, count: int) -> list[BetweenAges]:
+    """``count`` even steps from ``first`` to ``last``, through the classes or the years that lie between; either way.
+
+    Raises UserError where one is a class and the other a number of years.
+    """
+    if isinstance(first, int) != isinstance(last, int):
+        raise UserError(
+            f"An age sequence goes between two age classes or between two numbers of years, not from {first} to {last}."
+        )
+    ages = range(MAX_AGE + 1) if isinstance(first, int) else AGE_CLASSES
+    start, stop = ages.index(first), ages.index(last)
+    sequence = []
+    for step in range(count):
+        place = start + (stop - start) * step / max(1, count - 1)
+        below = int(place)
+        sequence.append(BetweenAges(ages[below], ages[min(below + 1, len(ages) - 1)], place - below))
+    return sequence
 
 
 def age_words(age: str | int) -> str:

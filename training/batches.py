@@ -71,7 +71,8 @@ class TrainingData:
         if not any(subject.faces):
             raise UserError(
                 f"No face was found in any of the {len(subject.photos)} photos, and the {config.loss} loss needs at "
-                "least one. Use photos in which the face is larger and seen from the front, or --loss none."
+                "least one. Use photos in which the face is larger and seen from the front, or a loss that compares no "
+                "faces: contrastive, cosine, none."
             )
         if config.loss == "triplet":
             self.negatives = self._regularization_embeddings(detector)
@@ -181,7 +182,7 @@ class TrainingData:
 
     def _regularization_embeddings(self, detector: FaceDetector | None) -> Tensor:
         if self.regularization is None or detector is None:
-            raise UserError("The triplet loss tells the subject from other people and needs a --regularization set.")
+            raise UserError("The triplet loss tells the subject from other people and needs a regularization set.")
         embeddings = []
         for photo in self.regularization.photos:
             picture, _ = cut_square(photo.image(), None, self.resolution, None)

@@ -141,7 +141,7 @@ def _trainer(config: TrainingConfig, folder: Path) -> Trainer:
     )
     encoder = TextEncoder(SD1, [new_tower(text, SD1.towers[0])])
     denoiser = EpsilonDenoiser(UNet2DConditionModel(**UNET), encoder).eval()
-    model = Model(SD1, denoiser, LatentCodec(AutoencoderKL(**VAE).requires_grad_(False)), "random weights")
+    model = Model(SD1, denoiser, LatentCodec(AutoencoderKL(**VAE).requires_grad_(False)), "random weights", sha256="")
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     photo = Photo("noise", Image.fromarray(noise))
     half = (WINDOW * side / 64 / 8 - 4) * 8 / CROP_SCALE / 2  # so that with its context it fills the window

@@ -22,7 +22,7 @@ from .families import (
     unet_config,
     vae_config,
 )
-from .files import file_sha256, read_state_dict
+from .files import digest, read_state_dict
 from .layout import StateDict
 from .text import TextEncoder, TextTower, new_tower
 from .vae import LatentCodec
@@ -36,7 +36,7 @@ class Model:
     denoiser: Denoiser  # holds the UNet and the text encoder
     codec: LatentCodec
     name: str
-    sha256: str = ""  # of the file, or of a folder's UNet weights; empty for a model that came from memory
+    sha256: str  # of the UNet before training, as float16: the same from any file format and from memory
     unmapped: StateDict = field(default_factory=dict)  # tensors of the checkpoint that no module holds, kept for saving
 
     @property
@@ -62,13 +62,10 @@ def open_model(path: Path, prediction_type: str | None = None) -> Model:
     """
     if path.is_dir():
         return _open_folder(path, prediction_type)
-    checkpoint = read_state_dict(path)
-    return model_from_state_dict(checkpoint, path.name, prediction_type, file_sha256(path))
+    return model_from_state_dict(read_state_dict(path), path.name, prediction_type)
 
 
-def model_from_state_dict(
-    checkpoint: StateDict, name: str, prediction_type: str | None = None, sha256: str = ""
-) -> Model:
+def model_from_state_dict(checkpoint: StateDict, name: str, prediction_type: str | None = None) -> Model:
     """The model in a single file's state dict; see open_model."""
     from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 
@@ -89,7 +86,7 @@ def model_from_state_dict(
 
     text = TextEncoder(family, [_tower_from(checkpoint, tower, name) for tower in family.towers])
     guess = "v_prediction" if looks_like_v_prediction(checkpoint, family) else "epsilon"
-    model = Model(family, DENOISERS[prediction_type or guess](unet, text), LatentCodec(vae), name, sha256)
+    model = Model(family, DENOISERS[prediction_type or guess](unet, text), LatentCodec(vae), name, _unet_sha256(unet))
     mapped = model_to_state_dict(model)
     model.unmapped = {
         key: value for key, value in checkpoint.items() if key not in mapped and not key.startswith("model_ema.")
@@ -99,9 +96,7 @@ def model_from_state_dict(
 
 def model_to_state_dict(model: Model) -> StateDict:
     """The model's tensors in the single-file layout, without copying where the layout lets it."""
-    weights = model.denoiser.unet.state_dict()
-    state = dict(model.unmapped)
-    state |= {theirs: weights[ours] for ours, theirs in unet_keys(model.denoiser.unet).items()}
+    state = model.unmapped | unet_to_state_dict(model.denoiser.unet)
     state |= vae_to_state_dict(model.codec.vae)
     for tower in model.denoiser.text.towers:
         state |= tower_to_state_dict(tower)
@@ -113,6 +108,12 @@ def unet_keys(unet: nn.Module) -> dict[str, str]:
     attention = {index for index, block in enumerate(unet.up_blocks) if hasattr(block, "attentions")}
     layers = len(unet.down_blocks[0].resnets)
     return {key: layout.unet_key(key, layers, attention) for key in unet.state_dict()}
+
+
+def unet_to_state_dict(unet: nn.Module) -> StateDict:
+    """The UNet's tensors in the single-file layout."""
+    weights = unet.state_dict()
+    return {theirs: weights[ours] for ours, theirs in unet_keys(unet).items()}
 
 
 def vae_to_state_dict(vae: nn.Module) -> StateDict:
@@ -146,6 +147,10 @@ def open_tiny_vae(path: Path) -> LatentCodec:
         published = {f"{layout.VAE_PREFIX}taesd_decoder.{key}": value for key, value in weights.items()}
         weights = {key: published.get(layout.tiny_vae_key(key)) for key in tiny.state_dict()}
     return LatentCodec(_fill(tiny, weights, "tiny VAE", str(path)))
+
+
+def _unet_sha256(unet: nn.Module) -> str:
+    return digest({key: value.half() for key, value in unet_to_state_dict(unet).items()})
 
 
 def _empty(module_class: type, *args, **config) -> nn.Module:
@@ -229,12 +234,9 @@ def _open_folder(path: Path, prediction_type: str | None) -> Model:
         ) from error
     if unet.config.in_channels != 4:
         raise UserError(f"{path} takes {unet.config.in_channels} latent channels; a text-to-image model takes 4.")
-    weights = sorted((path / "unet").glob("*.safetensors")) + sorted((path / "unet").glob("*.bin"))
     text = TextEncoder(family, towers)
     guess = settings.get("prediction_type", "epsilon")
-    model = Model(
-        family, DENOISERS[prediction_type or guess](unet, text), LatentCodec(vae), path.name, file_sha256(weights[0])
-    )
-    for module in (model.denoiser, model.codec):
+    denoiser, codec = DENOISERS[prediction_type or guess](unet, text), LatentCodec(vae)
+    for module in (denoiser, codec):
         module.float().requires_grad_(False).eval()
-    return model
+    return Model(family, denoiser, codec, path.name, _unet_sha256(unet))

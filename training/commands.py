@@ -216,6 +216,10 @@ def score(
     sets = [read_folder(reference, "reference photos"), read_folder(images, "images to score")]
     network, detector = load_embedder(embedder, embedder_weights, download), MTCNNDetector()
     vectors = [{photo.name: find_and_embed(photo.image(), detector, network)[1] for photo in photos} for photos in sets]
+    if not any(vector is not None for vector in vectors[0].values()):
+        raise UserError(
+            f"No face was found in any of the {len(sets[0])} reference photos; similarity needs at least one."
+        )
     result = compare(images=vectors[1], references=vectors[0], matcher=network.name)
     print(result.table())
     for path in report or ():

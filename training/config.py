@@ -34,7 +34,7 @@ class TrainingConfig:
     rank: int = _option(16, "rank of the LoRA", low=1)
     lora_alpha: float = _option(16.0, "the LoRA is multiplied by this over its rank", low=0)
     lora_layers: tuple[str, ...] = _option(("attention",), "UNet layers with a LoRA", choices=tuple(LORA_LAYERS))
-    train_text_encoder: bool | None = _option(None, "train the text encoder too (default: only with --method full)")
+    train_text_encoder: bool | None = _option(None, "train the text encoder too (default: only with the full method)")
     max_train_steps: int = _option(800, "optimizer steps", low=1)
     learning_rate: float | None = _option(None, "learning rate (default: 1e-4 for lora, 1e-6 for full)", low=0)
     lr_scheduler: str = _option(
@@ -45,7 +45,7 @@ class TrainingConfig:
     gradient_accumulation_steps: int = _option(1, "batches added up before the weights change", low=1)
     max_grad_norm: float = _option(1.0, "longest gradient; longer ones are shortened to it", low=0)
     resolution: int | None = _option(
-        None, "side of the training pictures, px, a multiple of 64 (default: the model's own)", low=64
+        None, "side of the training pictures, px, a multiple of 64 (default: the model's own)", low=64, high=2048
     )
     crop: str = _option(
         "face", "cut photos to the face with a margin, or use as much of the photo as fits", choices=CROPS
@@ -58,7 +58,7 @@ class TrainingConfig:
     )
     gradient_checkpointing: bool = _option(False, "compute some things twice to need much less memory")
     use_8bit_adam: bool = _option(False, "AdamW with 8-bit state (needs bitsandbytes and a GPU)")
-    checkpointing_steps: int = _option(500, "steps between saved states that --resume can continue from", low=1)
+    checkpointing_steps: int = _option(500, "steps between saved states that a run can resume from", low=1)
     token: str = _option("sks", "rare token that comes to mean the subject")
     class_word: str = _option("person", "what the subject is: person, man, woman ...")
     instance_prompt: str = _option(INSTANCE_PROMPT, "prompt of the photos; {token} and {class_word} are filled in")
@@ -69,18 +69,19 @@ class TrainingConfig:
     def __post_init__(self):
         for option in fields(self):
             value, limits = getattr(self, option.name), option.metadata
-            flag = "--" + option.name.replace("_", "-")
             if value is None:
                 continue
             for part in value if isinstance(value, tuple) else (value,):
                 if "choices" in limits and part not in limits["choices"]:
-                    raise UserError(f"{flag} cannot be '{part}'. Use one of: {', '.join(limits['choices'])}.")
+                    raise UserError(f"{option.name} cannot be '{part}'. Use one of: {', '.join(limits['choices'])}.")
             if "low" in limits and not limits["low"] <= value < float("inf"):
-                raise UserError(f"{flag} is {value}; it must be a number of at least {limits['low']}.")
+                raise UserError(f"{option.name} is {value}; it must be a number of at least {limits['low']}.")
+            if value > limits.get("high", value):
+                raise UserError(f"{option.name} is {value}; it must be at most {limits['high']}.")
         if self.resolution and self.resolution % 64:
-            raise UserError(f"--resolution is {self.resolution}; it must be a multiple of 64, such as 512.")
+            raise UserError(f"resolution is {self.resolution}; it must be a multiple of 64, such as 512.")
         if not self.token.strip() or not self.class_word.strip():
-            raise UserError("--token and --class-word cannot be empty: the prompts are made of them.")
+            raise UserError("token and class_word cannot be empty: the prompts are made of them.")
 
     @property
     def trains_text_encoder(self) -> bool:

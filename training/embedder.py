@@ -60,26 +60,38 @@ def weights_folder() -> Path:
 def load_embedder(name: str, folder: Path | None = None, download: bool = False) -> FaceNet:
     """FaceNet by the data set it was trained on, or ``untrained`` with a fixed seed.
 
-    Weights are looked for in ``folder`` (default: facenet-pytorch's own) and fetched into it only with ``download``.
+    Weights are looked for in ``folder`` (default: facenet-pytorch's own) and fetched into it only with ``download``;
+    see open_facenet.
+    """
+    if name == UNTRAINED:
+        from facenet_pytorch import InceptionResnetV1
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return FaceNet("untrained FaceNet (seed 0): its similarities mean nothing", InceptionResnetV1())
+    return open_facenet((folder or weights_folder()) / WEIGHTS[name][0], download)
+
+
+def open_facenet(path: Path, download: bool = False) -> FaceNet:
+    """FaceNet with the weights in ``path``; a published file that is missing is fetched with ``download``.
+
     Raises UserError where they are missing, damaged or of another shape; warns when the SHA-256 is not the known one.
     """
     from facenet_pytorch import InceptionResnetV1
 
-    if name == UNTRAINED:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return FaceNet("untrained FaceNet (seed 0): its similarities mean nothing", InceptionResnetV1())
-    file, known_sha256 = WEIGHTS[name]
-    path = (folder or weights_folder()) / file
+    published = {file: (name, sha256) for name, (file, sha256) in WEIGHTS.items()}
+    name, known_sha256 = published.get(path.name, (path.stem, None))
     if not path.is_file():
+        if path.name not in published:
+            raise UserError(f"There are no FaceNet weights {path.name} in {path.parent}.")
         if not download:
             raise UserError(
-                f"The FaceNet weights {file} are not in {path.parent}. Download {_RELEASE + file} into that folder, "
-                "or add --download to have it fetched."
+                f"The FaceNet weights {path.name} are not in {path.parent}. Download {_RELEASE + path.name} into that "
+                "folder, or have it fetched with the option download."
             )
-        _download(_RELEASE + file, path)
+        _download(_RELEASE + path.name, path)
     if known_sha256 and (sha256 := file_sha256(path)) != known_sha256:
-        warnings.warn(f"{path} has SHA-256 {sha256}, but {file} is recorded as {known_sha256}.", stacklevel=2)
+        warnings.warn(f"{path} has SHA-256 {sha256}, but {path.name} is recorded as {known_sha256}.", stacklevel=2)
     network = InceptionResnetV1()
     weights = {key: value for key, value in read_state_dict(path).items() if not key.startswith("logits.")}
     try:

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .photos import to_image, to_tensor
+
 CROP_SCALE = 1.1  # side of the square that a face embedder sees, over the longer side of the detector's box
 DETECTION_SIDE = 1024  # px; larger photos are searched in a copy of this size, which loses no face an artist means
 
@@ -51,6 +53,26 @@ class Face:
         points = [(width - x, y) for x, y in self.landmarks]
         order = [1, 0, 2, 4, 3] if points else []
         return replace(self, box=(width - x1, y0, width - x0, y1), landmarks=tuple(points[index] for index in order))
+
+
+def upright(image: Image.Image, face: Face) -> tuple[Image.Image, Face]:
+    """``image`` turned about the face's middle until its eyes are level, and the face in it; edges are repeated.
+
+    A face without landmarks is left as it is. The box keeps its size and the landmarks turn with the picture.
+    """
+    from kornia.geometry.transform import rotate
+
+    if not face.landmarks:
+        return image, face
+    (x0, y0), (x1, y1) = face.landmarks[:2]
+    angle = float(np.arctan2(y1 - y0, x1 - x0))
+    # kornia's pixel centres are at whole numbers, a Face's at half-integers.
+    center = torch.tensor([face.center]) - 0.5
+    degrees = torch.tensor([np.degrees(angle)], dtype=torch.float32)
+    turned = rotate(to_tensor(image), degrees, center, mode="bilinear", padding_mode="border")
+    points = [complex(x, y) - complex(*face.center) for x, y in face.landmarks]
+    back = [point * np.exp(-1j * angle) + complex(*face.center) for point in points]
+    return to_image(turned[0]), replace(face, landmarks=tuple((float(p.real), float(p.imag)) for p in back))
 
 
 FaceDetector = Callable[[Image.Image], list[Face]]

@@ -27,6 +27,16 @@ def written(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def checked_name(name: str) -> str:
+    """``name``, if it can name a file in a folder and nothing else. Raises UserError otherwise."""
+    if re.fullmatch(r"\w[\w .-]{0,62}\w|\w", name):
+        return name
+    raise UserError(
+        f"'{name}' cannot name a file. Use up to 64 letters, digits, spaces, dots, dashes and underscores, with a "
+        "letter or digit at both ends."
+    )
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, as hexadecimal text."""
     digest = hashlib.sha256()
@@ -34,6 +44,15 @@ def file_sha256(path: Path) -> str:
         while block := file.read(1 << 24):
             digest.update(block)
     return digest.hexdigest()
+
+
+def digest(state: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of named tensors, whatever the order of the names: of each the name, the dtype, the shape, the bytes."""
+    result = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        result.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        result.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return result.hexdigest()
 
 
 # What torch.load raises on bytes that are no pickle, depending on where they go wrong.

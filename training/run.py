@@ -12,6 +12,7 @@ from .dataset import RegularizationSet, SubjectSet
 from .embedder import FaceEmbedder
 from .errors import UserError
 from .faces import FaceDetector
+from .files import digest
 from .identity import FaceReader
 from .subject import Subject, describe, save_subject
 from .trainer import Callback, Trainer
@@ -23,15 +24,17 @@ def build_trainer(
     subject: SubjectSet,
     regularization: RegularizationSet | None,
     config: TrainingConfig,
-    state_file: Path,
+    state_file: Path | None = None,
     embedder: FaceEmbedder | None = None,
     detector: FaceDetector | None = None,
     tiny_vae: LatentCodec | None = None,
     extra_prompts: Iterable[str] = (),
+    cpu: bool = False,
 ) -> Trainer:
-    """A trainer on the best device, everything moved there; ``tiny_vae`` decodes faces instead of the model's own VAE.
+    """A trainer on the best device, everything moved there; ``cpu`` leaves a GPU alone.
 
-    ``extra_prompts`` are those that previews will ask for. Raises UserError for settings that do not fit the data.
+    ``tiny_vae`` decodes faces instead of the model's own VAE; ``extra_prompts`` are those that previews will ask for.
+    Raises UserError for settings that do not fit the data.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
@@ -40,11 +43,19 @@ def build_trainer(
     if config.loss == "contrastive" and views < 2:
         raise UserError(
             "The contrastive loss compares the pictures of a batch with each other and needs two or more: raise "
-            "--train-batch-size, or give a --regularization set."
+            "train_batch_size, or give a regularization set."
         )
-    precision = config.mixed_precision or _best_precision()
-    AcceleratorState._reset_state()  # else a second run in one process could not have another precision
+    inputs = {
+        "model": model.sha256,
+        "text encoder": digest(model.denoiser.text.state_dict()),
+        "VAE": digest(model.codec.state_dict()),
+        "tiny VAE": digest(tiny_vae.state_dict()) if tiny_vae else "",
+    }
+    precision = config.mixed_precision or ("no" if cpu else _best_precision())
+    # Else a second run in one process could have neither another precision nor another device.
+    AcceleratorState._reset_state(reset_partial_state=cpu)
     accelerator = Accelerator(
+        cpu=cpu,
         mixed_precision=precision,
         gradient_accumulation_steps=config.gradient_accumulation_steps,
         # SDXL's text towers end in layers that it never reads
@@ -64,16 +75,16 @@ def build_trainer(
     if data.identity:
         window = latent_window(data.face_squares, resolution // 8)
         reader = FaceReader(decoder, embedder, window, bf16=precision == "bf16")
-    inputs = {
-        "model": model.sha256 or model.name,
-        "pictures": data.fingerprint(),
-        "matcher": embedder.name if data.identity else "",
-    }
+    inputs |= {"pictures": data.fingerprint(), "matcher": embedder.name if data.identity else ""}
     return Trainer(model, data, config, accelerator, state_file, inputs, reader, extra_prompts)
 
 
-def train_subject(trainer: Trainer, path: Path, dtype: torch.dtype, callbacks: Iterable[Callback] = ()) -> Subject:
-    """Runs ``trainer`` to its end and writes the subject to ``path``; the state for resuming is then deleted.
+def train_subject(
+    trainer: Trainer, path: Path, dtype: torch.dtype, callbacks: Iterable[Callback] = (), keep_state: bool = False
+) -> Subject:
+    """Runs ``trainer`` to its end and writes the subject to ``path``.
+
+    The state for resuming is then deleted; with ``keep_state`` it stays, so that a longer run can go on from there.
 
     What ends a run early (StopTraining, TrainingDiverged, out of memory) leaves this function with the state saved.
     """
@@ -81,7 +92,10 @@ def train_subject(trainer: Trainer, path: Path, dtype: torch.dtype, callbacks: I
     subject = describe(trainer.model, trainer.config, trainer.step_number, trainer.data.resolution)
     if trainer.accelerator.is_main_process:
         save_subject(path, trainer.model, subject, trainer.config.lora_alpha, dtype)
-        trainer.state_file.unlink(missing_ok=True)
+        if keep_state:
+            trainer.save_state()
+        else:
+            trainer.state_file.unlink(missing_ok=True)
     trainer.accelerator.wait_for_everyone()
     return subject
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from .ages import display_name, leading_age_class, parse_age
-from .errors import UserError
 from .files import written
 
 
@@ -66,7 +65,11 @@ class Report:
         )
         if self.failures_to_detect:
             lines.append(f"failures to detect: {self.failures_to_detect} of {len(self.images)} images")
-        if summary["references_without_face"]:
+        if not any(row.face_found for row in self.references):
+            lines.append(
+                f"No face was found in any of the {len(self.references)} reference photos: nothing to compare."
+            )
+        elif summary["references_without_face"]:
             lines.append(f"references without a face: {summary['references_without_face']} of {len(self.references)}")
         return "\n".join(lines)
 
@@ -85,13 +88,9 @@ class Report:
 def score(images: dict[str, Tensor | None], references: dict[str, Tensor | None], matcher: str) -> Report:
     """Compares unit vectors [D] by picture name; None stands for a picture without a face.
 
-    Raises UserError where no reference has a face, since then there is nothing to compare with.
+    Where no reference has a face there is nothing to compare with, and no picture has a similarity.
     """
     known = {name: vector for name, vector in references.items() if vector is not None}
-    if not known:
-        raise UserError(
-            f"No face was found in any of the {len(references)} reference photos; similarity needs at least one."
-        )
     return Report(
         matcher,
         [_compare(name, vector, known) for name, vector in images.items()],

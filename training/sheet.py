@@ -1,9 +1,10 @@
-"""The labelled contact sheet."""
+"""The labelled contact sheet, and faces marked in pictures."""
 
 from PIL import Image, ImageDraw, ImageFont
 
 GAP = 12  # px between pictures
 BACKGROUND, INK = (24, 24, 27), (235, 235, 235)
+FOUND, MISSING = (74, 222, 128), (185, 28, 28)
 
 
 def contact_sheet(pictures: list[Image.Image], labels: list[str], columns: int | None = None) -> Image.Image:
@@ -23,3 +24,24 @@ def contact_sheet(pictures: list[Image.Image], labels: list[str], columns: int |
         place = (x + width / 2, y + height + GAP / 2)
         draw.multiline_text(place, label, fill=INK, font=font, anchor="ma", align="center")
     return sheet
+
+
+def annotated(picture: Image.Image, box: tuple[float, float, float, float] | None, label: str) -> Image.Image:
+    """A copy of ``picture`` with ``box`` (left, top, right, bottom, px) drawn, or framed in red where it is None.
+
+    ``label`` stands on a bar along the lower edge.
+    """
+    result = picture.copy()
+    draw = ImageDraw.Draw(result)
+    width, height = result.size
+    font = ImageFont.load_default(max(11, width // 20))
+    line = max(1, width // 160)
+    if box is None:
+        draw.rectangle((0, 0, width - 1, height - 1), outline=MISSING, width=2 * line)
+    else:
+        draw.rectangle(box, outline=FOUND, width=line)
+    text = draw.multiline_textbbox((0, 0), label, font=font)
+    top = height - (text[3] - text[1]) - GAP
+    draw.rectangle((0, top, width, height), fill=MISSING if box is None else BACKGROUND)
+    draw.multiline_text((width / 2, top + GAP / 2), label, fill=INK, font=font, anchor="ma", align="center")
+    return result

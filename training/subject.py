@@ -104,7 +104,7 @@ def read_subject(path: Path) -> Subject:
 
     file = subject_file(path)
     if not file.is_file():
-        raise UserError(f"There is no subject at {file}. Train one with: python -m training train ... --out {path}")
+        raise UserError(f"There is no subject at {file}. Train one first.")
     try:
         with safe_open(file, "pt") as opened:
             header = (opened.metadata() or {}).get(HEADER)

@@ -3,7 +3,7 @@
 import torch
 
 from . import layout
-from .checkpoint import tower_to_state_dict, unet_keys, vae_to_state_dict
+from .checkpoint import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
 from .families import END_OF_TEXT, Family
 from .layout import StateDict
 from .text import new_tower
@@ -60,8 +60,7 @@ def tiny_checkpoint(family: Family, seed: int = 0, tiny_vae: bool = False) -> St
                 eos_token_id=END_OF_TEXT,
             )
             state |= tower_to_state_dict(new_tower(config, spec))
-    weights = unet.state_dict()
-    state |= {theirs: weights[ours] for ours, theirs in unet_keys(unet).items()}
+    state |= unet_to_state_dict(unet)
     state |= vae_to_state_dict(vae)
     if tiny_vae:  # ComfyUI's TAESD reads latents before the family's scale
         state[layout.VAE_PREFIX + "vae_scale"] = torch.tensor(family.latent_scale)

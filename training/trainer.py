@@ -1,5 +1,7 @@
 """DreamBooth with an identity loss: the loop (Ruiz et al. 2023; Banerjee et al., IJCB 2023)."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -39,10 +41,14 @@ class TrainingDiverged(UserError):
     """A loss or gradient was not finite. The state saved is that before the bad step."""
 
 
+class StateIsAhead(UserError):
+    """The saved state has more steps than were asked for."""
+
+
 class Trainer:
     """Trains ``model`` in place.
 
-    ``state_file`` holds what --resume needs; ``inputs`` names the model and pictures, so that it resumes no other run.
+    ``state_file`` holds what resuming needs; ``inputs`` names the model and pictures, so that it resumes no other run.
     """
 
     def __init__(
@@ -51,7 +57,7 @@ class Trainer:
         data: TrainingData,
         config: TrainingConfig,
         accelerator,
-        state_file: Path,
+        state_file: Path | None,
         inputs: dict[str, str],
         face_reader: FaceReader | None = None,
         extra_prompts: Iterable[str] = (),
@@ -96,7 +102,7 @@ class Trainer:
             batch = self.data.draw(number, accelerator.process_index, accelerator.num_processes)
             with accelerator.accumulate(self.denoiser), _kernels(self.data):
                 terms = self.losses(batch)
-                total = sum(self.weight(name) * value for name, value in terms.items())
+                total = self.total(terms)
                 self._require_finite(total, terms)
                 accelerator.backward(total)
                 if accelerator.sync_gradients:
@@ -140,12 +146,29 @@ class Trainer:
         """What a loss counts in the total."""
         return {"reconstruction": 1.0, "prior": self.config.prior_loss_weight}.get(name, self.config.loss_weight)
 
+    def total(self, values: dict) -> Tensor | float:
+        """The loss that is minimised, out of unweighted losses by name."""
+        return sum(self.weight(name) * value for name, value in values.items())
+
+    @property
+    def identity(self) -> dict:
+        """What must be the same for a state to go on. Saving more often and using less memory change no result."""
+        free = {"gradient_checkpointing", "checkpointing_steps"}
+        if self.config.lr_scheduler in ("constant", "constant_with_warmup"):
+            free.add("max_train_steps")  # elsewhere the learning rate of every step depends on it
+        return {name: value for name, value in asdict(self.config).items() if name not in free} | self.inputs
+
+    @property
+    def run_id(self) -> str:
+        """Twelve hexadecimal digits of ``identity``: the same model, pictures and settings have the same."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:12]
+
     def save_state(self) -> None:
         """Weights, optimizer, scheduler and step. The random state is (seed, step): see TrainingData."""
         if not self.accelerator.is_main_process:
             return
         state = {
-            "run": self._identity(),
+            "run": self.identity,
             "step": self.step_number,
             "history": self.history,
             "weights": {name: weight.detach().cpu() for name, weight in self.trainable.items()},
@@ -157,16 +180,19 @@ class Trainer:
             torch.save(state, temporary)
 
     def resume(self) -> None:
-        """Goes on from the saved state. Raises UserError where there is none, or it is of another run."""
+        """Goes on from the saved state. Raises UserError where there is none, it is of another run, or past the end."""
         if not self.state_file.is_file():
-            raise UserError(
-                f"There is nothing to resume: {self.state_file} does not exist. Leave --resume out to start anew."
-            )
+            raise UserError(f"There is nothing to resume: {self.state_file} does not exist. Start anew instead.")
         state = read_pickle(self.state_file)
-        was, now = state["run"], self._identity()
+        was, now = state["run"], self.identity
         if changed := [name for name in now if now[name] != was.get(name)]:
             seen = ", ".join(f"{name} {was.get(name)} (now {now[name]})" for name in changed)
             raise UserError(f"{self.state_file} is of another run: {seen}. Use what it used, or start anew.")
+        if state["step"] > self.config.max_train_steps:
+            raise StateIsAhead(
+                f"{self.state_file} has {state['step']} steps already, more than the {self.config.max_train_steps} "
+                "asked for. Ask for more, or start anew."
+            )
         with torch.no_grad():
             for name, weight in self.trainable.items():
                 weight.copy_(state["weights"][name])
@@ -175,13 +201,6 @@ class Trainer:
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step_number, self.history = state["step"], state["history"]
-
-    def _identity(self) -> dict:
-        """What must be the same for a state to go on. Saving more often and using less memory change no result."""
-        free = {"gradient_checkpointing", "checkpointing_steps"}
-        if self.config.lr_scheduler in ("constant", "constant_with_warmup"):
-            free.add("max_train_steps")  # elsewhere the learning rate of every step depends on it
-        return {name: value for name, value in asdict(self.config).items() if name not in free} | self.inputs
 
     def _choose_trainable(self, extra_prompts: Iterable[str]) -> None:
         config, core = self.config, self.core
@@ -206,7 +225,7 @@ class Trainer:
             try:
                 from bitsandbytes.optim import AdamW8bit as AdamW
             except ImportError as error:
-                raise UserError("--use-8bit-adam needs the package bitsandbytes, which is not installed.") from error
+                raise UserError("use_8bit_adam needs the package bitsandbytes, which is not installed.") from error
         else:
             AdamW = torch.optim.AdamW
         optimizer = AdamW(weights, lr=config.rate, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8)

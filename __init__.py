@@ -1,0 +1,8 @@
+"""Identity Aging for ComfyUI: train one person from a few photos, draw six ages, score how well identity survived."""
+
+
+async def comfy_entrypoint():
+    """ComfyUI's door."""
+    from .nodes.extension import IdentityAging
+
+    return IdentityAging()

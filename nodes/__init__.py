@@ -1,0 +1,1 @@
+"""What an artist touches: thin ComfyUI nodes over ``training``, which knows nothing of ComfyUI."""

@@ -1,0 +1,53 @@
+"""Load Face Embedder."""
+
+import folder_paths
+import torch
+from comfy_api.latest import io
+
+from ..training.embedder import WEIGHTS, open_facenet
+from .folders import FACENET, facenet_file
+from .sockets import CATEGORY, FaceEmbedder, advanced
+
+SUFFIXES = (".pt", ".pth", ".safetensors")
+
+
+class LoadFaceEmbedder(io.ComfyNode):
+    """FaceNet out of models/facenet."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        present = folder_paths.filter_files_extensions(folder_paths.get_filename_list(FACENET), SUFFIXES)
+        published = [file for file, _ in WEIGHTS.values()]
+        return io.Schema(
+            node_id="IDAgingLoadFaceEmbedder",
+            display_name="Load Face Embedder",
+            category=CATEGORY,
+            description="FaceNet, which tells faces apart. Train with one and score with the other, or the score "
+            "flatters.",
+            inputs=[
+                io.Combo.Input(
+                    "weights",
+                    options=[*published, *(file for file in present if file not in published)],
+                    tooltip="File in models/facenet. vggface2 is the usual choice for training, casia-webface for "
+                    "scoring.",
+                ),
+                advanced(
+                    io.Boolean.Input(
+                        "download",
+                        default=False,
+                        tooltip="Fetch the file (110 MB, from the releases of timesler/facenet-pytorch) when it is "
+                        "missing. Off: nothing is ever downloaded.",
+                    )
+                ),
+            ],
+            outputs=[
+                FaceEmbedder.Output(display_name="face_embedder", tooltip="For Train Aging Subject and Score Identity.")
+            ],
+        )
+
+    @classmethod
+    def execute(cls, weights: str, download: bool) -> io.NodeOutput:
+        """Opens the weights."""
+        with torch.inference_mode(False):  # training takes gradients through it
+            return io.NodeOutput(open_facenet(facenet_file(weights), download))

@@ -1,0 +1,36 @@
+"""The list of nodes."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .embedder import LoadFaceEmbedder
+from .faces import AlignFaces
+from .folders import register_folders
+from .prompts import PromptEncode, SequenceEncode
+from .regularization import LoadRegularizationSet
+from .score import ScoreIdentity
+from .sheet import AgingSheet
+from .subjects import LoadSubject, SaveSubject
+from .train import TrainSubject
+
+
+class IdentityAging(ComfyExtension):
+    """The pack, as ComfyUI asks for it."""
+
+    async def on_load(self) -> None:
+        """Before the nodes are listed."""
+        register_folders()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Every node of the pack."""
+        return [
+            LoadRegularizationSet,
+            AlignFaces,
+            LoadFaceEmbedder,
+            TrainSubject,
+            SaveSubject,
+            LoadSubject,
+            PromptEncode,
+            SequenceEncode,
+            ScoreIdentity,
+            AgingSheet,
+        ]

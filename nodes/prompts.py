@@ -1,0 +1,157 @@
+"""Age Prompt Encode and Age Sequence Encode."""
+
+import torch
+from comfy_api.latest import io
+
+from ..training.ages import AGE_CLASSES, MAX_AGE, SAMPLING_PROMPT, age_sequence, fill_prompt, parse_age
+from ..training.errors import UserError
+from .sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced
+
+AGES_HELP = f"One of {', '.join(AGE_CLASSES)}; or years from 0 to {MAX_AGE}."
+
+
+def _prompt_widgets() -> list[io.Input]:
+    return [
+        io.String.Input(
+            "extra", default="", multiline=True, tooltip="Added to the prompt after a comma: place, light, clothes."
+        ),
+        SubjectSocket.Input("subject", optional=True, tooltip="Brings the token and the class word."),
+        advanced(
+            io.String.Input(
+                "template",
+                default=SAMPLING_PROMPT,
+                tooltip="The prompt; {token}, {class_word} and {age} are filled in.",
+            )
+        ),
+        advanced(
+            io.String.Input("token", default="sks", tooltip="The subject's rare token; a wired SUBJECT overrules it.")
+        ),
+        advanced(
+            io.String.Input(
+                "class_word", default="person", tooltip="person, man, woman ...; a wired SUBJECT overrules it."
+            )
+        ),
+    ]
+
+
+def _prompt(
+    age: str | int, extra: str, template: str, token: str, class_word: str, subject: TrainedSubject | None
+) -> str:
+    if subject:
+        token, class_word = subject.header.token, subject.header.class_word
+    prompt = fill_prompt(template, token=token, class_word=class_word, age=age)
+    return f"{prompt}, {extra.strip()}" if extra.strip() else prompt
+
+
+def _sentence(check, *arguments) -> bool | str:
+    """What validate_inputs wants: True, or why not. A linked input is not known yet."""
+    if None in arguments:
+        return True
+    try:
+        check(*arguments)
+    except UserError as error:
+        return str(error)
+    return True
+
+
+class PromptEncode(io.ComfyNode):
+    """The prompt for one age, encoded."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="IDAgingPromptEncode",
+            display_name="Age Prompt Encode",
+            category=CATEGORY,
+            description="Writes and encodes the prompt that draws the subject at one age.",
+            inputs=[
+                io.Clip.Input("clip", tooltip="From Train Aging Subject or Load Aging Subject."),
+                io.MultiType.Input(
+                    io.String.Input("age", default="elderly", tooltip=AGES_HELP + " A number can be linked in."),
+                    types=[io.Int],
+                ),
+                *_prompt_widgets(),
+            ],
+            outputs=[
+                io.Conditioning.Output(display_name="conditioning"),
+                io.String.Output(display_name="prompt", tooltip="The prompt as it was encoded."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, age=None, template=None) -> bool | str:
+        """Refuses what is no age, and a template with unknown names."""
+        known = _sentence(parse_age, age)
+        return known if known is not True else _sentence(fill_prompt, template)
+
+    @classmethod
+    def execute(cls, clip, age, extra, template, token, class_word, subject=None) -> io.NodeOutput:
+        """As ComfyUI's CLIP Text Encode, of the filled-in prompt."""
+        prompt = _prompt(parse_age(age), extra, template, token, class_word, subject)
+        return io.NodeOutput(clip.encode_from_tokens_scheduled(clip.tokenize(prompt)), prompt)
+
+
+class SequenceEncode(io.ComfyNode):
+    """The prompts from one age to another, as one batch."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="IDAgingSequenceEncode",
+            display_name="Age Sequence Encode",
+            category=CATEGORY,
+            description="Encodes a whole aging sequence as one batch, gliding between neighbouring ages. Sample it "
+            "over a latent batch of the same count with one noise (Latent Batch Seed Behavior: fixed).",
+            inputs=[
+                io.Clip.Input("clip", tooltip="From Train Aging Subject or Load Aging Subject."),
+                io.String.Input("from_age", default=AGE_CLASSES[0], tooltip="The first age. " + AGES_HELP),
+                io.String.Input(
+                    "to_age", default=AGE_CLASSES[-1], tooltip="The last age, of the same kind. " + AGES_HELP
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=6,
+                    min=1,
+                    max=4096,
+                    tooltip="Pictures in the sequence. From child to old, 6 are the six age classes; more glide "
+                    "between them.",
+                ),
+                *_prompt_widgets(),
+            ],
+            outputs=[
+                io.Conditioning.Output(display_name="conditioning", tooltip="One entry for every age."),
+                io.String.Output(
+                    display_name="ages", tooltip="A label for every age, for the sheet.", is_output_list=True
+                ),
+                io.Int.Output(display_name="count", tooltip="For the batch size of the latents."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, from_age=None, to_age=None, template=None) -> bool | str:
+        """Refuses what are no two ages of one kind, and a template with unknown names."""
+        known = _sentence(lambda first, last: age_sequence(parse_age(first), parse_age(last), 2), from_age, to_age)
+        return known if known is not True else _sentence(fill_prompt, template)
+
+    @classmethod
+    def execute(cls, clip, from_age, to_age, steps, extra, template, token, class_word, subject=None) -> io.NodeOutput:
+        """Encodes each age once and mixes neighbours linearly."""
+        sequence = age_sequence(parse_age(from_age), parse_age(to_age), steps)
+        encoded = {}
+        for age in {age for place in sequence for age in (place.age, place.following)}:
+            tokens = clip.tokenize(_prompt(age, extra, template, token, class_word, subject))
+            encoded[age] = clip.encode_from_tokens(tokens, return_dict=True)
+        if len({output["cond"].shape for output in encoded.values()}) > 1:
+            raise UserError("With this extra text some ages need more tokens than others. Shorten it.")
+
+        def mixed(name: str) -> torch.Tensor:
+            return torch.cat(
+                [encoded[place.age][name].lerp(encoded[place.following][name], place.part) for place in sequence]
+            )
+
+        extras = (
+            {} if encoded[sequence[0].age].get("pooled_output") is None else {"pooled_output": mixed("pooled_output")}
+        )
+        return io.NodeOutput([[mixed("cond"), extras]], [str(place) for place in sequence], steps)

@@ -1,0 +1,54 @@
+"""Load Age Regularization Set."""
+
+from comfy_api.latest import io
+
+from ..training.dataset import CAPTION_RULE, read_regularization_set
+from ..training.photos import image_files
+from .folders import input_folder, input_folders
+from .sockets import CATEGORY, AgeSet
+
+
+class LoadRegularizationSet(io.ComfyNode):
+    """A folder of age-captioned faces."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="IDAgingLoadRegularizationSet",
+            display_name="Load Age Regularization Set",
+            category=CATEGORY,
+            description="Faces of other people, each with its age. They keep the model's idea of an age intact while "
+            "one person is trained. "
+            f"The age of each picture is {CAPTION_RULE}.",
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=input_folders(),
+                    tooltip="Folder under ComfyUI's input folder. More pictures of an age keep that age truer; "
+                    "20 or more for each of the six are good.",
+                )
+            ],
+            outputs=[
+                AgeSet.Output(display_name="ages", tooltip="For Train Aging Subject."),
+                io.String.Output(display_name="report", tooltip="How many pictures each age has."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, folder: str) -> bool | str:
+        """Refuses a folder that is none of those offered, in a sentence."""
+        if folder in input_folders():
+            return True
+        return f"There is no folder '{folder}' under ComfyUI's input folder. Put the age pictures into one there."
+
+    @classmethod
+    def fingerprint_inputs(cls, folder: str) -> list[tuple[str, int, int]]:
+        """Changes when a file comes, goes or changes."""
+        return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in image_files(input_folder(folder))]
+
+    @classmethod
+    def execute(cls, folder: str) -> io.NodeOutput:
+        """Reads the captions; the pictures are read when they are needed."""
+        ages = read_regularization_set(input_folder(folder))
+        return io.NodeOutput(ages, ages.report)

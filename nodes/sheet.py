@@ -1,0 +1,49 @@
+"""Aging Contact Sheet."""
+
+import math
+
+from comfy_api.latest import io
+
+from ..training.sheet import contact_sheet
+from .images import to_batch, to_pictures
+from .sockets import CATEGORY
+
+
+class AgingSheet(io.ComfyNode):
+    """Pictures side by side, each with its age and similarity."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="IDAgingAgingSheet",
+            display_name="Aging Contact Sheet",
+            category=CATEGORY,
+            description="Puts a sequence into one picture, each with its age and similarity below.",
+            is_input_list=True,
+            inputs=[
+                io.Image.Input(
+                    "images",
+                    tooltip="The sequence, as a batch or a list. Pictures of other sizes are "
+                    "scaled to the first one's.",
+                ),
+                io.String.Input("ages", optional=True, force_input=True, tooltip="From Age Sequence Encode."),
+                io.Float.Input("similarities", optional=True, force_input=True, tooltip="From Score Identity."),
+                io.Int.Input("columns", default=6, min=1, max=64, tooltip="Pictures in a row."),
+            ],
+            outputs=[io.Image.Output(display_name="sheet", tooltip="One picture.")],
+        )
+
+    @classmethod
+    def execute(cls, images: list, columns: list, ages=None, similarities=None) -> io.NodeOutput:
+        """All pictures at once."""
+        pictures = to_pictures(images)
+        labels = [[] for _ in pictures]
+        for row, age in zip(labels, ages or (), strict=False):
+            row.append(str(age))
+        for row, similarity in zip(labels, similarities or (), strict=False):
+            row.append("no face" if math.isnan(similarity) else f"{similarity:.3f}")
+        size = pictures[0].size
+        same = [picture if picture.size == size else picture.resize(size) for picture in pictures]
+        sheet = contact_sheet(same, ["\n".join(row) for row in labels], columns[0])
+        return io.NodeOutput(to_batch([sheet]))

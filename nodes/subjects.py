@@ -1,0 +1,115 @@
+"""Save Aging Subject and Load Aging Subject."""
+
+import filecmp
+import shutil
+from pathlib import Path
+
+import comfy.sd
+import comfy.utils
+import folder_paths
+from comfy_api.latest import io, ui
+
+from ..training.errors import UserError
+from ..training.files import written
+from ..training.subject import read_subject
+from .folders import METHOD_FOLDERS, SUBJECTS, subject_names, subject_path
+from .sockets import CATEGORY, SubjectSocket, TrainedSubject
+
+CONSENT = "Train and share only people who agreed to it."
+
+
+def apply_subject(subject: TrainedSubject, model, clip, strength: float = 1.0) -> tuple:
+    """MODEL and CLIP that draw ``subject``: the given ones with its LoRA, or its own where every weight was trained."""
+    if subject.header.method == "lora":
+        weights = comfy.utils.load_torch_file(str(subject.file), safe_load=True)
+        return comfy.sd.load_lora_for_models(model, clip, weights, strength, strength)
+    if strength != 1:
+        raise UserError(f"{subject.file.name} is a full fine-tune and no LoRA: its strength can only be 1.")
+    embeddings = folder_paths.get_folder_paths("embeddings")
+    loaded = comfy.sd.load_checkpoint_guess_config(
+        str(subject.file), output_vae=False, output_clip=True, embedding_directory=embeddings
+    )
+    return loaded[:2]
+
+
+class SaveSubject(io.ComfyNode):
+    """A trained subject into models/loras or models/checkpoints."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="IDAgingSaveSubject",
+            display_name="Save Aging Subject",
+            category=CATEGORY,
+            description="Keeps a trained subject as a file that Load LoRA (or, for a full fine-tune, Load Checkpoint) "
+            f"opens too. {CONSENT}",
+            is_output_node=True,
+            inputs=[SubjectSocket.Input("subject", tooltip="From Train Aging Subject.")],
+            outputs=[io.String.Output(display_name="path", tooltip="The file that was written.")],
+        )
+
+    @classmethod
+    def execute(cls, subject: TrainedSubject) -> io.NodeOutput:
+        """Copies the file under a name that is still free; a subject that is saved already is not saved again."""
+        if not subject.file.is_file():
+            raise UserError(f"The trained subject {subject.file} is gone. Queue its training again.")
+        root = folder_paths.get_folder_paths(METHOD_FOLDERS[subject.header.method])[0]
+        folder, stem, counter, _, _ = folder_paths.get_save_image_path(f"{SUBJECTS}/{subject.name}", root)
+        same = (
+            path
+            for path in Path(folder).glob(f"{stem}_*{subject.file.suffix}")
+            if filecmp.cmp(path, subject.file, shallow=False)
+        )
+        target = next(same, None)
+        if target is None:
+            target = Path(folder) / f"{stem}_{counter:05}_{subject.file.suffix}"
+            with written(target) as temporary:
+                shutil.copyfile(subject.file, temporary)
+        return io.NodeOutput(str(target), ui=ui.PreviewText(str(target)))
+
+
+class LoadSubject(io.ComfyNode):
+    """A saved subject on a MODEL and CLIP."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="IDAgingLoadSubject",
+            display_name="Load Aging Subject",
+            category=CATEGORY,
+            description="Opens a subject that Save Aging Subject wrote. Its token and class word come along, so no "
+            "prompt has to be retyped.",
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="The model that a LoRA subject was trained on. A full fine-tune brings its own."
+                ),
+                io.Clip.Input("clip", tooltip="The CLIP beside that model."),
+                io.Combo.Input(
+                    "subject_file",
+                    options=subject_names(),
+                    tooltip=f"File under models/loras/{SUBJECTS} or models/checkpoints/{SUBJECTS}.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-2.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="How much of a LoRA is used. Less looks less like the person and ages more freely.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model"),
+                io.Clip.Output(display_name="clip"),
+                SubjectSocket.Output(display_name="subject", tooltip="Token and class word, for the prompt nodes."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, clip, subject_file: str, strength: float) -> io.NodeOutput:
+        """Reads the header, then the weights."""
+        path = subject_path(subject_file)
+        subject = TrainedSubject(path.stem, path, read_subject(path))
+        return io.NodeOutput(*apply_subject(subject, model, clip, strength), subject)

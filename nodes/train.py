@@ -1,0 +1,169 @@
+"""Train Aging Subject."""
+
+import math
+
+import comfy.model_management
+import torch
+from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
+
+from ..training.dataset import find_faces
+from ..training.errors import UserError
+from ..training.files import checked_name, read_state_dict
+from ..training.losses import IDENTITY_LOSSES
+from ..training.photos import Photo
+from ..training.previews import preview_prompts
+from ..training.run import build_trainer
+from ..training.runs import FinishedRun, finish, run_folder
+from ..training.subject import read_subject
+from ..training.trainer import StopTraining, Trainer
+from .bridge import open_comfy
+from .device import detector, give_back, make_room, trains_on_cpu
+from .folders import runs_folder
+from .images import to_batch, to_pictures
+from .settings import config_of, setting_widgets
+from .sockets import CATEGORY, AgeSet, FaceEmbedder, SubjectSocket, TrainedSubject, advanced
+from .subjects import CONSENT, apply_subject
+from .watch import Watch
+
+
+class TrainSubject(io.ComfyNode):
+    """DreamBooth with an identity loss on the photos of one person."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="IDAgingTrainSubject",
+            display_name="Train Aging Subject",
+            category=CATEGORY,
+            description="Teaches a Stable Diffusion model one person, so that it can draw them at every age. Cancel "
+            f"keeps what was trained, and queueing the same graph again goes on from there. {CONSENT}",
+            is_input_list=True,
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                io.Model.Input("model", tooltip="Stable Diffusion 1.x, 2.x or SDXL. It stays as it is."),
+                io.Clip.Input("clip", tooltip="The CLIP of that checkpoint."),
+                io.Vae.Input("vae", tooltip="The VAE of that checkpoint."),
+                io.Image.Input("photos", tooltip="3-30 photos of one person, of any sizes, as a batch or a list."),
+                AgeSet.Input(
+                    "ages",
+                    optional=True,
+                    tooltip="Faces of other people with their ages. Without them the person may "
+                    "look right and not age.",
+                ),
+                FaceEmbedder.Input(
+                    "face_embedder", optional=True, tooltip="For the identity losses biometric and triplet."
+                ),
+                io.String.Input("name", default="subject", tooltip="Name of the subject and of its files."),
+                *setting_widgets(),
+                advanced(
+                    io.Int.Input(
+                        "preview_every",
+                        default=250,
+                        min=0,
+                        max=100_000,
+                        tooltip="Steps between previews of the six ages on the node. Each takes about as long as 20 "
+                        "steps; 0 draws them only at the end.",
+                    )
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="Draws the subject; goes into a KSampler."),
+                io.Clip.Output(display_name="clip"),
+                SubjectSocket.Output(display_name="subject", tooltip="For Save Aging Subject and the prompt nodes."),
+                io.LoraModel.Output(display_name="lora", tooltip="For Save LoRA Weights and Load LoRA Model."),
+                io.LossMap.Output(display_name="losses", tooltip="For Plot Loss Graph."),
+                io.Image.Output(display_name="previews", tooltip="The six ages after the last step, quickly drawn."),
+                io.String.Output(display_name="report", tooltip="What was trained on, and how it went."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, name=("subject",), resolution=(0,)) -> bool | str:
+        """Refuses names that are no file names, and sizes that the model cannot draw."""
+        try:
+            checked_name(name[0])
+            config_of({"resolution": resolution[0]})
+        except UserError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(
+        cls, model, clip, vae, photos, name, preview_every, ages=(None,), face_embedder=(None,), **widgets
+    ) -> io.NodeOutput:
+        """Trains, or finds the same run finished on disk."""
+        config = config_of({key: value[0] for key, value in widgets.items()})
+        embedder = face_embedder[0] if config.loss in IDENTITY_LOSSES else None
+        pictures = [Photo(f"photo {number}", picture) for number, picture in enumerate(to_pictures(photos), 1)]
+        find = detector()
+        faces = find_faces(pictures, find)
+        with torch.inference_mode(False), torch.enable_grad():
+            opened = open_comfy(model[0], clip[0], vae[0])
+            make_room()
+            try:
+                trainer = build_trainer(
+                    opened,
+                    faces,
+                    ages[0],
+                    config,
+                    embedder=embedder,
+                    detector=find,
+                    extra_prompts=preview_prompts(config),
+                    cpu=trains_on_cpu(),
+                )
+                run = cls._finish(trainer, checked_name(name[0]), preview_every[0])
+            except torch.OutOfMemoryError as error:
+                raise UserError(
+                    "The GPU ran out of memory; what was trained so far is saved, and queueing again goes on from "
+                    "there. Turn gradient_checkpointing on (for method full also use_8bit_adam), or lower resolution "
+                    "or train_batch_size, which starts anew."
+                ) from error
+            finally:
+                if embedder:
+                    embedder.to(torch.device("cpu"))
+        report = [*faces.remarks, _report(trainer, run, len(pictures), ages[0])]
+        losses = _loss_map(trainer, run)
+        del trainer, opened
+        give_back()
+        subject = TrainedSubject(name[0], run.file, read_subject(run.file))
+        lora = _lora_model(subject)
+        model, clip = apply_subject(subject, model[0], clip[0])
+        return io.NodeOutput(model, clip, subject, lora, losses, to_batch(run.previews), "\n".join(report))
+
+    @classmethod
+    def _finish(cls, trainer: Trainer, name: str, preview_every: int) -> FinishedRun:
+        try:
+            return finish(
+                trainer, run_folder(runs_folder(), name, trainer), [Watch(trainer, preview_every, cls.hidden.unique_id)]
+            )
+        except StopTraining:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            raise
+
+
+def _report(trainer: Trainer, run: FinishedRun, photos: int, ages) -> str:
+    with_face = len(trainer.data.face_squares)
+    done = {None: "found finished on disk", 0: "trained"}.get(run.resumed_at, f"resumed after step {run.resumed_at}")
+    lines = [
+        f"{photos} photos, {with_face} with a face",
+        ages.report if ages else "No age set: plain fine-tuning, without prior preservation.",
+        f"{trainer.model.family.name}, predicts {trainer.model.denoiser.prediction_type}",
+        f"{trainer.config.method}, loss {trainer.config.loss}, {len(run.history)} steps, {done}",
+        str(run.file),
+    ]
+    return "\n".join(lines)
+
+
+def _loss_map(trainer: Trainer, run: FinishedRun) -> dict[str, list[float]]:
+    """The minimised loss of every step under ComfyUI's key, and each loss by name; nan where it was not computed."""
+    names = dict.fromkeys(name for values in run.history for name in values)
+    each = {name: [values.get(name, math.nan) for values in run.history] for name in names}
+    return {"loss": [trainer.total(values) for values in run.history]} | each
+
+
+def _lora_model(subject: TrainedSubject) -> dict[str, torch.Tensor] | ExecutionBlocker:
+    if subject.header.method == "lora":
+        return read_state_dict(subject.file)
+    return ExecutionBlocker("A full fine-tune has no LoRA. Use the outputs model and clip, or Save Aging Subject.")

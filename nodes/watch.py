@@ -1,0 +1,53 @@
+"""What a training node shows while it works, and how Cancel reaches it."""
+
+import time
+
+import comfy.model_management
+import comfy.utils
+from server import PromptServer
+from tqdm import tqdm
+
+from ..training.ages import AGE_CLASSES, display_name
+from ..training.previews import draw_ages
+from ..training.sheet import contact_sheet
+from ..training.trainer import Progress, StopTraining, Trainer
+
+PREVIEW_SIDE = 768  # px, of the picture on the node
+STATUS_EVERY = 0.5  # s
+
+
+class Watch:
+    """A trainer's callback: progress bar, six ages every ``preview_every`` steps, a line of text, and Cancel."""
+
+    def __init__(self, trainer: Trainer, preview_every: int, node_id: str):
+        self.trainer, self.preview_every, self.node_id = trainer, preview_every, node_id
+        self.bar = comfy.utils.ProgressBar(trainer.config.max_train_steps, node_id=node_id)
+        self.start, self.told = time.monotonic(), 0.0
+        self.first_step: int | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Called after each step. Raises StopTraining once Cancel was pressed."""
+        self.stop_if_cancelled()
+        picture = None
+        if self.preview_every and progress.step % self.preview_every == 0 and progress.step < progress.steps:
+            picture = contact_sheet(
+                draw_ages(self.trainer, self.stop_if_cancelled), [display_name(age) for age in AGE_CLASSES], columns=3
+            )
+        self.bar.update_absolute(progress.step, progress.steps, picture and ("JPEG", picture, PREVIEW_SIDE))
+        self._tell(progress)
+
+    def stop_if_cancelled(self) -> None:
+        """Raises StopTraining once Cancel was pressed."""
+        if comfy.model_management.processing_interrupted():
+            raise StopTraining
+
+    def _tell(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if self.first_step is None:
+            self.first_step, self.start = progress.step, now
+        elif now - self.told > STATUS_EVERY or progress.step == progress.steps:
+            left = (now - self.start) / (progress.step - self.first_step) * (progress.steps - progress.step)
+            losses = ", ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+            line = f"step {progress.step} of {progress.steps}, {tqdm.format_interval(left)} left\n{losses}"
+            PromptServer.instance.send_progress_text(line, self.node_id)
+            self.told = now

@@ -1,0 +1,104 @@
+"""Finds a real ComfyUI, gives it a base directory of its own with everything the graphs name, and starts it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.comfyui.server import Server
+
+REPOSITORY = Path(__file__).parent.parent.parent
+FOLDER_NAME = "any-folder name"  # the pack may sit under any
+FACENET = "20180402-114759-vggface2.pt"
+
+
+def _comfyui() -> Path | None:
+    places = [os.environ.get("COMFYUI_PATH"), REPOSITORY.parent.parent, Path.home() / "comfy" / "ComfyUI"]
+    return next((Path(place) for place in places if place and (Path(place) / "comfyui_version.py").is_file()), None)
+
+
+@pytest.fixture(scope="session")
+def comfyui():
+    """The folder of a real ComfyUI."""
+    found = _comfyui()
+    if found is None:
+        pytest.skip("no ComfyUI here: set COMFYUI_PATH, or install one into ~/comfy/ComfyUI")
+    return found
+
+
+@pytest.fixture(scope="session")
+def python(comfyui):
+    """The Python that runs it."""
+    inside = [comfyui / name / "bin" / "python" for name in (".venv", "venv")]
+    python = next((path for path in inside if path.is_file()), Path(sys.executable))
+    probe = "import comfyui_frontend_package, torchsde, facenet_pytorch, diffusers, peft, accelerate, open_clip"
+    if subprocess.run([python, "-c", probe], capture_output=True).returncode:
+        pytest.skip(f"{python} lacks what ComfyUI or this pack needs: install both requirements.txt there")
+    return python
+
+
+def shallow_checkpoint() -> dict[str, torch.Tensor]:
+    """Stable Diffusion 1.x with one UNet level and random weights; ComfyUI reads the depth off the keys."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig
+
+    from training.checkpoint import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
+    from training.families import SD1
+    from training.text import new_tower
+
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        block_out_channels=(320,),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D",),
+        up_block_types=("CrossAttnUpBlock2D",),
+        cross_attention_dim=768,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(128, 256, 512, 512),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+    )
+    text = CLIPTextConfig(
+        vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
+    )
+    state = unet_to_state_dict(unet) | vae_to_state_dict(vae) | tower_to_state_dict(new_tower(text, SD1.towers[0]))
+    return {key: value.half().contiguous() for key, value in state.items()}
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory, astronaut):
+    """A base directory with the pack linked in, a checkpoint, untrained FaceNet weights, photos and an age set."""
+    from facenet_pytorch import InceptionResnetV1
+    from safetensors.torch import save_file
+
+    base = tmp_path_factory.mktemp("comfyui")
+    for folder in ("custom_nodes", "models/checkpoints", "models/facenet", "input/ages", "input/unknown"):
+        (base / folder).mkdir(parents=True)
+    (base / "custom_nodes" / FOLDER_NAME).symlink_to(REPOSITORY)
+    save_file(shallow_checkpoint(), base / "models/checkpoints/shallow.safetensors")
+    torch.manual_seed(0)
+    torch.save(InceptionResnetV1().state_dict(), base / "models/facenet" / FACENET)
+    for number, shift in enumerate((0, 12, 24)):
+        astronaut.crop((100 + shift, shift, 340 + shift, 240 + shift)).save(base / f"input/photo{number}.png")
+    random = np.random.default_rng(0)
+    noise = [Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(4)]
+    noise[0].save(base / "input/faceless.png")
+    for name, picture in zip(("child_1", "elderly_1", "old_1"), noise[1:], strict=True):
+        picture.save(base / f"input/ages/{name}.png")
+    noise[0].save(base / "input/unknown/img_0001.png")
+    return base
+
+
+@pytest.fixture(scope="session")
+def server(comfyui, python, base):
+    """One server for all tests that leave it as they found it."""
+    running = Server(python, comfyui, base)
+    yield running
+    running.stop()

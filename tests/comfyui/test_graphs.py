@@ -1,0 +1,324 @@
+"""Whole graphs in a real ComfyUI: what an artist queues, and what comes of it."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors import safe_open
+
+from tests.comfyui.conftest import FOLDER_NAME
+from tests.comfyui.graphs import NODES, SIDE, Studio
+from tests.comfyui.server import Refused, Server
+
+
+def pictures(server, outcome, node):
+    return [
+        np.asarray(Image.open(server.base / "output" / image["subfolder"] / image["filename"])).astype(int)
+        for image in outcome.outputs[node]["images"]
+    ]
+
+
+def text_of(server, graph, link):
+    """What a STRING output says, by way of a node that shows text."""
+    return graph.add("PreviewAny", source=link)
+
+
+def ran(server, graph):
+    outcome = server.run(graph)
+    assert outcome.status == "success", outcome.error.get("exception_message") or server.log.read_text()[-3000:]
+    return outcome
+
+
+def test_every_node_is_listed_with_its_sockets(server):
+    known = server.get("/object_info")
+    assert {name for name in known if name.startswith("IDAging")} == set(NODES)
+    for name, (inputs, outputs) in NODES.items():
+        node = known[name]
+        listed = node["input"]["required"] | node["input"].get("optional", {})
+        assert set(inputs) <= listed.keys(), name
+        assert node["output"] == outputs, name
+        assert node["category"] == "identity aging"
+        for widget, (_, options) in listed.items():
+            assert options.get("tooltip"), f"{name}.{widget} has no tooltip"
+
+
+def test_the_pack_imports_fast_and_silently(server):
+    log = server.log.read_text()
+    assert not re.search(r"IMPORT FAILED|Cannot import|Error while calling comfy_entrypoint", log), log
+    (seconds,) = re.findall(rf"([\d.]+) seconds: .*{FOLDER_NAME}", log)
+    assert float(seconds) <= 0.2  # ComfyUI prints one decimal
+
+
+def test_from_photos_to_a_scored_sheet(server):
+    graph = Studio()
+    photos = graph.photos()
+    train = graph.train(photos)
+    sequence = graph.sequence((train, 1), (train, 2))
+    drawn = graph.draw((train, 0), (sequence, 0), count=(sequence, 2))
+    score = graph.add("IDAgingScoreIdentity", images=drawn, references=photos, face_embedder=graph.embedder())
+    sheet = graph.add(
+        "IDAgingAgingSheet", images=drawn, ages=(sequence, 1), similarities=(score, 1), columns=6
+    )  # fmt: skip
+    nodes = {name: graph.save(link, name) for name, link in
+             {"drawn": drawn, "sheet": (sheet, 0), "annotated": (score, 0), "best": (score, 2), "previews": (train, 5)}
+             .items()}  # fmt: skip
+    said = {name: text_of(server, graph, link) for name, link in {"train": (train, 6), "score": (score, 3)}.items()}
+    graph.add("LossGraphNode", loss=(train, 4), filename_prefix="loss")
+    outcome = ran(server, graph)
+
+    shapes = {name: [picture.shape for picture in pictures(server, outcome, node)] for name, node in nodes.items()}
+    assert shapes["drawn"] == shapes["annotated"] == shapes["previews"] == [(SIDE, SIDE, 3)] * 6
+    assert shapes["best"] == [(SIDE, SIDE, 3)]
+    assert len(shapes["sheet"]) == 1 and shapes["sheet"][0][1] > 6 * SIDE
+    report = outcome.outputs[said["train"]]["text"][0]
+    assert "3 photos, 3 with a face" in report
+    assert "child 1, teenager 0" in report
+    assert "lora, loss biometric, 4 steps, trained" in report
+    assert "failures to detect: 6 of 6 images" in outcome.outputs[said["score"]]["text"][0]  # its pictures are noise
+    assert [value for node, value, _ in outcome.progress if node == train] == [1, 2, 3, 4]
+    assert any("step 4 of 4" in text for text in outcome.texts)
+
+
+def test_photos_score_high_against_themselves_and_faceless_pictures_are_flagged(server):
+    graph = Studio()
+    faces = graph.add("IDAgingAlignFaces", images=graph.photos(), size=128, margin=0.5, level_eyes=True)
+    mixed = graph.add("ImageBatch", image1=(faces, 0), image2=graph.photos(["faceless.png"]))
+    score = graph.add(
+        "IDAgingScoreIdentity", images=(mixed, 0), references=graph.photos(), face_embedder=graph.embedder()
+    )
+    said = text_of(server, graph, (score, 3))
+    saved = graph.save((score, 0), "flagged")
+    blind = graph.add(
+        "IDAgingScoreIdentity", images=(faces, 0), references=graph.photos(["faceless.png"]),
+        face_embedder=graph.embedder(),
+    )  # fmt: skip
+    nothing = text_of(server, graph, (blind, 3))
+    outcome = ran(server, graph)
+    report = outcome.outputs[said]["text"][0]
+    assert "failures to detect: 1 of 4 images" in report
+    means = [float(value) for value in re.findall(r"picture \d\s+([\d.]+)", report)]
+    assert len(means) == 3 and min(means) > 0.9
+    flagged = pictures(server, outcome, saved)[3]
+    red = (flagged[0, :, 0] > flagged[0, :, 1] + 60).mean()
+    assert red > 0.9, "the picture without a face has a red frame"
+    assert "No face was found in any of the 1 reference photos" in outcome.outputs[nothing]["text"][0]
+
+
+def test_saved_and_loaded_subject_draws_the_same_pixels(server):
+    graph = Studio()
+    train = graph.train()
+    prompt = graph.prompt((train, 1), "45", (train, 2))
+    from_train = graph.save(graph.draw((train, 0), (prompt, 0)), "from_train")
+    saved = graph.add("IDAgingSaveSubject", subject=(train, 2))
+    graph.add("SaveLoRA", lora=(train, 3), prefix="loras/native", steps=4)
+    base = graph.save(graph.draw((graph.checkpoint, 0), (prompt, 0)), "base")
+    first = ran(server, graph)
+    path = first.outputs[saved]["text"][0]
+    assert path == str(server.base / "models/loras/aging_subjects/anna_00001_.safetensors")
+    with safe_open(path, "pt") as file:
+        assert "identity_aging" in file.metadata()
+    lora = next((server.base / "output/loras").glob("native*.safetensors"))
+    shutil.copy(lora, server.base / "models/loras/native.safetensors")
+
+    graph, images = Studio(), {}
+    for strength in (0.0, 1.0, 2.0):
+        load = graph.add(
+            "IDAgingLoadSubject", model=(graph.checkpoint, 0), clip=(graph.checkpoint, 1),
+            subject_file="loras/anna_00001_.safetensors", strength=strength,
+        )  # fmt: skip
+        prompt = graph.prompt((load, 1), "45", (load, 2))
+        images[strength] = graph.save(graph.draw((load, 0), (prompt, 0)), f"strength{strength}")
+    plain = graph.add(
+        "LoraLoader", model=(graph.checkpoint, 0), clip=(graph.checkpoint, 1), lora_name="native.safetensors",
+        strength_model=1.0, strength_clip=1.0,
+    )  # fmt: skip
+    images["native"] = graph.save(graph.draw((plain, 0), (prompt, 0)), "native")
+    second = ran(server, graph)
+    drawn = {name: pictures(server, second, node)[0] for name, node in images.items()}
+    expected = pictures(server, first, from_train)[0]
+    assert np.array_equal(drawn[1.0], expected)
+    assert np.array_equal(drawn["native"], expected)
+    assert np.array_equal(drawn[0.0], pictures(server, first, base)[0])
+    assert not np.array_equal(drawn[2.0], drawn[1.0]) and not np.array_equal(drawn[1.0], drawn[0.0])
+
+
+def test_a_full_fine_tune_is_a_checkpoint(server):
+    graph = Studio()
+    train = graph.train(method="full", name="whole", learning_rate=1e-4, ages=None)
+    prompt = graph.prompt((train, 1), "old", (train, 2))
+    trained = graph.save(graph.draw((train, 0), (prompt, 0)), "full")
+    base = graph.save(graph.draw((graph.checkpoint, 0), (prompt, 0)), "full_base")
+    saved = graph.add("IDAgingSaveSubject", subject=(train, 2))
+    first = ran(server, graph)
+    assert not np.array_equal(pictures(server, first, trained)[0], pictures(server, first, base)[0])
+    assert first.outputs[saved]["text"][0].endswith("models/checkpoints/aging_subjects/whole_00001_.safetensors")
+
+    graph = Studio()
+    load = graph.add(
+        "IDAgingLoadSubject", model=(graph.checkpoint, 0), clip=(graph.checkpoint, 1),
+        subject_file="checkpoints/whole_00001_.safetensors", strength=1.0,
+    )  # fmt: skip
+    native = graph.add("CheckpointLoaderSimple", ckpt_name="aging_subjects/whole_00001_.safetensors")
+    images = [
+        graph.save(graph.draw(model, (graph.prompt(clip, "old", **named), 0)), "again")
+        for model, clip, named in (((load, 0), (load, 1), {"subject": (load, 2)}), ((native, 0), (native, 1), {}))
+    ]
+    second = ran(server, graph)
+    for image in images:
+        assert np.array_equal(pictures(server, second, image)[0], pictures(server, first, trained)[0])
+
+
+def test_prompts_are_encoded_as_comfyui_does(server):
+    """Same seed, same pixels: the sequence's entries, our prompt node's and CLIP Text Encode's."""
+    graph = Studio()
+    sequence = graph.sequence((graph.checkpoint, 1), from_age="child", to_age="teenager", steps=3, extra="in a park")
+    count = (sequence, 2)
+    in_one_run = graph.save(graph.draw((graph.checkpoint, 0), (sequence, 0), count), "sequence")
+    ours = graph.prompt((graph.checkpoint, 1), "teenager", extra="in a park")
+    theirs = graph.add(
+        "CLIPTextEncode", clip=(graph.checkpoint, 1), text="photo of a sks person as teenager, in a park"
+    )
+    alone = [graph.save(graph.draw((graph.checkpoint, 0), (node, 0)), "alone") for node in (ours, theirs)]
+    outcome = ran(server, graph)
+    ours, theirs = (pictures(server, outcome, node)[0] for node in alone)
+    assert np.array_equal(ours, theirs)
+    child, between, teenager = pictures(server, outcome, in_one_run)
+    assert np.abs(teenager - ours).max() <= 1, "one batch and one noise, so the same picture to rounding"
+    assert not np.array_equal(child, teenager)
+    assert not np.array_equal(between, child) and not np.array_equal(between, teenager)
+
+
+def test_queueing_again_trains_no_more(server):
+    graph = Studio()
+    train = graph.train(seed=11)
+    graph.save((train, 5), "cached")
+    assert train in ran(server, graph).executed
+    assert train not in ran(server, graph).executed
+
+
+@pytest.fixture
+def own_base(base, tmp_path):
+    """A base directory of the test's own, since its servers die; models and inputs are the shared ones."""
+    for name in ("models", "input", "custom_nodes"):
+        (tmp_path / name).symlink_to(base / name)
+    return tmp_path
+
+
+def long_training(name="anna"):
+    graph = Studio()
+    train = graph.train(name=name, max_train_steps=12, checkpointing_steps=2, preview_every=3)
+    said = text_of(None, graph, (train, 6))
+    return graph, train, said
+
+
+def test_cancel_and_crash_lose_nothing(comfyui, python, own_base):
+    graph, train, said = long_training()
+
+    def at_step(step):
+        return lambda outcome: any(value >= step for node, value, _ in outcome.progress if node == train)
+
+    server = Server(python, comfyui, own_base)
+    try:
+        outcome = server.run(graph, until=at_step(3))
+        server.interrupt()
+        server.finish(outcome)
+        assert outcome.status == "interrupted"
+        assert outcome.pictures, "a preview of the six ages came after step 3"
+        cancelled_at = max(value for node, value, _ in outcome.progress if node == train)
+        outcome = server.run(graph, until=at_step(8))
+        resumed_at = min(value for node, value, _ in outcome.progress if node == train)
+        assert cancelled_at < resumed_at <= cancelled_at + 2, "it goes on after the step at which it was cancelled"
+    finally:
+        server.kill()
+
+    server = Server(python, comfyui, own_base)
+    try:
+        outcome = server.run(graph)
+        assert outcome.status == "success"
+        steps = [value for node, value, _ in outcome.progress if node == train]
+        assert 7 <= min(steps) <= 9, "it goes on from a state saved before the kill"
+        assert re.search(r"resumed after step [678]\b", outcome.outputs[said]["text"][0])
+    finally:
+        server.stop()
+
+    server = Server(python, comfyui, own_base)
+    try:
+        outcome = server.run(graph)
+        assert outcome.status == "success"
+        assert not [value for node, value, _ in outcome.progress if node == train], "finished on disk: no step is made"
+        assert "found finished on disk" in outcome.outputs[said]["text"][0]
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"name": "../anna"}, "cannot name a file"),
+        ({"name": "/etc/anna"}, "cannot name a file"),
+        ({"resolution": 100}, "multiple of 64"),
+        ({"resolution": 100_000}, "at most 2048"),
+        ({"max_train_steps": 0}, "smaller than min"),
+        ({"method": "dreambooth"}, "not in list"),
+        ({"ages": "missing"}, "no folder 'missing' under ComfyUI's input folder"),
+    ],
+)
+def test_wrong_widgets_are_refused_before_the_queue_runs(server, change, sentence):
+    graph = Studio()
+    graph.save((graph.train(**change), 5), "never")
+    with pytest.raises(Refused, match=sentence):
+        server.queue(graph)
+
+
+@pytest.mark.parametrize(
+    ("widgets", "sentence"),
+    [
+        ({"from_age": "child", "to_age": "70"}, "between two age classes or between two numbers of years"),
+        ({"from_age": "baby"}, "'baby' is not an age"),
+        ({"template": "a {name}"}, r"asks for \{name\}"),
+    ],
+)
+def test_wrong_ages_and_templates_are_refused_before_the_queue_runs(server, widgets, sentence):
+    graph = Studio()
+    sequence = graph.sequence((graph.checkpoint, 1), **widgets)
+    graph.save(graph.draw((graph.checkpoint, 0), (sequence, 0), 6), "never")
+    with pytest.raises(Refused, match=sentence):
+        server.queue(graph)
+
+
+def failing_graphs():
+    graph = Studio()
+    graph.save((graph.train(ages="unknown"), 5), "never")
+    yield graph, "img_0001.png.*child, teenager, youngadults, middleaged, elderly, old"
+    graph = Studio()
+    graph.save((graph.train(embedder=False), 5), "never")
+    yield graph, "biometric loss compares faces and needs a face embedder"
+    graph = Studio()
+    graph.save((graph.train(photos=graph.photos(["faceless.png"])), 5), "never")
+    yield graph, "No face was found in any of the 1 photos"
+    graph = Studio()
+    weights = graph.add("IDAgingLoadFaceEmbedder", weights="20180408-102900-casia-webface.pt", download=False)
+    score = graph.add(
+        "IDAgingScoreIdentity", images=graph.photos(), references=graph.photos(), face_embedder=(weights, 0)
+    )
+    graph.save((score, 0), "never")
+    yield graph, "20180408-102900-casia-webface.pt are not in .*models/facenet.*timesler/facenet-pytorch"
+    graph = Studio()
+    faces = graph.add("IDAgingAlignFaces", images=graph.photos(["faceless.png"]), size=64, margin=0.5, level_eyes=True)
+    graph.save((faces, 0), "never")
+    yield graph, "No face was found in any of the 1 pictures"
+    graph = Studio()
+    train = graph.train(ages=None, method="full", loss="none", max_train_steps=1)
+    graph.add("SaveLoRA", lora=(train, 3), prefix="never", steps=1)
+    yield graph, "A full fine-tune has no LoRA"
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_what_cannot_work_says_so_in_a_sentence_and_the_server_lives(server, number):
+    graph, sentence = list(failing_graphs())[number]
+    outcome = server.run(graph)
+    assert outcome.status == "error"
+    assert re.search(sentence, outcome.error["exception_message"], re.DOTALL), outcome.error["exception_message"]
+    assert server.get("/system_stats")

@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from tests.parts import SIDE, subject_set, tiny_model, tiny_trainer, weights
+from training.previews import draw_ages, preview_prompts
+from training.runs import finish, run_folder
+from training.subject import read_subject
+from training.trainer import StopTraining
+
+
+def trainer(folder, **options):
+    made = tiny_trainer(folder, **options)
+    prompts = preview_prompts(made.config)
+    return tiny_trainer(folder, extra_prompts=prompts, **options)
+
+
+def test_previews_are_six_ages_from_one_noise_that_change_as_it_trains(tmp_path):
+    running = trainer(tmp_path, learning_rate=1e-2)
+    before, again = draw_ages(running), draw_ages(running)
+    running.run()
+    after = draw_ages(running)
+    assert [picture.size for picture in after] == [(SIDE, SIDE)] * 6
+    assert [picture.tobytes() for picture in before] == [picture.tobytes() for picture in again]
+    assert before[0].tobytes() != after[0].tobytes()
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_finished_run_is_found_and_not_trained_again(tmp_path, method):
+    first = finish(trainer(tmp_path, method=method), tmp_path / "run")
+    again = trainer(tmp_path, method=method)
+    again.step = None  # a step would fail
+    found = finish(again, tmp_path / "run")
+    assert (first.resumed_at, found.resumed_at) == (0, None)
+    assert found.history == first.history and len(found.history) == 3
+    assert [picture.tobytes() for picture in found.previews] == [picture.tobytes() for picture in first.previews]
+    assert read_subject(found.file).steps == 3
+
+
+def test_an_interrupted_run_goes_on(tmp_path):
+    def stop(progress):
+        if progress.step == 2:
+            raise StopTraining
+
+    with pytest.raises(StopTraining):
+        finish(trainer(tmp_path), tmp_path / "run", [stop])
+    resumed = trainer(tmp_path)
+    assert finish(resumed, tmp_path / "run").resumed_at == 2
+    whole = trainer(tmp_path)
+    whole.run()
+    expected = weights(whole)
+    assert all(torch.equal(expected[name], weight) for name, weight in weights(resumed).items())
+
+
+def test_more_steps_go_on_from_a_finished_run_and_fewer_start_anew(tmp_path):
+    finish(trainer(tmp_path, max_train_steps=3), tmp_path / "run")
+    assert finish(trainer(tmp_path, max_train_steps=5), tmp_path / "run").resumed_at == 3
+    shorter = finish(trainer(tmp_path, max_train_steps=2), tmp_path / "run")
+    assert shorter.resumed_at == 0
+    assert len(shorter.history) == 2
+
+
+def test_a_run_is_known_by_its_inputs_and_not_by_its_name(tmp_path):
+    made = trainer(tmp_path)
+    folder = run_folder(tmp_path / "runs", "anna", made)
+    folder.mkdir(parents=True)
+    assert folder.name == f"anna_{made.run_id}"
+    assert run_folder(tmp_path / "runs", "bea", trainer(tmp_path, max_train_steps=9, checkpointing_steps=1)) == folder
+    for other in ({"rank": 8}, {"loss": "cosine"}, {"seed": 1}, {"learning_rate": 2e-3}):
+        assert run_folder(tmp_path / "runs", "bea", trainer(tmp_path, **other)) != folder
+
+
+def test_every_part_of_the_model_and_every_photo_belongs_to_the_run(tmp_path):
+    known = trainer(tmp_path).run_id
+    for change in ("unet", "text", "codec"):
+        model = tiny_model()
+        part = model.codec if change == "codec" else getattr(model.denoiser, change)
+        with torch.no_grad():
+            next(part.parameters()).add_(1)
+        if change == "unet":
+            continue  # hashed when the model is opened; see test_checkpoint
+        assert tiny_trainer(tmp_path, model, extra_prompts=preview_prompts(trainer(tmp_path).config)).run_id != known
+    assert subject_set(3).photos[0].image().tobytes() != subject_set(3).photos[1].image().tobytes()
