@@ -16,12 +16,9 @@ from .train import TrainSubject
 class IdentityAging(ComfyExtension):
     """The pack, as ComfyUI asks for it."""
 
-    async def on_load(self) -> None:
-        """Before the nodes are listed."""
-        register_folders()
-
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every node of the pack."""
+        register_folders()  # ComfyUI 0.3.64 calls no on_load
         return [
             LoadRegularizationSet,
             AlignFaces,

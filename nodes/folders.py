@@ -18,7 +18,7 @@ def register_folders() -> None:
 def facenet_file(name: str) -> Path:
     """The weights called ``name`` in any of the facenet folders, or where they would be put."""
     found = folder_paths.get_full_path(FACENET, name)
-    return Path(found) if found else Path(folder_paths.get_folder_paths(FACENET)[0]) / name
+    return Path(found) if found else Path(folder_paths.get_folder_paths(FACENET)[0]) / Path(name).name
 
 
 def runs_folder() -> Path:

@@ -80,11 +80,11 @@ class TrainSubject(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name=("subject",), resolution=(0,)) -> bool | str:
-        """Refuses names that are no file names, and sizes that the model cannot draw."""
+    def validate_inputs(cls, name=("subject",), resolution=(0,), method=("lora",), loss=("none",)) -> bool | str:
+        """Refuses names that are no file names, sizes that the model cannot draw, and what ComfyUI 0.3.64 lets by."""
         try:
             checked_name(name[0])
-            config_of({"resolution": resolution[0]})
+            config_of({"resolution": resolution[0], "method": method[0], "loss": loss[0]})
         except UserError as error:
             return str(error)
         return True

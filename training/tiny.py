@@ -53,7 +53,7 @@ def tiny_checkpoint(family: Family, seed: int = 0, tiny_vae: bool = False) -> St
                 vocab_size=END_OF_TEXT + 1,
                 hidden_size=TEXT_WIDTH,
                 intermediate_size=2 * TEXT_WIDTH,
-                num_hidden_layers=2 + spec.unused_layers,
+                num_hidden_layers=2 + spec.unused_layers + spec.penultimate,
                 num_attention_heads=1,
                 projection_dim=TEXT_WIDTH,
                 bos_token_id=END_OF_TEXT - 1,

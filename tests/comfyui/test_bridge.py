@@ -1,0 +1,43 @@
+"""The model that we train is the model that ComfyUI draws with."""
+
+import json
+import subprocess
+
+from safetensors.torch import save_file
+
+from tests.comfyui.conftest import REPOSITORY
+from training.families import SDXL
+from training.tiny import tiny_checkpoint
+
+
+def inside(python, comfyui, checkpoint, folder, *options):
+    subprocess.run(
+        [python, REPOSITORY / "tests/comfyui/inside.py", comfyui, REPOSITORY, checkpoint, folder, *options],
+        check=True,
+        cwd=comfyui,
+    )
+    return json.loads((folder / "result.json").read_text())
+
+
+def held(result, family):
+    assert result["family"] == family
+    assert result["epsilon"] < 2e-5
+    assert result["decoded"] < 2e-5
+    assert result["untouched"], "the graph's MODEL and CLIP stay as they were"
+    assert result["trainable"], "no weight belongs to inference mode"
+    assert result["round_trip"] == []
+    assert result["patched"] == result["lora_layers"] > 0
+    assert result["lora_changes"] > 1e-2
+    assert result["lora_epsilon"] < 2e-5
+    assert result["patches_applied"] < 2e-5
+
+
+def test_stable_diffusion_1(comfyui, python, base, tmp_path):
+    held(inside(python, comfyui, base / "models/checkpoints/shallow.safetensors", tmp_path), "Stable Diffusion 1.x")
+
+
+def test_sdxl(comfyui, python, tmp_path):
+    """Small in every direction, since the real one does not fit everywhere."""
+    state = tiny_checkpoint(SDXL, tiny_vae=True)
+    save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "tiny.safetensors")
+    held(inside(python, comfyui, tmp_path / "tiny.safetensors", tmp_path, "tiny-sdxl"), "SDXL")
