@@ -92,6 +92,8 @@ def _widget(option: Field, label: str) -> io.Input:
         shared["tooltip"] += " 0 means that default."
     low = 0 if optional else limits["low"]
     if "int" in kind:
+        if name == "seed":  # the front end would draw a new one, and train anew, each time a graph is queued
+            shared["control_after_generate"] = False
         high = limits.get("high") or HIGHEST.get(name, 10_000)
         return io.Int.Input(name, default=default or 0, min=low, max=high, step=STEPS.get(name, 1), **shared)
     return io.Float.Input(name, default=default or 0.0, min=low, max=100.0, step=STEPS.get(name, 0.05), **shared)

@@ -60,6 +60,7 @@ class TrainSubject(io.ComfyNode):
                 advanced(
                     io.Int.Input(
                         "preview_every",
+                        display_name="preview every",
                         default=250,
                         min=0,
                         max=100_000,
