@@ -1,8 +1,11 @@
+from itertools import pairwise
+
 import pytest
 
 from training.ages import (
     AGE_CLASSES,
     age_class,
+    age_sequence,
     age_words,
     display_name,
     fill_prompt,
@@ -89,3 +92,34 @@ def test_prompts_are_filled_in():
 def test_prompts_with_other_placeholders_are_refused(template):
     with pytest.raises(UserError, match="prompt template"):
         fill_prompt(template, token="sks")
+
+
+def test_a_sequence_of_six_from_child_to_old_is_the_six_classes():
+    sequence = age_sequence("child", "old", 6)
+    assert [place.age for place in sequence] == list(AGE_CLASSES)
+    assert all(place.part == 0 for place in sequence)
+    assert [str(place) for place in sequence] == [display_name(age) for age in AGE_CLASSES]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "count"), [("child", "old", 48), ("old", "teenager", 7), (5, 80, 31), (60, 8, 4)]
+)
+def test_a_sequence_goes_evenly_from_the_first_age_to_the_last(first, last, count):
+    scale = list(range(101)) if isinstance(first, int) else list(AGE_CLASSES)
+    sequence = age_sequence(first, last, count)
+    places = [scale.index(place.age) + place.part for place in sequence]
+    steps = [later - earlier for earlier, later in pairwise(places)]
+    assert (places[0], places[-1]) == (scale.index(first), scale.index(last))
+    assert steps == pytest.approx([(places[-1] - places[0]) / (count - 1)] * (count - 1))
+    assert all(scale.index(place.following) - scale.index(place.age) == 1 for place in sequence if place.part)
+
+
+def test_one_step_is_the_first_age_and_years_are_labelled_by_the_nearest():
+    (only,) = age_sequence("elderly", "old", 1)
+    assert (only.age, only.part) == ("elderly", 0)
+    assert [str(place) for place in age_sequence(10, 13, 3)] == ["10 years", "12 years", "13 years"]
+
+
+def test_a_sequence_does_not_mix_classes_and_years():
+    with pytest.raises(UserError, match="from child to 70"):
+        age_sequence("child", 70, 6)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from training.faces import Face, MTCNNDetector, crop_squares
+from training.faces import Face, MTCNNDetector, crop_squares, upright
 
 FACE = Face((20.0, 10.0, 60.0, 70.0), ((30, 30), (50, 30), (40, 45), (32, 60), (48, 60)))
 
@@ -108,3 +108,20 @@ def test_gradient_agrees_with_finite_differences():
     image = torch.rand(1, 2, 6, 6, dtype=torch.float64, requires_grad=True)
     square = torch.tensor([[0.7, 1.1, 4.9, 5.3]], dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda pixels: crop_squares(pixels, square, 4), image)
+
+
+@pytest.mark.parametrize("degrees", [-20, 0, 15])
+def test_a_tilted_face_is_turned_until_its_eyes_are_level(detector, astronaut, degrees):
+    tilted = astronaut.rotate(degrees, center=(222, 115), resample=Image.Resampling.BICUBIC).crop((60, 0, 400, 300))
+    straight, face = upright(tilted, detector(tilted)[0])
+    assert face.landmarks[0][1] == pytest.approx(face.landmarks[1][1], abs=1e-3)
+    found = detector(straight)[0]
+    (x0, y0), (x1, y1) = found.landmarks[:2]
+    assert abs(np.degrees(np.arctan2(y1 - y0, x1 - x0))) < 4  # the detector's own scatter
+    assert found.center == pytest.approx(face.center, abs=8)
+    assert np.subtract(found.landmarks, face.landmarks) == pytest.approx(0, abs=6)
+
+
+def test_a_face_without_landmarks_is_left_as_it_is(astronaut):
+    face = Face((10.0, 10.0, 50.0, 50.0))
+    assert upright(astronaut, face) == (astronaut, face)
