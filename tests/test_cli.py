@@ -197,7 +197,7 @@ def test_ctrl_c_saves_and_says_how_to_resume(folders, checkpoint):
 
 
 def test_help_names_every_default(capsys):
-    for command in ("train", "generate", "score", "bench", "demo"):
+    for command in ("train", "generate", "score", "bench", "world", "demo"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0

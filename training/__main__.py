@@ -1,4 +1,4 @@
-"""The command line: python -m training {train, generate, score, bench, demo}."""
+"""The command line: python -m training {train, generate, score, bench, world, demo}."""
 
 import argparse
 import logging
@@ -110,6 +110,13 @@ def parser() -> argparse.ArgumentParser:
     bench.set_defaults(command=commands.bench)
     _option(bench, "--resolution", "side of the pictures in the timing, px", 128, type=int)
     _option(bench, "--steps", "timed steps of each kind", 3, type=int)
+
+    world = commands_.add_parser("world", help="write a small model and pictures to try everything with")
+    world.set_defaults(command=commands.world)
+    _option(world, "--export", "file for the base model, a Stable Diffusion 1.x checkpoint (.safetensors)", type=Path)
+    _option(world, "--photos", "folder for a subject's photos and an age set, drawn by program", type=Path)
+    _option(world, "--person", "another subject, by number from 0 to 499999", type=int)
+    _option(world, "--years", "age of the subject in the photos", 28.0, type=float)
 
     demo = commands_.add_parser(
         "demo", help="train, draw and score on a tiny model made on the spot", allow_abbrev=False

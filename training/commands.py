@@ -242,3 +242,22 @@ def demo(out: Path) -> int:
     from .demo import run
 
     return run(out, main)
+
+
+def world(export: Path | None, photos: Path | None, person: int | None, years: float) -> int:
+    """Writes the world's base model, or a held-out subject's photos and an age set, or both."""
+    if not export and not photos:
+        raise UserError("Say what to write: --photos FOLDER, --export FILE.safetensors, or both.")
+    if export and export.suffix != ".safetensors":
+        raise UserError(f"--export {export} must end in .safetensors.")
+    if photos:
+        from .world.photos import SUBJECT, write_photos
+
+        write_photos(photos, SUBJECT if person is None else person, years)
+        print(f"Wrote {photos / 'photos'}, one person at {years:g} years, and {photos / 'ages'}, other people.")
+    if export:
+        from .world.export import export as write_checkpoint
+
+        write_checkpoint(export)
+        print(f"Wrote {export}. It draws at 128 px: train it with --resolution 128.")
+    return 0

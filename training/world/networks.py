@@ -1,0 +1,85 @@
+"""Three small networks that read face crops: two embedders of different build, and an age estimator."""
+
+import torch
+from torch import Tensor, nn
+
+from .place import CROP
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.layers(x))
+
+
+def _plain(before: int, width: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+    layer = nn.Conv2d(before, width, kernel, stride=stride, padding=kernel // 2, bias=False)
+    return [layer, nn.BatchNorm2d(width), nn.GELU()]
+
+
+def _residual_trunk(widths: tuple[int, ...]) -> nn.Sequential:
+    layers, before = [], 3
+    for width in widths:
+        down = nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False)
+        layers += [down, nn.BatchNorm2d(width), nn.ReLU(), _Residual(width)]
+        before = width
+    return nn.Sequential(*layers)
+
+
+class ResidualEmbedder(nn.Module):
+    """A ResNet of three levels that reads its last 6x6 map place by place."""
+
+    def __init__(self, dimensions: int = 128):
+        super().__init__()
+        self.trunk = _residual_trunk((32, 64, 128))
+        self.narrow = nn.Conv2d(128, 32, 1)
+        self.out = nn.Linear(32 * (CROP // 8) ** 2, dimensions)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Unit vectors [B, 128] of ``crops`` [B, 3, 48, 48] in [-1, 1]."""
+        features = self.out(self.narrow(self.trunk(crops)).flatten(1))
+        return nn.functional.normalize(features.float(), dim=1)
+
+
+class PlainEmbedder(nn.Module):
+    """A VGG without shortcuts: a wide first look, then maxima over ever larger places."""
+
+    def __init__(self, dimensions: int = 96):
+        super().__init__()
+        self.trunk = nn.Sequential(
+            *_plain(3, 48, kernel=5, stride=2),
+            *_plain(48, 64),
+            nn.MaxPool2d(2),
+            *_plain(64, 96),
+            *_plain(96, 96),
+            nn.MaxPool2d(2),
+            *_plain(96, 192),
+            nn.Conv2d(192, 24, 1),
+        )
+        self.out = nn.Linear(24 * (CROP // 8) ** 2, dimensions)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Unit vectors [B, 96] of ``crops`` [B, 3, 48, 48] in [-1, 1]."""
+        return nn.functional.normalize(self.out(self.trunk(crops).flatten(1)).float(), dim=1)
+
+
+class AgeNetwork(nn.Module):
+    """A narrower ResNet with one number at its end."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = _residual_trunk((24, 48, 96))
+        self.out = nn.Linear(96, 1)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Years [B] of ``crops`` [B, 3, 48, 48] in [-1, 1]."""
+        return 100 * torch.sigmoid(self.out(self.trunk(crops).mean((2, 3))).float()[:, 0])

@@ -1,0 +1,65 @@
+"""The world's weights, as they come with the project: read only when their SHA-256 is the recorded one."""
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..files import file_sha256, read_state_dict
+from .networks import AgeNetwork, PlainEmbedder, ResidualEmbedder
+from .place import CROP
+
+FOLDER = Path(__file__).parent / "weights"
+SHA256 = {
+    "loss.safetensors": "460b757c136b77e56a5c13c8c60bbced5de6bfc3e9bca84a8c85c336cfbb36af",
+    "score.safetensors": "5d92c22cb9a047a330a4126b8ea7d8fc6e54ba48ba19402a72948203e641258c",
+    "age.safetensors": "4cbaf2965bdcd177b19b5f69f520ac7bf4f6006a58d51c903dba47a70b0adfa3",
+}
+EMBEDDERS = {"loss": ResidualEmbedder, "score": PlainEmbedder}
+
+
+def shipped(name: str, folder: Path = FOLDER) -> dict[str, Tensor]:
+    """The tensors of a shipped file. Raises UserError where it is missing or not the recorded one."""
+    path = folder / name
+    if not path.is_file():
+        raise UserError(f"{path} is missing, though it comes with the project; get the project again, whole.")
+    if (found := file_sha256(path)) != SHA256[name]:
+        raise UserError(
+            f"{path} is damaged or was changed: its SHA-256 is {found}, recorded is {SHA256[name]}. Get the project "
+            "again, whole."
+        )
+    return read_state_dict(path)
+
+
+class WorldEmbedder(nn.Module):
+    """A FaceEmbedder of the world's faces, frozen."""
+
+    size = CROP
+
+    def __init__(self, name: str, network: nn.Module):
+        super().__init__()
+        self.name = name
+        self.network = network.eval().requires_grad_(False)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Unit vectors [B, D] of ``crops`` [B, 3, 48, 48] in [-1, 1]; gradients flow through to them."""
+        return self.network(crops)
+
+
+class AgeEstimator(WorldEmbedder):
+    """Years [B] instead of vectors, from the same crops."""
+
+
+def world_embedder(name: str) -> WorldEmbedder:
+    """``loss`` to train with, ``score`` to judge with: other people, another build. Raises UserError; see shipped."""
+    return WorldEmbedder(f"world {name}", _filled(EMBEDDERS[name](), f"{name}.safetensors"))
+
+
+def age_estimator() -> AgeEstimator:
+    """Crops to years. Raises UserError; see shipped."""
+    return AgeEstimator("world age", _filled(AgeNetwork(), "age.safetensors"))
+
+
+def _filled(network: nn.Module, name: str) -> nn.Module:
+    network.load_state_dict(shipped(name))  # which makes float32 of fp16
+    return network
