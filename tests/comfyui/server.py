@@ -98,11 +98,11 @@ class Server:
             self._hear(prompt, outcome)
         return outcome
 
-    def finish(self, prompt_outcome: Outcome) -> Outcome:
+    def finish(self, outcome: Outcome) -> Outcome:
         """Listens on, after ``run`` stopped listening early."""
-        while prompt_outcome.status == "running":
-            self._hear(None, prompt_outcome)
-        return prompt_outcome
+        while outcome.status == "running":
+            self._hear(None, outcome)
+        return outcome
 
     def _hear(self, prompt: str | None, outcome: Outcome) -> None:
         message = self.socket.recv()

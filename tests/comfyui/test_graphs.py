@@ -20,7 +20,7 @@ def pictures(server, outcome, node):
     ]
 
 
-def text_of(server, graph, link):
+def text_of(graph, link):
     """What a STRING output says, by way of a node that shows text."""
     return graph.add("PreviewAny", source=link)
 
@@ -69,7 +69,7 @@ def test_from_photos_to_a_scored_sheet(server):
     nodes = {name: graph.save(link, name) for name, link in
              {"drawn": drawn, "sheet": (sheet, 0), "annotated": (score, 0), "best": (score, 2), "previews": (train, 5)}
              .items()}  # fmt: skip
-    said = {name: text_of(server, graph, link) for name, link in {"train": (train, 6), "score": (score, 3)}.items()}
+    said = {name: text_of(graph, link) for name, link in {"train": (train, 6), "score": (score, 3)}.items()}
     graph.add("LossGraphNode", loss=(train, 4), filename_prefix="loss")
     outcome = ran(server, graph)
 
@@ -93,13 +93,13 @@ def test_photos_score_high_against_themselves_and_faceless_pictures_are_flagged(
     score = graph.add(
         "IDAgingScoreIdentity", images=(mixed, 0), references=graph.photos(), face_embedder=graph.embedder()
     )
-    said = text_of(server, graph, (score, 3))
+    said = text_of(graph, (score, 3))
     saved = graph.save((score, 0), "flagged")
     blind = graph.add(
         "IDAgingScoreIdentity", images=(faces, 0), references=graph.photos(["faceless.png"]),
         face_embedder=graph.embedder(),
     )  # fmt: skip
-    nothing = text_of(server, graph, (blind, 3))
+    nothing = text_of(graph, (blind, 3))
     outcome = ran(server, graph)
     report = outcome.outputs[said]["text"][0]
     assert "failures to detect: 1 of 4 images" in report
@@ -214,7 +214,7 @@ def own_base(base, tmp_path):
 def long_training(name="anna"):
     graph = Studio()
     train = graph.train(name=name, max_train_steps=12, checkpointing_steps=2, preview_every=3)
-    said = text_of(None, graph, (train, 6))
+    said = text_of(graph, (train, 6))
     return graph, train, said
 
 
