@@ -30,7 +30,7 @@ def with_trait(people, name, value):
 def test_a_seed_draws_the_same_face_alone_and_among_others():
     ages = years(*range(5, 95, 9))
     together = draw(identities(range(10)), ages, views(range(10)))
-    assert together.shape == (10, 3, 128, 128) and together.abs().max() <= 1
+    assert together.shape == (10, 3, 64, 64) and together.abs().max() <= 1
     torch.testing.assert_close(draw(identities([7]), ages[7:8], views([7])), together[7:8], atol=1e-5, rtol=0)
 
 
@@ -53,24 +53,24 @@ def test_inner_features_are_inside_the_known_place(trait):
     low, high = (draw(with_trait(people, trait, value), ages, seen) for value in (0.0, 1.0))
     changed = (low - high).abs().sum(1)
     assert (changed.amax((1, 2)) > 0.02).all()
-    left, top, right, bottom = (round(edge) for edge in known_place(Image.new("RGB", (128, 128)))[0].square())
+    left, top, right, bottom = (round(edge) for edge in known_place(Image.new("RGB", (64, 64)))[0].square())
     inside = changed[:, top:bottom, left:right].sum((1, 2)) / changed.sum((1, 2))
     assert inside.min() > 0.97
 
 
 def test_known_place_is_what_embedders_crop():
     pictures = draw(identities(range(3)), years(8, 30, 70), views(range(3)))
-    face = known_place(Image.new("RGB", (128, 128)))[0]
+    face = known_place(Image.new("RGB", (64, 64)))[0]
     torch.testing.assert_close(
         crop_squares(pictures, torch.tensor([face.square()] * 3), 48), face_crops(pictures), atol=1e-4, rtol=0
     )
-    (large,) = known_place(Image.new("RGB", (256, 256)))
+    (large,) = known_place(Image.new("RGB", (128, 128)))
     assert large.box == pytest.approx([2 * edge for edge in face.box])
 
 
 def test_training_keeps_the_whole_picture():
     (picture,) = photos(1, 30, 1)
-    cut, face = cut_square(picture, known_place(picture)[0], 128, 0.5)
+    cut, face = cut_square(picture, known_place(picture)[0], 64, 0.5)
     assert cut.tobytes() == picture.tobytes() and face.box == pytest.approx(known_place(picture)[0].box)
 
 
@@ -119,7 +119,7 @@ def test_written_photos_are_what_training_reads(tmp_path):
     write_photos(tmp_path, person=3, years=40, count=2, per_class=1)
     assert len(read_folder(tmp_path / "photos", "photos")) == 2
     assert read_regularization_set(tmp_path / "ages").ages == sorted(AGE_CLASSES)
-    assert Image.open(tmp_path / "photos" / "01.png").size == (128, 128)
+    assert Image.open(tmp_path / "photos" / "01.png").size == (64, 64)
 
 
 def test_the_command_writes_photos_and_says_what_it_misses(tmp_path, capsys):

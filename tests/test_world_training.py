@@ -72,7 +72,7 @@ def test_every_word_of_a_caption_is_in_the_vocabulary():
 
 
 def test_the_whole_way_from_pictures_to_what_is_shipped(tmp_path):
-    autoencoder.train(tmp_path, steps=2, whole_steps=1, batch_size=4, pictures=4, seed=0)
+    autoencoder.train(tmp_path, steps=2, batch_size=4, pictures=4, seed=0)
     trained = base.train(tmp_path, steps=1, batch_size=2, pictures=4, rate=1e-4, seed=0)
     state = learned(tmp_path)
     assert all(value.dtype == torch.float16 for name, value in state.items() if name != "words.ids")

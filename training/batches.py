@@ -61,6 +61,7 @@ class TrainingData:
             for photo, face in zip(subject.photos, subject.faces, strict=True)
         ]
         self.identity = config.loss in IDENTITY_LOSSES
+        self.decode_probability = decode_probability  # the study tries others
         self._latents: dict[tuple[str, int, bool], tuple[Tensor, Tensor]] = {}
         self._references: dict[tuple[int, bool], Tensor] = {}
         self.negatives = torch.empty(0)
@@ -125,7 +126,7 @@ class TrainingData:
         posterior_noise, noise = (noise[:, which, share].flatten(0, 1) for which in (0, 1))
 
         decode, squares, references = [], [], []
-        kept = chance[share] < decode_probability(t[0, share], TIMESTEPS)
+        kept = chance[share] < self.decode_probability(t[0, share], TIMESTEPS)
         for place, (index, flip) in enumerate(zip(chosen[0], flips[0, share].tolist(), strict=True)):
             face = self.instances[index][1]
             if self.identity and face and kept[place]:

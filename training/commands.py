@@ -259,5 +259,5 @@ def world(export: Path | None, photos: Path | None, person: int | None, years: f
         from .world.export import export as write_checkpoint
 
         write_checkpoint(export)
-        print(f"Wrote {export}. It draws at 128 px: train it with --resolution 128.")
+        print(f"Wrote {export}. It draws at 64 px: train it with --resolution 64.")
     return 0

@@ -1,51 +1,62 @@
-"""The whole way on a tiny model with random weights: it shows that everything runs; its pictures are noise."""
+"""The whole method on a person who was drawn by program: train, draw six ages, score, and show all of it on a page."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageDraw
-from safetensors.torch import save_file
+import torch
+from PIL import Image
+from torch import Tensor
 
-from .ages import AGE_CLASSES
-from .families import SD1
-from .tiny import tiny_checkpoint
+from .ages import AGE_CLASSES, display_name
+from .config import TrainingConfig
+from .files import written
+from .photos import to_image
+from .scoring import Report, score
+from .sheet import contact_sheet, headed
+from .world.photos import write_photos
+from .world.trial import SETTINGS, YEARS, Judges, draw_six, regularization_set, stacked, subject_set, trainer_of
 
-SIDE = 128  # px
-
-
-def run(out: Path, command: Callable[[list[str]], int]) -> int:
-    """Makes a model and pictures in ``out``, then trains and draws by ``command``, as a user would."""
-    for folder in ("photos", "ages"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(out / "subject", ignore_errors=True)
-    save_file(tiny_checkpoint(SD1), out / "tiny.safetensors")
-    for number in range(4):
-        _portrait(number).save(out / "photos" / f"{number}.png")
-    for number, age in enumerate(AGE_CLASSES):
-        _portrait(100 + number).save(out / "ages" / f"{age}_0001.png")
-    train = f"train --checkpoint {out}/tiny.safetensors --subject {out}/photos --regularization {out}/ages"
-    train += f" --loss contrastive --resolution {SIDE} --max-train-steps 20 --out {out}/subject"
-    generate = f"generate --subject {out}/subject --ages all --seed 7 --out {out}/sheet"
-    for line in (train, generate):
-        print(f"\n$ python -m training {line}", flush=True)
-        if code := command(line.split()):
-            return code
-    print("\nThis model is random, so the pictures are noise. With a real one, the same two commands draw the person.")
-    return 0
+PHOTO, PICTURE = 144, 196  # px; eight of one beside each other are as wide as six of the other
+NOISE = 7  # seed
 
 
-def _portrait(seed: int) -> Image.Image:
-    """An oval with eyes and hair in colours of ``seed``, standing where a face would."""
-    random = np.random.default_rng(seed)
-    wall, skin, hair = (tuple(int(value) for value in random.integers(40, 230, 3)) for _ in range(3))
-    image = Image.new("RGB", (SIDE, SIDE), wall)
-    draw = ImageDraw.Draw(image)
-    x, y = random.integers(-6, 7, 2) + SIDE // 2
-    draw.ellipse((x - 36, y - 48, x + 36, y + 40), fill=hair)
-    draw.ellipse((x - 30, y - 34, x + 30, y + 44), fill=skin)
-    for side in (-12, 12):
-        draw.ellipse((x + side - 4, y - 6, x + side + 4, y + 2), fill="black")
-    draw.line((x - 10, y + 24, x + 10, y + 24), fill="black", width=2)
-    return image
+def run(out: Path, person: int, steps: int, say: Callable[[str], None] = print) -> dict[str, Report]:
+    """Trains the held-out ``person`` for ``steps`` and writes everything into ``out``.
+
+    Returns the scores of the six ages before training and after.
+    """
+    from tqdm import tqdm
+
+    from .run import train_subject
+
+    write_photos(out, person)
+    subject, judges = subject_set(person), Judges.shipped()
+    say(f"Drew {len(subject.photos)} photos of one person, and other people of all ages, into {out}.")
+    trainer = trainer_of(subject, regularization_set(), TrainingConfig(**SETTINGS, max_train_steps=steps))
+    drawn = {"before training": draw_six(trainer, [NOISE])[0]}
+    with tqdm(total=steps, unit="step", desc="training") as bar:
+        train_subject(trainer, out / "subject.safetensors", torch.float16, [lambda _: bar.update()])
+    drawn[f"after {steps} steps"] = draw_six(trainer, [NOISE])[0]
+
+    photos = stacked(subject)
+    references = dict(zip((photo.name for photo in subject.photos), judges.vectors(photos), strict=True))
+    reports, sheets = {}, [(f"{len(photos)} photos at {YEARS:g} years", _row(photos, PHOTO, [""] * len(photos)))]
+    for when, pictures in drawn.items():
+        vectors = dict(zip((f"{age}.png" for age in AGE_CLASSES), judges.vectors(pictures), strict=True))
+        reports[when] = score(vectors, references, judges.embedder.name)
+        labels = [
+            f"{display_name(age)}\nsimilarity {row.mean_similarity:.2f}\nlooks {years:.0f} years"
+            for age, row, years in zip(AGE_CLASSES, reports[when].images, judges.years(pictures), strict=True)
+        ]
+        sheets.append((f"The six ages, {when}", _row(pictures, PICTURE, labels)))
+    for age, picture in zip(AGE_CLASSES, pictures, strict=True):
+        with written(out / "sheet" / f"{age}.png") as temporary:
+            to_image(picture).save(temporary)
+    with written(out / "sheet.png") as temporary:
+        headed(sheets).save(temporary)
+    return reports
+
+
+def _row(pictures: Tensor, side: int, labels: list[str]) -> Image.Image:
+    shown = [to_image(picture).resize((side, side), Image.Resampling.BICUBIC) for picture in pictures]
+    return contact_sheet(shown, labels)

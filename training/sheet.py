@@ -45,3 +45,17 @@ def annotated(picture: Image.Image, box: tuple[float, float, float, float] | Non
     draw.rectangle((0, top, width, height), fill=MISSING if box is None else BACKGROUND)
     draw.multiline_text((width / 2, top + GAP / 2), label, fill=INK, font=font, anchor="ma", align="center")
     return result
+
+
+def headed(sheets: list[tuple[str, Image.Image]]) -> Image.Image:
+    """Sheets under each other, each below its heading."""
+    font = ImageFont.load_default(20)
+    line = 20 + 2 * GAP
+    width = max(sheet.width for _, sheet in sheets)
+    result = Image.new("RGB", (width, sum(line + sheet.height for _, sheet in sheets)), BACKGROUND)
+    draw, y = ImageDraw.Draw(result), 0
+    for heading, sheet in sheets:
+        draw.text((GAP, y + GAP), heading, fill=INK, font=font)
+        result.paste(sheet, (0, y + line))
+        y += line + sheet.height
+    return result

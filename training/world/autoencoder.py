@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from .loop import best_device, run
-from .pool import Pool, pixels, pool
+from .place import face_crops
+from .pool import pixels, pool
 from .population import BASE_MODEL
+from .shipped import world_embedder
 
 FOLDER = Path.home() / "world-train"
-CROP = 64  # px; a piece of a face teaches as much per multiplication as a whole one, and more faces fit into a batch
 NOISE = 0.08  # standard deviation added to latents, so that the decoder forgives what a denoiser leaves
 
 
@@ -24,8 +25,8 @@ class Autoencoder(nn.Module):
 
         self.vae = AutoencoderTiny()
 
-    def losses(self, pictures: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """Of ``pictures`` [B, 3, H, W] in [-1, 1]: colours, edges, and latents of zero mean and unit variance.
+    def losses(self, pictures: Tensor, noise: Tensor, face: "FaceLoss") -> dict[str, Tensor]:
+        """Of ``pictures`` [B, 3, H, W] in [-1, 1]: colours, edges, faces, and latents of zero mean and unit variance.
 
         Errors are squared, since absolute ones are least where small features, such as eyes, are left out.
         The last makes a factor between UNet and VAE needless: TAESD has none, and Stable Diffusion wants unit variance.
@@ -36,49 +37,58 @@ class Autoencoder(nn.Module):
         slopes = error.diff(dim=-1).square().mean() + error.diff(dim=-2).square().mean()
         mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
         unit = (mean**2 + (std - 1) ** 2).mean()
-        return {"colour": 10 * error.square().mean(), "edges": 5 * slopes, "unit": 0.1 * unit}
+        return {"colour": 10 * error.square().mean(), "edges": 5 * slopes, "unit": 0.1 * unit, **face(drawn, pictures)}
 
 
-def batch(faces: Pool, size: int, crop: int, generator: torch.Generator) -> Tensor:
-    """Random square pieces [size, 3, crop, crop] of random pictures, half of them mirrored."""
-    chosen = torch.randint(len(faces.pictures), (size,), generator=generator)
-    side = faces.pictures.shape[-1]
-    left, top = (torch.randint(0, (side - crop) // 8 + 1, (size,), generator=generator) * 8 for _ in range(2))
-    flips = torch.rand(size, generator=generator) < 0.5
-    pieces = [
-        faces.pictures[index, :, y : y + crop, x : x + crop] for index, x, y in zip(chosen, left, top, strict=True)
-    ]
-    return pixels(torch.stack([piece.flip(-1) if flip else piece for piece, flip in zip(pieces, flips, strict=True)]))
+class FaceLoss:
+    """What the embedder that trains subjects, never the one that judges them, sees of a face: its features (Zhang et
+    al. 2018) and the person. Pixels alone let the autoencoder blur away what tells people apart."""
+
+    def __init__(self, device: torch.device):
+        self.network = world_embedder("loss").network.to(device)
+
+    def __call__(self, drawn: Tensor, pictures: Tensor) -> dict[str, Tensor]:
+        """Both losses between pictures [B, 3, 64, 64] in [-1, 1]."""
+        ours, vector = self._seen(face_crops(drawn))
+        with torch.no_grad():
+            theirs, target = self._seen(face_crops(pictures))
+        features = sum((a - b).square().sum(1).mean() for a, b in zip(ours, theirs, strict=True))
+        return {"features": 0.1 * features, "identity": 0.1 * (1 - (vector * target).sum(1)).mean()}
+
+    def _seen(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Normalised features after each level, and the embedding."""
+        levels = []
+        for layer in self.network.trunk:
+            x = layer(x)
+            if isinstance(layer, type(self.network.trunk[-1])):
+                levels.append(nn.functional.normalize(x.float(), dim=1))
+        return levels, nn.functional.normalize(self.network.out(self.network.narrow(x).flatten(1)).float(), dim=1)
 
 
-def train(folder: Path, steps: int, whole_steps: int, batch_size: int, pictures: int, seed: int) -> nn.Module:
-    """Trains on pieces, then on whole pictures; returns AutoencoderTiny."""
+def train(folder: Path, steps: int, batch_size: int, pictures: int, seed: int) -> nn.Module:
+    """Trains on whole pictures, half of them mirrored; returns AutoencoderTiny."""
     device = best_device()
     faces = pool(folder / "pool", BASE_MODEL, pictures, 1, False, device)
+    face = FaceLoss(device)
 
-    def loss_at(crop: int, size: int):
-        def loss(module: Autoencoder, generator: torch.Generator) -> dict[str, Tensor]:
-            seen = batch(faces, size, crop, generator)
-            noise = torch.randn(size, 4, crop // 8, crop // 8, generator=generator)
-            return module.losses(seen.to(device), noise.to(device))
-
-        return loss
+    def loss(module: Autoencoder, generator: torch.Generator) -> dict[str, Tensor]:
+        chosen = torch.randint(len(faces.pictures), (batch_size,), generator=generator)
+        seen = pixels(faces.pictures[chosen])
+        flips = torch.rand(batch_size, generator=generator) < 0.5
+        seen[flips] = seen[flips].flip(-1)
+        noise = torch.randn(batch_size, 4, seen.shape[-1] // 8, seen.shape[-1] // 8, generator=generator)
+        return module.losses(seen.to(device, memory_format=torch.channels_last), noise.to(device), face)
 
     torch.manual_seed(seed)
     module = Autoencoder().to(memory_format=torch.channels_last)
-    pieces = run(module, loss_at(CROP, batch_size), folder / "pieces.pt", steps, 8e-4, seed, ema=0.995)
-    whole = loss_at(faces.pictures.shape[-1], max(1, batch_size // 4))
-    pieces.requires_grad_(True)
-    return run(pieces, whole, folder / "autoencoder.pt", whole_steps, 4e-4, seed + 1, ema=0.995).vae
+    return run(module, loss, folder / "autoencoder.pt", steps, 8e-4, seed, ema=0.995).vae
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where pictures, state and log are kept")
-    parser.add_argument("--steps", type=int, default=8000, help="steps on pieces of pictures")
-    parser.add_argument("--whole-steps", type=int, default=2000, help="steps on whole pictures")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--pictures", type=int, default=8192)
     parser.add_argument("--seed", type=int, default=0)
-    options = vars(parser.parse_args())
-    train(**options)
+    train(**vars(parser.parse_args()))

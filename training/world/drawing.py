@@ -11,12 +11,12 @@ from .scenery import body, ears, skin_colour, wall
 from .shape import grid, outline, relief, shading
 from .traits import IDENTITY_TRAITS, VIEW_TRAITS, named
 
-SIDE = 128  # px
+SIDE = 64  # px; more would cost the base model more than it shows: see the README
 _CHUNK = 8  # faces drawn at once: what they need stays in a core's cache
 
 
 @torch.no_grad()
-def draw(people: Tensor, ages: Tensor, views: Tensor, side: int = SIDE, supersample: int = 1) -> Tensor:
+def draw(people: Tensor, ages: Tensor, views: Tensor, side: int = SIDE, supersample: int = 2) -> Tensor:
     """Pictures [N, 3, side, side], float32 in [-1, 1], of ``people`` [N, D] at ``ages`` [N] in years.
 
     ``views`` [N, V] says how the camera saw them. Drawn ``supersample`` times as large and averaged down.

@@ -8,15 +8,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .. import layout
-from ..checkpoint import unet_to_state_dict, vae_to_state_dict
-from ..errors import UserError
+from ..checkpoint import Model, model_from_state_dict, unet_to_state_dict, vae_to_state_dict
 from ..families import CONTEXT_LENGTH, END_OF_TEXT, SD1
 from ..files import read_pickle, written
 from ..layout import StateDict
 from .autoencoder import FOLDER, Autoencoder
 from .base import BaseModel
 from .captions import SPREAD, TEXT_WIDTH, filler
-from .shipped import SHA256, shipped
+from .shipped import shipped
 
 BASE = "base.safetensors"
 LAYERS, HIDDEN = 12, 3072  # of CLIP-L
@@ -62,13 +61,13 @@ def _clip(tokens: Tensor, positions: Tensor) -> StateDict:
     return {key: value.half() for key, value in state.items()}
 
 
+def base_model() -> Model:
+    """The shipped base model, opened as any checkpoint is. Raises UserError; see shipped."""
+    return model_from_state_dict(checkpoint(shipped(BASE)), "the world's base model")
+
+
 def export(file: Path) -> None:
     """Writes the shipped base model as a checkpoint. Raises UserError; see shipped."""
-    if BASE not in SHA256:
-        raise UserError(
-            "This version of the project brings no base model. Train one, best on a GPU: python -m "
-            f"training.world.autoencoder, then training.world.base, then training.world.export --checkpoint {file}"
-        )
     with written(file) as temporary:
         save_file(checkpoint(shipped(BASE)), temporary)
 

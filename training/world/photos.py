@@ -17,7 +17,7 @@ OTHERS = HELD_OUT + 500_000  # the people of regularization sets
 
 
 def photos(person: int, years: float, count: int, first_view: int = 0) -> list[Image.Image]:
-    """``count`` photos, 128 px square, of the held-out ``person`` at ``years``."""
+    """``count`` photos, 64 px square, of the held-out ``person`` at ``years``."""
     seeds = range(1000 * person + first_view, 1000 * person + first_view + count)
     drawn = draw(identities([person]).repeat(count, 1), torch.full((count,), float(years)), views(seeds))
     return [to_image(picture) for picture in drawn]

@@ -1,0 +1,86 @@
+"""What the study varies, and on whom. Every trial has a name of its own, by which a stopped study goes on."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..config import TrainingConfig
+from ..world.population import HELD_OUT
+from ..world.trial import SETTINGS
+
+SUBJECTS = range(HELD_OUT + 40, HELD_OUT + 48)  # nobody on whom a setting was tried
+OTHERS = range(HELD_OUT + 1000, HELD_OUT + 1032)  # non-mated comparisons are with these
+SEEDS = range(3)
+NOISES = (101, 102)  # of the pictures that are judged
+STEPS = 120
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train."""
+
+    name: str
+    label: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    trained: bool = True
+    regularized: bool = True
+    decode: str = "late"  # "late" with probability (1 - t/T)^2, "anytime" equally often in all
+    crop: bool = True  # False: the embedder sees the whole picture
+
+    def config(self, seed: int, steps: int) -> TrainingConfig:
+        """Every setting of a run."""
+        return TrainingConfig(**SETTINGS | self.settings, max_train_steps=steps, seed=seed)
+
+
+def _identity(loss: str, weight: float, label: str | None = None, **other: Any) -> Variant:
+    name = f"{loss}-{weight:g}" + "".join(f"-{key}" for key in other)
+    return Variant(name, label or f"+ {loss}", {"loss": loss, "loss_weight": weight}, **other)
+
+
+UNTRAINED = Variant("untrained", "base model, untrained", {"loss": "none"}, trained=False)
+DREAMBOOTH = Variant("dreambooth", "DreamBooth", {"loss": "none"})
+MAIN = (
+    UNTRAINED,
+    Variant("plain", "plain fine-tuning", {"loss": "none"}, regularized=False),
+    DREAMBOOTH,
+    _identity("biometric", 0.1),
+    _identity("contrastive", 0.1),
+    _identity("cosine", 0.1),
+    _identity("triplet", 0.1),
+)
+WEIGHTS = tuple(
+    _identity(loss, weight, f"{loss} {weight:g}")
+    for loss, weights in {"biometric": (0.02, 0.05, 0.1, 0.2, 0.5)}.items()
+    for weight in weights
+)
+PARTS = (
+    _identity("biometric", 0.1, "(1 - t/T)², face crop"),
+    _identity("biometric", 0.1, "any t alike", decode="anytime"),
+    _identity("biometric", 0.1, "whole picture instead of crop", crop=False),
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One variant on one subject with one seed."""
+
+    variant: Variant
+    subject: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Unique in the study."""
+        return f"{self.variant.name}/{self.subject}/{self.seed}"
+
+
+def trials(seeds: int = len(SEEDS), subjects: int = len(SUBJECTS)) -> list[Trial]:
+    """Every trial, the main table's first, seed by seed, so that a stopped study is complete in itself."""
+    plan = [
+        Trial(variant, subject, seed)
+        for seed in SEEDS[:seeds]
+        for variant in MAIN
+        for subject in SUBJECTS[:subjects]
+        if variant.trained or seed == 0
+    ]
+    plan += [Trial(variant, subject, 0) for variant in (*WEIGHTS, *PARTS) for subject in SUBJECTS[:subjects]]
+    return list({trial.name: trial for trial in plan}.values())

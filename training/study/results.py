@@ -1,0 +1,170 @@
+"""Rows of trials to rates and ages, each with its bootstrap interval over subjects, and the table of them."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ..bootstrap import Interval, interval
+from ..rates import fnmr_at_fmr, supports
+from ..world.population import CLASS_YEARS, class_of
+from .plan import DREAMBOOTH, Variant
+
+REPETITIONS = 1000
+FMR_TARGETS = (0.01, 0.001)
+
+
+@dataclass(frozen=True)
+class SubjectRows:
+    """Everything that was measured on one subject under one variant, over all seeds."""
+
+    mated: np.ndarray  # similarities, any number
+    non_mated: np.ndarray
+    asked: list[str]  # age classes
+    years: np.ndarray  # as estimated
+
+
+@dataclass(frozen=True)
+class Result:
+    """A line of the table. FNMR is None where the number of comparisons cannot support the FMR."""
+
+    name: str
+    label: str
+    subjects: int
+    seeds: int
+    mated_comparisons: int
+    non_mated_comparisons: int
+    fnmr: dict[str, Interval | None]  # by FMR
+    similarity: Interval
+    age_accuracy: Interval
+    age_error: Interval  # years beyond the class's limits
+    fnmr_change: Interval | None  # relative to DreamBooth, at FMR 1 %; -0.3 is 30 % fewer
+
+
+def by_subject(rows: Iterable[dict]) -> dict[str, dict[int, SubjectRows]]:
+    """Rows gathered by variant and subject."""
+    gathered: dict[str, dict[int, list[dict]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        gathered[row["variant"]][row["subject"]].append(row)
+    return {
+        variant: {subject: _joined(found) for subject, found in sorted(subjects.items())}
+        for variant, subjects in gathered.items()
+    }
+
+
+def _joined(rows: list[dict]) -> SubjectRows:
+    return SubjectRows(
+        np.concatenate([np.ravel(row["mated"]) for row in rows]),
+        np.concatenate([np.ravel(row["non_mated"]) for row in rows]),
+        [age for row in rows for age in row["asked"]],
+        np.concatenate([row["years"] for row in rows]),
+    )
+
+
+def fnmr(subjects: list[SubjectRows], target: float) -> float:
+    """FNMR at the threshold where FMR, over all these subjects, is at most ``target``."""
+    mated = np.concatenate([subject.mated for subject in subjects])
+    return fnmr_at_fmr(mated, np.concatenate([subject.non_mated for subject in subjects]), target).fnmr
+
+
+def similarity(subjects: list[SubjectRows]) -> float:
+    """Mean over subjects of the mean mated similarity."""
+    return float(np.mean([subject.mated.mean() for subject in subjects]))
+
+
+def age_accuracy(subjects: list[SubjectRows]) -> float:
+    """Share of pictures whose estimated age is in the class that was asked for."""
+    hits = [class_of(years) == age for one in subjects for years, age in zip(one.years, one.asked, strict=True)]
+    return float(np.mean(hits))
+
+
+def age_error(subjects: list[SubjectRows]) -> float:
+    """Mean years by which the estimated age lies outside the class that was asked for."""
+    errors = []
+    for one in subjects:
+        low, high = np.array([CLASS_YEARS[age] for age in one.asked]).T
+        errors.append(np.maximum(0, np.maximum(low - one.years, one.years - (high + 1))))
+    return float(np.concatenate(errors).mean())
+
+
+def fnmr_change(pairs: list[tuple[SubjectRows, SubjectRows]]) -> float:
+    """FNMR at FMR 1 % of the first of each pair relative to that of the second, less 1; nan where that is 0."""
+    ours, theirs = (fnmr(list(side), FMR_TARGETS[0]) for side in zip(*pairs, strict=True))
+    return ours / theirs - 1 if theirs else np.nan
+
+
+def results(rows: Iterable[dict], variants: Iterable[Variant]) -> list[Result]:
+    """A line for each of ``variants`` that has rows."""
+    rows = list(rows)
+    measured = by_subject(rows)
+    known = measured.get(DREAMBOOTH.name, {})
+    found = []
+    for variant in variants:
+        subjects = measured.get(variant.name)
+        if not subjects:
+            continue
+        both = [(one, known[subject]) for subject, one in subjects.items() if subject in known]
+        found.append(_result(variant, list(subjects.values()), both, rows))
+    return found
+
+
+def _result(variant: Variant, subjects: list[SubjectRows], both: list[tuple], rows: list[dict]) -> Result:
+    def bootstrapped(statistic: Callable, units: list = subjects) -> Interval:
+        return interval(statistic, units, repetitions=REPETITIONS)
+
+    count = sum(len(subject.non_mated) for subject in subjects)
+    rates = {
+        f"{target:g}": bootstrapped(lambda drawn, target=target: fnmr(drawn, target))
+        if supports(count, target)
+        else None
+        for target in FMR_TARGETS
+    }
+    return Result(
+        variant.name,
+        variant.label,
+        len(subjects),
+        len({row["seed"] for row in rows if row["variant"] == variant.name}),
+        sum(len(subject.mated) for subject in subjects),
+        count,
+        rates,
+        bootstrapped(similarity),
+        bootstrapped(age_accuracy),
+        bootstrapped(age_error),
+        bootstrapped(fnmr_change, both) if both and variant.name != DREAMBOOTH.name else None,
+    )
+
+
+def table(found: list[Result]) -> str:
+    """Markdown, a row a variant; intervals are 95 %, over subjects."""
+    head = ["", "FNMR at FMR 1 %", "against DreamBooth", "FNMR at FMR 0.1 %", "similarity", "age class right",
+            "years off", "subjects x seeds"]  # fmt: skip
+    lines = [head, ["---"] * len(head)]
+    for row in found:
+        lines.append(
+            [
+                row.label,
+                _percent(row.fnmr["0.01"]),
+                "" if row.fnmr_change is None else _percent(row.fnmr_change, "+.0f"),
+                _percent(row.fnmr["0.001"]),
+                _shown(row.similarity, ".3f"),
+                _percent(row.age_accuracy),
+                _shown(row.age_error, ".1f"),
+                f"{row.subjects} x {row.seeds}",
+            ]
+        )
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def as_json(found: list[Result]) -> list[dict]:
+    """For json.dump."""
+    return [asdict(row) for row in found]
+
+
+def _percent(value: Interval | None, form: str = ".1f") -> str:
+    return "not supported" if value is None else f"{_shown(value, form, 100)} %"
+
+
+def _shown(value: Interval, form: str, scale: float = 1) -> str:
+    limits = f"{value.low * scale:{form}} to {value.high * scale:{form}}"
+    return f"{value.value * scale:{form}} ({limits})"

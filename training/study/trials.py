@@ -1,0 +1,86 @@
+"""One trial: train a subject one way, draw it, and compare."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..ages import AGE_CLASSES
+from ..faces import CROP_SCALE, Face
+from ..files import written
+from ..losses import decode_probability
+from ..world.drawing import draw
+from ..world.place import known_place
+from ..world.population import some_ages
+from ..world.traits import identities, views
+from ..world.trial import Judges, draw_six, regularization_set, stacked, subject_set, trainer_of
+from .plan import NOISES, OTHERS, Trial
+
+
+def read(file: Path) -> dict[str, dict]:
+    """The rows of a study so far, by trial."""
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return {row["trial"]: row for row in map(json.loads, lines)}
+
+
+def run(plan: list[Trial], file: Path, progress: Callable[[str], None], steps: int) -> dict[str, dict]:
+    """Runs the trials of ``plan`` that ``file`` does not hold, each kept as a line of JSON; returns all rows."""
+    judges, rows = Judges.shipped(), read(file)
+    others = judges.vectors(draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS)))
+    for trial in plan:
+        if trial.name in rows:
+            continue
+        start = time.monotonic()
+        row = {"trial": trial.name, **_measured(trial, judges, others, steps)}
+        rows[trial.name] = row | {"seconds": round(time.monotonic() - start, 1)}
+        with written(file) as temporary:
+            temporary.write_text("".join(json.dumps(known) + "\n" for known in rows.values()))
+        progress(trial.name)
+    return rows
+
+
+def _measured(trial: Trial, judges: Judges, others: Tensor, steps: int) -> dict:
+    """Similarities of every drawn picture to every photo (mated) and to every other person (non-mated), and years."""
+    variant = trial.variant
+    subject = subject_set(trial.subject)
+    references = judges.vectors(stacked(subject))
+    trainer = trainer_of(
+        subject if variant.crop else subject_set(trial.subject, detector=whole_picture),
+        regularization_set() if variant.regularized else None,
+        variant.config(trial.seed, steps),
+    )
+    if variant.decode == "anytime":
+        trainer.data.decode_probability = _anytime
+    if variant.trained:
+        trainer.run()
+    pictures = torch.cat(draw_six(trainer, NOISES))
+    vectors = judges.vectors(pictures)
+    return {
+        "variant": variant.name,
+        "subject": trial.subject,
+        "seed": trial.seed,
+        "asked": list(AGE_CLASSES) * len(NOISES),
+        "years": _rounded(judges.years(pictures), 1),
+        "mated": _rounded((vectors @ references.T).tolist(), 4),
+        "non_mated": _rounded((vectors @ others.T).tolist(), 4),
+    }
+
+
+def _anytime(t: Tensor, timesteps: int) -> Tensor:
+    """As many decodes as (1 - t/T)^2 gives on average, at every t alike."""
+    return torch.full(t.shape, decode_probability(torch.arange(timesteps), timesteps).mean().item())
+
+
+def whole_picture(image: Image.Image) -> list[Face]:
+    """A FaceDetector that takes the picture for the face."""
+    face = known_place(image)[0]
+    inset = (1 - 1 / CROP_SCALE) / 2 * image.width
+    return [Face((inset, inset, image.width - inset, image.width - inset), face.landmarks)]
+
+
+def _rounded(values: list, digits: int) -> list:
+    return [_rounded(value, digits) if isinstance(value, list) else round(value, digits) for value in values]

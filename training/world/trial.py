@@ -1,0 +1,97 @@
+"""One held-out subject of the world: trained as any subject is, drawn at the six ages, and judged."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..config import TrainingConfig
+from ..dataset import RegularizationSet, SubjectSet, find_faces
+from ..faces import FaceDetector
+from ..photos import Photo, to_image, to_tensor
+from ..previews import age_prompts, preview_prompts
+from ..run import build_trainer
+from ..sampler import Preset, one_noise, sample
+from ..trainer import Callback, Trainer
+from .drawing import SIDE
+from .export import base_model
+from .photos import age_set, photos
+from .place import face_crops, known_place
+from .shipped import age_estimator, world_embedder
+
+YEARS = 28.0  # of a subject in its photos
+PRESET = Preset("DPMSolverMultistepScheduler", 20, 3.0)
+SETTINGS = {  # chosen on people who are in no test
+    "resolution": SIDE,
+    "train_batch_size": 4,
+    "learning_rate": 1e-3,
+    "random_flip": False,  # these faces are not symmetric
+}
+
+
+def subject_set(person: int, count: int = 8, detector: FaceDetector = known_place) -> SubjectSet:
+    """``count`` photos of the held-out ``person`` at 28 years, with the faces that ``detector`` finds."""
+    pictures = enumerate(photos(person, YEARS, count), 1)
+    return find_faces([Photo(f"{number:02}.png", picture) for number, picture in pictures], detector)
+
+
+def regularization_set(per_class: int = 20) -> RegularizationSet:
+    """Other people, ``per_class`` of each age class."""
+    named = [
+        (Photo(f"{age}_{number:04}.png", picture), age)
+        for age, faces in age_set(per_class).items()
+        for number, picture in enumerate(faces, 1)
+    ]
+    return RegularizationSet(*map(list, zip(*named, strict=True)))
+
+
+def trainer_of(subject: SubjectSet, regularization: RegularizationSet | None, config: TrainingConfig) -> Trainer:
+    """What trains ``subject`` on the world's base model; its identity loss reads faces with the loss embedder."""
+    return build_trainer(
+        base_model(),
+        subject,
+        regularization,
+        config,
+        embedder=world_embedder("loss"),
+        detector=known_place,
+        extra_prompts=preview_prompts(config),
+    )
+
+
+def draw_six(trainer: Trainer, seeds: Iterable[int], progress: Callback = lambda *_: None) -> list[Tensor]:
+    """For each seed's noise the six ages [6, 3, 64, 64] in [-1, 1], as 8-bit pictures hold them."""
+    prompts, drawn = age_prompts(trainer.config), []
+    for seed in seeds:
+        noise = one_noise(trainer.model, SIDE, seed)
+        pixels = sample(trainer.model, prompts, noise, PRESET, batch_size=len(prompts), progress=progress)
+        drawn.append(torch.cat([to_tensor(to_image(picture)) for picture in pixels]))
+    return drawn
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The embedder that never trained anybody here, and the age estimator."""
+
+    embedder: torch.nn.Module
+    estimator: torch.nn.Module
+
+    @classmethod
+    def shipped(cls) -> "Judges":
+        """Those that come with the project."""
+        return cls(world_embedder("score"), age_estimator())
+
+    @torch.no_grad()
+    def vectors(self, pictures: Tensor) -> Tensor:
+        """Unit vectors [N, D] of the faces in ``pictures`` [N, 3, 64, 64] in [-1, 1]."""
+        return self.embedder(face_crops(pictures))
+
+    @torch.no_grad()
+    def years(self, pictures: Tensor) -> list[float]:
+        """Estimated years of each of ``pictures`` [N, 3, 64, 64]."""
+        return self.estimator(face_crops(pictures)).tolist()
+
+
+def stacked(subject: SubjectSet) -> Tensor:
+    """The photos [N, 3, 64, 64] in [-1, 1]."""
+    return torch.cat([to_tensor(photo.image()) for photo in subject.photos])
