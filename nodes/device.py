@@ -5,7 +5,8 @@ import gc
 import comfy.model_management
 import torch
 
-from ..training.faces import MTCNNDetector
+from ..training.embedder import FaceEmbedder
+from ..training.faces import FaceDetector, MTCNNDetector
 
 
 def trains_on_cpu() -> bool:
@@ -19,9 +20,9 @@ def face_device() -> torch.device:
     return device if device.type == "cuda" else torch.device("cpu")
 
 
-def detector() -> MTCNNDetector:
-    """The face detector."""
-    return MTCNNDetector(face_device())
+def detector(embedder: FaceEmbedder | None = None) -> FaceDetector:
+    """What finds faces for ``embedder``, or for people."""
+    return (embedder and embedder.detector) or MTCNNDetector(face_device())
 
 
 def make_room() -> None:

@@ -4,7 +4,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..training.embedder import WEIGHTS, open_facenet
+from ..training.embedder import DRAWN, WEIGHTS, load_embedder, open_facenet
 from .folders import FACENET, facenet_file
 from .sockets import CATEGORY, FaceEmbedder, advanced
 
@@ -28,9 +28,9 @@ class LoadFaceEmbedder(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "weights",
-                    options=[*published, *(file for file in present if file not in published)],
+                    options=[*published, *(file for file in present if file not in published), *DRAWN],
                     tooltip="File in models/facenet. vggface2 is the usual choice for training, casia-webface for "
-                    "scoring.",
+                    "scoring. drawn-loss and drawn-score are the same for the drawn faces that come with the pack.",
                 ),
                 advanced(
                     io.Boolean.Input(
@@ -50,4 +50,6 @@ class LoadFaceEmbedder(io.ComfyNode):
     def execute(cls, weights: str, download: bool) -> io.NodeOutput:
         """Opens the weights."""
         with torch.inference_mode(False):  # training takes gradients through it
-            return io.NodeOutput(open_facenet(facenet_file(weights), download))
+            return io.NodeOutput(
+                load_embedder(weights) if weights in DRAWN else open_facenet(facenet_file(weights), download)
+            )

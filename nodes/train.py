@@ -98,7 +98,7 @@ class TrainSubject(io.ComfyNode):
         config = config_of({key: value[0] for key, value in widgets.items()})
         embedder = face_embedder[0] if config.loss in IDENTITY_LOSSES else None
         pictures = [Photo(f"photo {number}", picture) for number, picture in enumerate(to_pictures(photos), 1)]
-        find = detector()
+        find = detector(face_embedder[0])
         faces = find_faces(pictures, find)
         with torch.inference_mode(False), torch.enable_grad():
             opened = open_comfy(model[0], clip[0], vae[0])

@@ -1,4 +1,4 @@
-"""The command line: python -m training {train, generate, score, bench, world, demo}."""
+"""The command line: python -m training {train, generate, score, bench, world, demo, study}."""
 
 import argparse
 import logging
@@ -48,7 +48,11 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 def _add_embedder(parser: argparse.ArgumentParser, default: str) -> None:
     _option(
-        parser, "--embedder", "FaceNet by its training data; 'untrained' is for tests only", default, choices=EMBEDDERS
+        parser,
+        "--embedder",
+        "FaceNet by its training data; drawn-loss and drawn-score are for drawn faces, untrained for tests",
+        default,
+        choices=EMBEDDERS,
     )
     _option(parser, "--embedder-weights", "folder of the FaceNet weights, by default facenet-pytorch's own", type=Path)
     _switch(parser, "--download", "fetch missing FaceNet weights into that folder")
@@ -118,11 +122,17 @@ def parser() -> argparse.ArgumentParser:
     _option(world, "--person", "another subject, by number from 0 to 499999", type=int)
     _option(world, "--years", "age of the subject in the photos", 28.0, type=float)
 
-    demo = commands_.add_parser(
-        "demo", help="train, draw and score on a tiny model made on the spot", allow_abbrev=False
-    )
+    demo = commands_.add_parser("demo", help="train, draw and score a person who was drawn by program")
     demo.set_defaults(command=commands.demo)
     _option(demo, "--out", "folder for everything the demo writes", Path("demo"), type=Path)
+    _option(demo, "--person", "another subject, by number from 0 to 499999", type=int)
+    _option(demo, "--steps", "training steps", 120, type=int)
+
+    study = commands_.add_parser("study", help="measure on drawn people what each loss does; goes on where it stopped")
+    study.set_defaults(command=commands.study)
+    _option(study, "--out", "folder for the table, the plots and the numbers", Path("study"), type=Path)
+    _option(study, "--seeds", "runs of each way to train on each subject", 3, type=int)
+    _switch(study, "--quick", "two subjects and three steps: only shows that it works")
     return root
 
 

@@ -48,7 +48,7 @@ def train(
 
     from .checkpoint import open_model, open_tiny_vae
     from .dataset import find_faces, read_regularization_set
-    from .embedder import load_embedder
+    from .embedder import DRAWN, load_embedder
     from .faces import MTCNNDetector
     from .losses import IDENTITY_LOSSES
     from .photos import read_folder
@@ -62,8 +62,9 @@ def train(
     photos = read_folder(subject, "photos of the subject")
     ages = read_regularization_set(regularization) if regularization else None
     with processes.local_main_process_first():  # which downloads for all
-        network = load_embedder(embedder, embedder_weights, download) if config.loss in IDENTITY_LOSSES else None
-    detector = MTCNNDetector()
+        needed = config.loss in IDENTITY_LOSSES or embedder in DRAWN  # which know where drawn faces are
+        network = load_embedder(embedder, embedder_weights, download) if needed else None
+    detector = (network and network.detector) or MTCNNDetector()
     faces = find_faces(photos, detector)
     for line in faces.remarks:
         say(line)
@@ -71,7 +72,7 @@ def train(
     say(ages.report if ages else "No regularization set: plain fine-tuning, without prior preservation.")
     model = open_model(checkpoint, prediction_type)
     say(f"{model.name}: {model.family.name}, predicts {model.denoiser.prediction_type}")
-    if network:
+    if config.loss in IDENTITY_LOSSES:
         say(f"identity loss: {config.loss}, {network.name}")
     tiny = open_tiny_vae(tiny_vae) if tiny_vae else None
     trainer = build_trainer(model, faces, ages, config, state_file, network, detector, tiny)
@@ -236,12 +237,17 @@ def bench(resolution: int, steps: int) -> int:
     return 0
 
 
-def demo(out: Path) -> int:
-    """Trains, draws and scores on a tiny model."""
-    from .__main__ import main
+def demo(out: Path, person: int | None, steps: int) -> int:
+    """Trains, draws and scores a person of the drawn world."""
     from .demo import run
+    from .world.photos import SUBJECT
 
-    return run(out, main)
+    if steps < 1:
+        raise UserError(f"--steps is {steps}; it must be at least 1.")
+    for when, report in run(out, SUBJECT if person is None else person, steps).items():
+        print(f"\n{when}\n{report.table()}")
+    print(f"\nLook at {out / 'sheet.png'}, or open {out / 'report.html'} in a browser.")
+    return 0
 
 
 def world(export: Path | None, photos: Path | None, person: int | None, years: float) -> int:
@@ -260,4 +266,20 @@ def world(export: Path | None, photos: Path | None, person: int | None, years: f
 
         write_checkpoint(export)
         print(f"Wrote {export}. It draws at 64 px: train it with --resolution 64.")
+    return 0
+
+
+def study(out: Path, quick: bool, seeds: int) -> int:
+    """Measures on the drawn world what each loss does, and writes the table, the plots and the numbers."""
+    from tqdm import tqdm
+
+    from .study import page, plan, trials
+
+    if not 1 <= seeds <= len(plan.SEEDS):
+        raise UserError(f"--seeds is {seeds}; it must be from 1 to {len(plan.SEEDS)}.")
+    todo = plan.quick() if quick else plan.trials(seeds)
+    with tqdm(total=len(todo), unit="trial") as bar:
+        rows = trials.run(todo, out / "trials.jsonl", plan.QUICK_STEPS if quick else plan.STEPS, bar.update)
+    print(page.write(out, [rows[trial.name] for trial in todo], plan.QUICK_STEPS if quick else plan.STEPS))
+    print(f"Wrote {out / 'README.md'}, the plots beside it, and results.json.")
     return 0

@@ -19,6 +19,7 @@ class FaceEmbedder(Protocol):
 
     name: str
     size: int  # side of the crops it reads, px
+    detector: FaceDetector | None  # finds the faces it was made for, where that is not MTCNN's work
 
     def __call__(self, crops: Tensor) -> Tensor:
         """Unit vectors [B, D] of RGB ``crops`` [B, 3, size, size] in [-1, 1]. Gradients flow through."""
@@ -34,13 +35,15 @@ WEIGHTS = {
     "casia-webface": ("20180408-102900-casia-webface.pt", None),
 }
 UNTRAINED = "untrained"
-EMBEDDERS = (*WEIGHTS, UNTRAINED)
+DRAWN = {"drawn-loss": "loss", "drawn-score": "score"}  # of the world's faces
+EMBEDDERS = (*WEIGHTS, *DRAWN, UNTRAINED)
 
 
 class FaceNet(nn.Module):
     """InceptionResnetV1 of facenet-pytorch, frozen (Schroff et al. 2015; Szegedy et al. 2016)."""
 
     size = 160
+    detector = None
 
     def __init__(self, name: str, network: nn.Module):
         super().__init__()
@@ -57,11 +60,11 @@ def weights_folder() -> Path:
     return Path(torch.hub.get_dir()).parent / "checkpoints"
 
 
-def load_embedder(name: str, folder: Path | None = None, download: bool = False) -> FaceNet:
-    """FaceNet by the data set it was trained on, or ``untrained`` with a fixed seed.
+def load_embedder(name: str, folder: Path | None = None, download: bool = False) -> FaceEmbedder:
+    """FaceNet by the data set it was trained on, ``untrained`` with a fixed seed, or one of the two for drawn faces.
 
-    Weights are looked for in ``folder`` (default: facenet-pytorch's own) and fetched into it only with ``download``;
-    see open_facenet.
+    FaceNet's weights are looked for in ``folder`` (default: facenet-pytorch's own) and fetched into it only with
+    ``download``; see open_facenet.
     """
     if name == UNTRAINED:
         from facenet_pytorch import InceptionResnetV1
@@ -69,6 +72,10 @@ def load_embedder(name: str, folder: Path | None = None, download: bool = False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return FaceNet("untrained FaceNet (seed 0): its similarities mean nothing", InceptionResnetV1())
+    if name in DRAWN:
+        from .world.shipped import world_embedder
+
+        return world_embedder(DRAWN[name])
     return open_facenet((folder or weights_folder()) / WEIGHTS[name][0], download)
 
 

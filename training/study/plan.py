@@ -12,6 +12,7 @@ OTHERS = range(HELD_OUT + 1000, HELD_OUT + 1032)  # non-mated comparisons are wi
 SEEDS = range(3)
 NOISES = (101, 102)  # of the pictures that are judged
 STEPS = 120
+QUICK_STEPS = 3  # of the quick mode, which shows that everything runs and nothing else
 
 
 @dataclass(frozen=True)
@@ -84,3 +85,8 @@ def trials(seeds: int = len(SEEDS), subjects: int = len(SUBJECTS)) -> list[Trial
     ]
     plan += [Trial(variant, subject, 0) for variant in (*WEIGHTS, *PARTS) for subject in SUBJECTS[:subjects]]
     return list({trial.name: trial for trial in plan}.values())
+
+
+def quick() -> list[Trial]:
+    """The main table on two subjects, one seed each."""
+    return [Trial(variant, subject, 0) for variant in MAIN for subject in SUBJECTS[:2]]

@@ -27,19 +27,20 @@ def read(file: Path) -> dict[str, dict]:
     return {row["trial"]: row for row in map(json.loads, lines)}
 
 
-def run(plan: list[Trial], file: Path, progress: Callable[[str], None], steps: int) -> dict[str, dict]:
+def run(plan: list[Trial], file: Path, steps: int, progress: Callable[[], None]) -> dict[str, dict]:
     """Runs the trials of ``plan`` that ``file`` does not hold, each kept as a line of JSON; returns all rows."""
     judges, rows = Judges.shipped(), read(file)
     others = judges.vectors(draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS)))
     for trial in plan:
         if trial.name in rows:
+            progress()
             continue
         start = time.monotonic()
         row = {"trial": trial.name, **_measured(trial, judges, others, steps)}
         rows[trial.name] = row | {"seconds": round(time.monotonic() - start, 1)}
         with written(file) as temporary:
             temporary.write_text("".join(json.dumps(known) + "\n" for known in rows.values()))
-        progress(trial.name)
+        progress()
     return rows
 
 

@@ -38,7 +38,8 @@ def run(
     device = best_device()
     module.to(device).train()
     average = copy.deepcopy(module).requires_grad_(False).eval()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=weight_decay, betas=(0.9, 0.99))
+    weights = list(module.parameters())
+    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True)
     done = 0
     if file.exists():
         state = read_pickle(file)
@@ -55,7 +56,7 @@ def run(
         with torch.autocast(device.type, torch.bfloat16):
             terms = loss(module, generator)
         sum(terms.values()).backward()
-        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         decay = min(ema, (number + 1) / (number + 10))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..files import file_sha256, read_state_dict
 from .networks import AgeNetwork, PlainEmbedder, ResidualEmbedder
-from .place import CROP
+from .place import CROP, known_place
 
 FOLDER = Path(__file__).parent / "weights"
 SHA256 = {
@@ -35,6 +35,7 @@ class WorldEmbedder(nn.Module):
     """A FaceEmbedder of the world's faces, frozen."""
 
     size = CROP
+    detector = staticmethod(known_place)
 
     def __init__(self, name: str, network: nn.Module):
         super().__init__()

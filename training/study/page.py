@@ -1,0 +1,42 @@
+"""What the study found, in a folder: the table, the pictures and the numbers behind them."""
+
+import json
+from pathlib import Path
+
+from ..files import written
+from .plan import MAIN, OTHERS, PARTS, STEPS, WEIGHTS
+from .plots import change_plot, trade_off
+from .results import as_json, results, table
+
+ABOUT = """# Does the identity loss help?
+
+People of the drawn world whom no network has seen, trained in several ways for equally many steps ({steps}), drawn at
+the six ages and judged by an embedder and an age estimator that trained nobody. Mated comparisons: every drawn picture
+with each of the subject's eight photos, which show one age. Non-mated: every drawn picture with each of {others} other
+people. A threshold is taken for each row, where its FMR is at most the target. Brackets: 95 % bootstrap intervals over
+subjects. "Years off" is how far the estimated age lies outside the class that was asked for.
+
+`python -m training study` made this folder and goes on where it was stopped; `trials.jsonl` holds every comparison.
+"""
+
+
+def write(out: Path, rows: list[dict], steps: int = STEPS) -> str:
+    """Writes README.md, results.json and the plots into ``out``; returns the main table."""
+    main, weights, parts = (results(rows, variants) for variants in (MAIN, WEIGHTS, PARTS))
+    text = [ABOUT.format(steps=steps, others=len(OTHERS)), table(main)]
+    pictures = {"methods.png": change_plot(main)}
+    if weights:
+        pictures["trade-off.png"] = trade_off(main, weights)
+        text += ["## Identity against age, as the identity loss weighs more\n", table(weights)]
+        text += ["![Mean similarity over the share of right ages, a dot for each weight](trade-off.png)\n"]
+    if parts:
+        text += ["## What the parts of the biometric loss do\n", table(parts)]
+    text.insert(2, "![FNMR at FMR 1 %, a line for each way to train](methods.png)\n")
+    for name, picture in pictures.items():
+        with written(out / name) as temporary:
+            picture.save(temporary)
+    with written(out / "results.json") as temporary:
+        temporary.write_text(json.dumps({"steps": steps, "rows": as_json([*main, *weights, *parts])}, indent=1))
+    with written(out / "README.md") as temporary:
+        temporary.write_text("\n".join(text))
+    return table(main)

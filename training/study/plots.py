@@ -1,0 +1,43 @@
+"""The study's pictures."""
+
+from PIL import Image
+
+from ..axes import COLOURS, Axes
+from ..bootstrap import Interval
+from .results import Result
+
+
+def change_plot(found: list[Result]) -> Image.Image:
+    """FNMR at FMR 1 %, with its interval, for each way to train."""
+    rates = [row.fnmr["0.01"] for row in found]
+    top = max([rate.high for rate in rates if rate], default=1) * 1.1
+    axes = Axes("People who are no longer recognised, by way to train", "", "FNMR at FMR 1 %", (-0.6, len(found) - 0.4),
+                (0, max(top, 0.01)), x_names=[row.label for row in found])  # fmt: skip
+    for number, rate in enumerate(rates):
+        if rate:
+            axes.line([(number, rate.low), (number, rate.high)], COLOURS[0])
+            axes.dot(number, rate.value, COLOURS[0], radius=10)
+    axes.key("bar: 95 % of the bootstrap over subjects", COLOURS[0])
+    return axes.image
+
+
+def trade_off(main: list[Result], weights: list[Result]) -> Image.Image:
+    """Similarity against the share of right ages: the main table's rows, and a line as the identity weight rises."""
+    rows = [*main, *weights]
+    across, up = _room([row.age_accuracy for row in rows]), _room([row.similarity for row in rows])
+    axes = Axes("Identity against age", "share of pictures with the age asked for", "mean similarity to the photos",
+                across, up)  # fmt: skip
+    axes.line([(row.age_accuracy.value, row.similarity.value) for row in weights], COLOURS[0])
+    for row in weights:
+        axes.dot(row.age_accuracy.value, row.similarity.value, COLOURS[0])
+    axes.key("biometric, weight rising", COLOURS[0])
+    for number, row in enumerate(row for row in main if row.name != "untrained"):
+        colour = COLOURS[1 + number % (len(COLOURS) - 1)]
+        axes.dot(row.age_accuracy.value, row.similarity.value, colour, radius=10)
+        axes.key(row.label, colour)
+    return axes.image
+
+
+def _room(values: list[Interval]) -> tuple[float, float]:
+    low, high = min(value.value for value in values), max(value.value for value in values)
+    return low - 0.1 * (high - low) - 0.01, high + 0.1 * (high - low) + 0.01
