@@ -1,0 +1,68 @@
+"""The study: its rates counted by hand, and its quick mode from training to table."""
+
+import json
+
+import numpy as np
+import pytest
+
+from training.__main__ import main
+from training.study.plan import DREAMBOOTH, MAIN, SUBJECTS, Variant, quick, trials
+from training.study.results import results, table
+
+OURS = Variant("ours", "ours", {})
+
+
+def row(variant, subject, mated, non_mated, asked=("child", "old"), years=(5.0, 50.0), seed=0):
+    return {"trial": f"{variant}/{subject}/{seed}", "variant": variant, "subject": subject, "seed": seed,
+            "asked": list(asked), "years": list(years), "mated": mated, "non_mated": non_mated}  # fmt: skip
+
+
+def test_rates_and_ages_counted_by_hand():
+    others = [[number / 1000 for number in range(400)]]  # FMR is at most 1 % from 0.396 on
+    rows = [
+        row("dreambooth", 1, [[0.1, 0.2, 0.3, 0.9]], others),
+        row("dreambooth", 2, [[0.1, 0.2, 0.9, 0.9]], others),
+        row("ours", 1, [[0.1, 0.9, 0.9, 0.9]], others),
+        row("ours", 2, [[0.9, 0.9, 0.9, 0.9]], others, years=(5.0, 80.0)),
+    ]
+    theirs, ours = results(rows, [DREAMBOOTH, OURS])
+    assert theirs.fnmr["0.01"].value == pytest.approx(5 / 8) and ours.fnmr["0.01"].value == pytest.approx(1 / 8)
+    assert ours.fnmr_change.value == pytest.approx(1 / 5 - 1)
+    assert ours.fnmr["0.001"] is None  # 800 comparisons cannot support it
+    assert theirs.age_accuracy.value == 0.5 and ours.age_accuracy.value == 0.75
+    assert theirs.age_error.value == pytest.approx(25 / 2) and ours.age_error.value == pytest.approx(25 / 4)
+    assert (ours.mated_comparisons, ours.non_mated_comparisons, ours.subjects, ours.seeds) == (8, 800, 2, 1)
+    shown = table([theirs, ours])
+    assert "not supported" in shown and "62.5 (" in shown and "-80 (" in shown
+
+
+def test_subjects_alike_have_no_interval_and_subjects_apart_a_wide_one():
+    others = [list(np.linspace(-1, 0, 400))]
+    alike = [row("ours", subject, [[0.5, -0.5]], others) for subject in range(4)]
+    apart = [row("ours", subject, [[0.5 if subject % 2 else -0.5]], others) for subject in range(4)]
+    (same,), (other,) = results(alike, [OURS]), results(apart, [OURS])
+    assert same.fnmr["0.01"].low == same.fnmr["0.01"].high == same.fnmr["0.01"].value == 0.5
+    assert other.fnmr["0.01"].low == 0 and other.fnmr["0.01"].high == 1
+    assert same.fnmr_change is None  # there is no DreamBooth to compare with
+
+
+def test_the_plan_names_every_trial_once_and_has_each_way_on_each_subject():
+    plan = trials()
+    assert len({trial.name for trial in plan}) == len(plan)
+    for variant in MAIN:
+        seeds = 3 if variant.trained else 1
+        assert sum(trial.variant.name == variant.name for trial in plan) == seeds * len(SUBJECTS)
+    assert len(SUBJECTS) >= 8
+
+
+def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch):
+    assert main(["study", "--quick", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"| {variant.label} |" in shown for variant in MAIN)
+    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "results.json", "trials.jsonl", "methods.png"}
+    rows = [json.loads(line) for line in (tmp_path / "trials.jsonl").read_text().splitlines()]
+    assert [row["trial"] for row in rows] == [trial.name for trial in quick()]
+    assert all(len(row["mated"]) == len(row["non_mated"]) == len(row["asked"]) for row in rows)
+    monkeypatch.setattr("training.study.trials._measured", None)
+    assert main(["study", "--quick", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == shown
