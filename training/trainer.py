@@ -100,7 +100,7 @@ class Trainer:
         for micro in range(micro_batches):
             number = self.step_number * micro_batches + micro
             batch = self.data.draw(number, accelerator.process_index, accelerator.num_processes)
-            with accelerator.accumulate(self.denoiser), _kernels(self.data):
+            with accelerator.accumulate(self.denoiser), _kernels(self.core.unet, self.data):
                 terms = self.losses(batch)
                 total = self.total(terms)
                 self._require_finite(total, terms)
@@ -247,7 +247,8 @@ class Trainer:
         )
 
 
-def _kernels(data: TrainingData) -> AbstractContextManager:
-    """On the CPU oneDNN reorders every kernel at every call, which costs more than convolving a small picture."""
-    small = data.device.type == "cpu" and data.resolution < 256
+def _kernels(unet: torch.nn.Module, data: TrainingData) -> AbstractContextManager:
+    """On the CPU oneDNN reorders every kernel at every call, which costs more than convolving a map of a few places."""
+    deepest = data.resolution // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
+    small = data.device.type == "cpu" and deepest < 4
     return torch.backends.mkldnn.flags(enabled=False) if small else nullcontext()

@@ -11,6 +11,7 @@ from .place import CROP, known_place
 
 FOLDER = Path(__file__).parent / "weights"
 SHA256 = {
+    "base.safetensors": "c5bce130183ab8ebbdd13aa182ad906c5e5cc0ea88f69b99295ac7c463318b51",
     "loss.safetensors": "460b757c136b77e56a5c13c8c60bbced5de6bfc3e9bca84a8c85c336cfbb36af",
     "score.safetensors": "5d92c22cb9a047a330a4126b8ea7d8fc6e54ba48ba19402a72948203e641258c",
     "age.safetensors": "4cbaf2965bdcd177b19b5f69f520ac7bf4f6006a58d51c903dba47a70b0adfa3",
