@@ -8,10 +8,11 @@ from dataclasses import fields
 from pathlib import Path
 
 from . import commands
+from .age_estimator import WORLD
 from .ages import SAMPLING_PROMPT
 from .config import TrainingConfig
 from .dataset import CAPTION_RULE
-from .embedder import EMBEDDERS
+from .embedder import EMBEDDERS, WEIGHTS
 from .errors import UserError
 from .sampler import PRESETS
 from .subject import SAVE_PRECISIONS
@@ -46,10 +47,10 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
             _option(parser, flag, help, field.default, type=number, choices=choices)
 
 
-def _add_embedder(parser: argparse.ArgumentParser, default: str) -> None:
-    _option(
-        parser, "--embedder", "FaceNet by its training data; 'untrained' is for tests only", default, choices=EMBEDDERS
-    )
+def _add_embedder(parser: argparse.ArgumentParser, default: str, choices: tuple[str, ...] = EMBEDDERS) -> None:
+    help = "FaceNet by its training data; 'untrained' is for tests only"
+    help += "; 'world' is for faces drawn by program" if WORLD in choices else ""
+    _option(parser, "--embedder", help, default, choices=choices)
     _option(parser, "--embedder-weights", "folder of the FaceNet weights, by default facenet-pytorch's own", type=Path)
     _switch(parser, "--download", "fetch missing FaceNet weights into that folder")
 
@@ -103,8 +104,17 @@ def parser() -> argparse.ArgumentParser:
     score.set_defaults(command=commands.score)
     _option(score, "--reference", "folder with photos of the subject", type=Path, required=True)
     _option(score, "--images", "folder with the images to score", type=Path, required=True)
-    _option(score, "--report", "file to write, .json or .csv; may be given twice", type=Path, action="append")
-    _add_embedder(score, "casia-webface")
+    _option(score, "--impostors", "folder with real photos of other people: non-mated comparisons, which FMR and FNMR "
+            "need", type=Path)  # fmt: skip
+    _option(score, "--regularization", "the age-captioned faces, which are other people too", type=Path)
+    _option(score, "--untrained", "folder with what the base model draws without training, as a yardstick", type=Path)
+    _option(score, "--photo-age", "the subject's age in the reference photos, years", type=int)
+    _option(score, "--age-estimator", "judges the ages: a folder with a CLIP as transformers saves it; 'world' is for "
+            "faces drawn by program")  # fmt: skip
+    _option(score, "--trained-with", "the embedder of the identity loss, for the record", choices=tuple(WEIGHTS))
+    _option(score, "--report", "file to write: .json, .csv, .html, or .png (one a plot); may be given several times",
+            type=Path, action="append")  # fmt: skip
+    _add_embedder(score, "casia-webface", (*EMBEDDERS, WORLD))
 
     bench = commands_.add_parser("bench", help="count and time what the identity loss costs", allow_abbrev=False)
     bench.set_defaults(command=commands.bench)

@@ -10,7 +10,7 @@ Colour = tuple[int, int, int]
 WIDTH, HEIGHT = 1200, 720  # px; a page shows it at half the size, so that it prints sharp
 LEFT, TOP, RIGHT, BOTTOM = 120, 76, 30, 96
 TEXT, SMALL = 24, 21
-PAPER, INK, GRID, SHADE = (255, 255, 255), (30, 30, 30), (226, 226, 226), (240, 240, 240)
+PAPER, INK, GRID = (255, 255, 255), (30, 30, 30), (226, 226, 226)
 # Okabe & Ito 2008: told apart by colour-blind people too.
 COLOURS: tuple[Colour, ...] = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0))
 
@@ -66,20 +66,21 @@ class Axes:
         self.draw.polygon(outline, fill=(*colour, 60))
         self.draw.line(outline, (*colour, 255), 3)
 
-    def dot(self, x: float, y: float, colour: Colour, radius: int = 7, filled: bool = True) -> None:
+    def dot(self, x: float, y: float, colour: Colour) -> None:
         """One measurement."""
         across, up = self.at(x, y)
-        box = (across - radius, up - radius, across + radius, up + radius)
-        self.draw.ellipse(box, fill=(*colour, 150) if filled else None, outline=(*colour, 255), width=2)
+        self.draw.ellipse((across - 7, up - 7, across + 7, up + 7), (*colour, 150), (*colour, 255), 2)
 
     def upright(self, x: float, label: str, row: int = 0) -> None:
         """A dashed line from bottom to top, with its label in the ``row``-th line beside it."""
         across = self.at(x, self.y[0])[0]
         for y in range(TOP, HEIGHT - BOTTOM, 16):
             self.draw.line((across, y, across, y + 8), INK, 2)
-        left = across > (LEFT + WIDTH) / 2
+        left = across > WIDTH - RIGHT - 150
         place = (across + (-8 if left else 8), TOP + 8 + row * (SMALL + 6))
-        self.draw.text(place, label, INK, self.small, anchor="ra" if left else "la")
+        anchor = "ra" if left else "la"
+        self.draw.rectangle(self.draw.textbbox(place, label, self.small, anchor=anchor), PAPER)
+        self.draw.text(place, label, INK, self.small, anchor=anchor)
 
     def band(self, x: tuple[float, float] | None, y: tuple[float, float] | None, label: str) -> None:
         """A grey band over a part of x or of y, or both, with a label at its upper left."""

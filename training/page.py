@@ -10,7 +10,7 @@ from .ages import display_name
 from .copies import Copy
 from .plots import plots
 from .report import BiometricReport, Row
-from .report_text import NOT_SUPPORTED, ages_sentences, cells, copies_sentences, headings, number
+from .report_text import NOT_SUPPORTED, ages_sentences, copies_sentences, number, table
 
 THUMBNAIL = 192  # px; shown at half of it
 
@@ -25,10 +25,11 @@ CAPTIONS = {
 STYLE = """
 :root { color-scheme: light }
 body { font: 15px/1.45 system-ui, "Segoe UI", "Liberation Sans", sans-serif; color: #1e1e1e; background: #fff;
-  max-width: 1080px; margin: 2rem auto; padding: 0 1.5rem }
+  max-width: 1120px; margin: 2rem auto; padding: 0 1.5rem }
 h1 { font-size: 1.7rem; margin: 0 0 .3rem } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
-table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .55rem; text-align: right; border-bottom: 1px solid #ddd; vertical-align: middle }
+table { border-collapse: collapse; font-size: .78rem; font-variant-numeric: tabular-nums }
+td { white-space: nowrap } small { color: #555 }
+th, td { padding: .3rem .45rem; text-align: right; border-bottom: 1px solid #ddd; vertical-align: middle }
 th { font-weight: 600; vertical-align: bottom; border-bottom: 2px solid #888 }
 th:first-child, td:first-child { text-align: left }
 .not { color: #777; font-style: italic } .bad { color: #b00020; font-weight: 600 }
@@ -89,10 +90,13 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 def _rows(report: BiometricReport, rows: list[Row]) -> str:
     def cell(words: str) -> str:
-        return f'<span class="not">{words}</span>' if words == NOT_SUPPORTED else escape(words)
+        if words == NOT_SUPPORTED:
+            return f'<span class="not">{words.replace(" ", "<br>")}</span>'
+        value, bracket, limits = escape(words).partition(" (")
+        return f"{value}<br><small>{limits.rstrip(')')}</small>" if bracket else value
 
-    head = ["", *map(escape, headings(report))]
-    return _table(head, [[escape(row.name), *map(cell, cells(report, row))] for row in rows])
+    head, *lines = table(report, "", rows, full=True)
+    return _table(list(map(escape, head)), [list(map(cell, line)) for line in lines])
 
 
 def _figure(name: str, picture: Image.Image) -> str:

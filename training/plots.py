@@ -76,7 +76,7 @@ def by_age(report: BiometricReport) -> Image.Image | None:
         return None
     means = [[float(values.mean()) for values in row.comparisons.per_picture] for row in rows]
     real, others = report.row(REAL).comparisons.similarities, report.non_mated.similarities
-    low, high = _room(np.concatenate([np.concatenate(means), real, others]))
+    low, high = _room(np.concatenate([*means, real, others.mean(keepdims=True) if others.size else others]))
     axes = Axes("Similarity at each age", "", "mean similarity to the photos", (-0.6, len(rows) - 0.4), (low, high),
                 x_names=[row.name for row in rows])  # fmt: skip
     if real.size:
@@ -106,8 +106,8 @@ def confusion(report: BiometricReport) -> Image.Image | None:
 
 def _matrix(draw: ImageDraw.ImageDraw, left: int, title: str, agreement: AgeAgreement) -> None:
     font = ImageFont.load_default(SMALL)
-    draw.text((left + 24, 58), f"{title}, n = {agreement.pictures}", INK, font)
-    cell, x0, y0 = 70, left + 158, 140
+    draw.text((left + 24, 76), f"{title}, n = {agreement.pictures}", INK, font)
+    cell, x0, y0 = 70, left + 158, 180
     for row, name in enumerate(AGE_CLASSES):
         draw.text((x0 - 10, y0 + (row + 0.5) * cell), DISPLAY_NAMES[name], INK, font, anchor="rm")
         draw.text((x0 + (row + 0.5) * cell, y0 - 10 - 26 * (row % 2)), DISPLAY_NAMES[name], INK, font, anchor="ms")

@@ -30,6 +30,7 @@ class Row:
     auc: float
     d_prime: float
     points: list[OperatingPoint]  # one for each of TARGETS
+    fnmr: list[Interval]  # at each of them, resampled likewise
 
 
 @dataclass(frozen=True)
@@ -124,15 +125,23 @@ def _row(name: str, mated: Comparisons, non_mated: np.ndarray) -> Row:
     values = mated.similarities
     # Leave one out has every pair once, so its pictures are no units to resample.
     units = mated.per_picture if name != REAL else (values,)
+    points = [fnmr_at_fmr(values, non_mated, target) for target in TARGETS]
     return Row(
         name,
         mated,
-        interval(lambda drawn: float(np.concatenate(drawn).mean()), units if values.size else ()),
+        _mean(units),
         equal_error_rate(values, non_mated).value,
         auc(values, non_mated),
         d_prime(values, non_mated),
-        [fnmr_at_fmr(values, non_mated, target) for target in TARGETS],
+        points,
+        [_mean([picture < point.threshold for picture in units]) for point in points],
     )
+
+
+def _mean(units: Sequence[np.ndarray]) -> Interval:
+    """The mean of all values in ``units``, resampled over these."""
+    parts = [(unit.sum(), unit.size) for unit in units if unit.size]
+    return interval(lambda drawn: np.divide(*np.sum(drawn, axis=0)), parts)
 
 
 def _years(age: str | int) -> float:

@@ -13,9 +13,10 @@ from PIL import Image
 from .comparisons import Comparisons
 from .files import written
 from .plots import plots
-from .report import TARGETS, AgeReport, BiometricReport, Row
+from .report import TARGETS, BiometricReport, Row
 
 SUFFIXES = (".json", ".csv", ".html", ".png")
+_NOTHING = dict.fromkeys(("threshold", "fmr", "fnmr", "interval"))
 
 
 def write(report: BiometricReport, path: Path, pictures: dict[str, Image.Image]) -> list[Path]:
@@ -59,7 +60,7 @@ def as_json(report: BiometricReport) -> dict:
             "by_age": [_row(report, row) for row in report.by_age],
             "by_age_gap": [_row(report, row) for row in report.by_gap],
             "copies": asdict(report.copies) | {"chance": report.copies.chance},
-            "ages": _ages(report.ages),
+            "ages": report.ages and asdict(report.ages),
             "remarks": report.remarks,
             **_picture_rows(report),
         }
@@ -111,14 +112,10 @@ def _row(report: BiometricReport, row: Row) -> dict:
         "auc": row.auc,
         "d_prime": row.d_prime,
         "operating_points": [
-            asdict(point) | ({} if point.supported else dict.fromkeys(("threshold", "fmr", "fnmr")))
-            for point in row.points
+            asdict(point) | ({"interval": [missed.low, missed.high]} if point.supported else _NOTHING)
+            for point, missed in zip(row.points, row.fnmr, strict=True)
         ],
     }
-
-
-def _ages(ages: AgeReport | None) -> dict | None:
-    return None if ages is None else asdict(ages)
 
 
 def _finite(value: Any) -> Any:

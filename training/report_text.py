@@ -1,13 +1,13 @@
 """The report in words and table cells, the same for the terminal and for the page."""
 
 import math
+from collections.abc import Callable
 
 from .ages import AGE_CLASSES, DISPLAY_NAMES
-from .rates import OperatingPoint
+from .bootstrap import Interval
+from .rates import OperatingPoint, supports
 from .report import TARGETS, AgeAgreement, BiometricReport, Row
 
-COUNTS = ("pictures", "no face", "comparisons", "mean similarity", "95 % interval")
-RATES = ("EER", "AUC", "d'", *(f"FNMR at FMR {100 * target:g} %" for target in TARGETS))
 NOT_SUPPORTED = "not supported"
 
 
@@ -21,24 +21,31 @@ def percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.1f} %"
 
 
-def headings(report: BiometricReport) -> tuple[str, ...]:
-    """Of the columns behind a row's name; without non-mated comparisons there are no rates."""
-    return COUNTS + (RATES if report.non_mated.similarities.size else ())
+def table(report: BiometricReport, title: str, rows: list[Row], full: bool) -> list[list[str]]:
+    """A line of headings and a line a row. Without non-mated comparisons there are no rates.
+
+    ``full`` has every operating point, and the intervals of FNMR; without it those that are supported.
+    """
+    non_mated = report.non_mated.similarities.size
+    targets = [target for target in TARGETS if full or supports(non_mated, target)] if non_mated else []
+    lines = [[title, "pictures", "no face", "comparisons", "mean similarity", "95 % interval"]]
+    if non_mated:
+        lines[0] += ["EER", "AUC", "d'", *(f"FNMR at FMR {100 * target:g} %" for target in targets)]
+    for row in rows:
+        mated = row.comparisons
+        counts = [mated.pictures, mated.failures_to_detect, mated.similarities.size]
+        line = [row.name, *map(str, counts), number(row.mean.value), _limits(row.mean, number) or "-"]
+        if non_mated:
+            line += [_eer(row, non_mated), number(row.auc), number(row.d_prime, 2)]
+            for point, missed in zip(row.points, row.fnmr, strict=True):
+                if point.target in targets:
+                    line.append(_point(point, missed if full else None))
+        lines.append(line)
+    return lines
 
 
-def cells(report: BiometricReport, row: Row) -> list[str]:
-    """What stands under ``headings``."""
-    mated, mean, non_mated = row.comparisons, row.mean, report.non_mated.similarities.size
-    counts = [
-        str(mated.pictures),
-        str(mated.failures_to_detect),
-        str(mated.similarities.size),
-        number(mean.value),
-        "-" if math.isnan(mean.low) else f"{mean.low:.3f} to {mean.high:.3f}",
-    ]
-    if not non_mated:
-        return counts
-    return [*counts, _eer(row, non_mated), number(row.auc), number(row.d_prime, 2), *map(_point, row.points)]
+def _limits(interval: Interval, words: Callable[[float], str]) -> str:
+    return "" if math.isnan(interval.low) else f"{words(interval.low)} to {words(interval.high)}"
 
 
 def _eer(row: Row, non_mated: int) -> str:
@@ -48,8 +55,11 @@ def _eer(row: Row, non_mated: int) -> str:
     return NOT_SUPPORTED if non_mated <= 3 else f"< {percent(3 / non_mated)}"
 
 
-def _point(point: OperatingPoint) -> str:
-    return percent(point.fnmr) if point.supported else NOT_SUPPORTED
+def _point(point: OperatingPoint, missed: Interval | None) -> str:
+    if not point.supported:
+        return NOT_SUPPORTED
+    limits = missed and _limits(missed, percent)
+    return percent(point.fnmr) + (f" ({limits})" if limits else "")
 
 
 def copies_sentences(report: BiometricReport) -> list[str]:
@@ -59,9 +69,9 @@ def copies_sentences(report: BiometricReport) -> list[str]:
         return []
     flagged = copies.memorised
     return [
-        f"Copies: {len(flagged)} of {len(copies.pictures)} faces are nearer to a photo than any two of the "
-        f"{copies.photos} photos are to each other (cosine {number(copies.nearest_pair_embedding)}, pixel correlation "
-        f"{number(copies.nearest_pair_pixels)})" + (f": {', '.join(flagged)}." if flagged else "."),
+        f"Memorised, that is nearer to a photo than any two of the {copies.photos} photos are to each other (cosine "
+        f"{number(copies.nearest_pair_embedding)}, pixel correlation {number(copies.nearest_pair_pixels)}): "
+        f"{len(flagged)} of {len(copies.pictures)} faces" + (f", {', '.join(flagged)}." if flagged else "."),
         f"A fresh photo of the person would be flagged with a probability of at most {copies.chance:.0%}.",
     ]
 
@@ -90,21 +100,21 @@ def text(report: BiometricReport) -> str:
     parts = [report.score.table()]
     for title, rows in (("against", report.rows), ("drawn at", report.by_age), ("age gap", report.by_gap)):
         if rows and report.non_mated.similarities.size:
-            parts.append(_aligned([(title, *headings(report)), *((row.name, *cells(report, row)) for row in rows)]))
+            parts.append(_aligned(table(report, title, rows, full=False)))
     if report.ages and report.ages.drawn.pictures:
         names = [DISPLAY_NAMES[name] for name in AGE_CLASSES]
-        lines = [("asked \\ estimated", *names)]
-        lines += [(name, *map(str, counts)) for name, counts in zip(names, report.ages.drawn.confusion, strict=True)]
-        parts.append(_aligned(lines))
+        counts = [list(map(str, row)) for row in report.ages.drawn.confusion]
+        rows = [[name, *row] for name, row in zip(names, counts, strict=True)]
+        parts.append(_aligned([["asked, estimated", *names], *rows]))
     parts.append("\n".join([*copies_sentences(report), *ages_sentences(report), *report.remarks]))
     return "\n\n".join(parts)
 
 
-def _aligned(lines: list[tuple[str, ...]]) -> str:
-    """Columns as wide as their cells; long headings over as many lines as they have words, which keeps them narrow."""
-    heads = [_wrapped(words) for words in lines[0]]
+def _aligned(lines: list[list[str]]) -> str:
+    """Columns as wide as their cells, with each word of a heading in a line of its own, which keeps them narrow."""
+    heads = [words.replace(" %", "\N{NO-BREAK SPACE}%").split(" ") for words in lines[0]]
     tall = max(map(len, heads))
-    lines = [tuple(head[row] if row < len(head) else "" for head in heads) for row in range(tall)] + lines[1:]
+    lines = [*map(list, zip(*([""] * (tall - len(head)) + head for head in heads), strict=True)), *lines[1:]]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
@@ -113,8 +123,3 @@ def _aligned(lines: list[tuple[str, ...]]) -> str:
         ).rstrip()
         for line in lines
     )
-
-
-def _wrapped(words: str) -> list[str]:
-    first, *rest = words.split(" at ") if " at " in words else words.split(" ", 1)
-    return [first, *rest]
