@@ -142,7 +142,15 @@ def test_earlier_results_are_left_alone(folders, checkpoint, capsys):
         (["generate", "--subject", "{subject}", "--out", "x", "--batch-size", "0"], "at least 1"),
         (["score", "--reference", "missing", "--images", "missing"], "no folder missing for reference photos"),
         (["score", "--reference", "{photos}", "--images", "{photos}"], "No face was found in any of the 2 reference"),
-        (["score", "--reference", "{photos}", "--images", "{photos}", "--report", "r.txt"], r"\.json or \.csv"),
+        (
+            ["score", "--reference", "{photos}", "--images", "{photos}", "--report", "r.txt"],
+            r"must end in one of \.json",
+        ),
+        (["score", "--reference", "{photos}", "--images", "{photos}", "--photo-age", "130"], "from 0 to 100"),
+        (
+            ["score", "--reference", "{photos}", "--images", "{photos}", "--age-estimator", "no"],
+            "There is no CLIP in no",
+        ),
     ],
 )
 def test_bad_input_to_generate_and_score_gives_its_sentence(folders, checkpoint, arguments, sentence, capsys):

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from training.__main__ import main
-from training.ages import AGE_CLASSES
+from training.ages import AGE_CLASSES, CLASS_YEARS, class_of
 from training.dataset import cut_square, read_regularization_set
 from training.faces import crop_squares
 from training.photos import read_folder
@@ -13,7 +13,7 @@ from training.world.aging import measure
 from training.world.drawing import draw
 from training.world.photos import photos, write_photos
 from training.world.place import face_crops, known_place
-from training.world.population import CLASS_YEARS, class_of, some_ages
+from training.world.population import some_ages
 from training.world.traits import DISGUISES, IDENTITY_TRAITS, VIEW_TRAITS, disguised, identities, views
 
 

@@ -11,7 +11,7 @@ from . import commands
 from .ages import SAMPLING_PROMPT
 from .config import TrainingConfig
 from .dataset import CAPTION_RULE
-from .embedder import EMBEDDERS
+from .embedder import EMBEDDERS, WEIGHTS
 from .errors import UserError
 from .sampler import PRESETS
 from .subject import SAVE_PRECISIONS
@@ -107,7 +107,16 @@ def parser() -> argparse.ArgumentParser:
     score.set_defaults(command=commands.score)
     _option(score, "--reference", "folder with photos of the subject", type=Path, required=True)
     _option(score, "--images", "folder with the images to score", type=Path, required=True)
-    _option(score, "--report", "file to write, .json or .csv; may be given twice", type=Path, action="append")
+    _option(score, "--impostors", "folder with real photos of other people: non-mated comparisons, which FMR and FNMR "
+            "need", type=Path)  # fmt: skip
+    _option(score, "--regularization", "the age-captioned faces, which are other people too", type=Path)
+    _option(score, "--untrained", "folder with what the base model draws without training, as a yardstick", type=Path)
+    _option(score, "--photo-age", "the subject's age in the reference photos, years", type=int)
+    _option(score, "--age-estimator", "judges the ages: a folder with a CLIP as transformers saves it; 'world' is for "
+            "faces drawn by program")  # fmt: skip
+    _option(score, "--trained-with", "the embedder of the identity loss, for the record", choices=tuple(WEIGHTS))
+    _option(score, "--report", "file to write: .json, .csv, .html, or .png (one a plot); may be given several times",
+            type=Path, action="append")  # fmt: skip
     _add_embedder(score, "casia-webface")
 
     bench = commands_.add_parser("bench", help="count and time what the identity loss costs", allow_abbrev=False)

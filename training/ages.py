@@ -18,6 +18,16 @@ DISPLAY_NAMES = {
     "old": "old",
 }
 
+# First and last years of each class; ours, since the six names have no fixed years in the literature.
+CLASS_YEARS = {
+    "child": (2, 12),
+    "teenager": (13, 19),
+    "youngadults": (20, 34),
+    "middleaged": (35, 54),
+    "elderly": (55, 74),
+    "old": (75, 95),
+}
+
 # Keys are spellings with case, spaces and punctuation removed.
 _SPELLINGS = {name: name for name in AGE_CLASSES} | {
     "children": "child",
@@ -39,6 +49,11 @@ SAMPLING_PROMPT = "photo of a {token} {class_word} as {age}"
 def age_class(text: str) -> str | None:
     """The age class that ``text`` spells as a whole ("Young Adult", "middle-aged"), or None."""
     return _SPELLINGS.get(re.sub(r"[^a-z]", "", text.lower())) if not re.search(r"\d", text) else None
+
+
+def class_of(years: float) -> str:
+    """The age class of someone of ``years``; the nearest for babies and centenarians."""
+    return next((name for name, (_, last) in CLASS_YEARS.items() if years < last + 1), AGE_CLASSES[-1])
 
 
 def leading_age_class(text: str) -> str | None:

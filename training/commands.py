@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from PIL.PngImagePlugin import PngInfo
 
-from .ages import age_words, display_name, parse_ages
+from .ages import MAX_AGE, age_words, display_name, parse_ages
 from .config import TrainingConfig
 from .errors import UserError
 from .files import written
@@ -200,32 +200,69 @@ def _recorded_checkpoint(subject: Path) -> Path | None:
 def score(
     reference: Path,
     images: Path,
+    impostors: Path | None,
+    regularization: Path | None,
+    untrained: Path | None,
+    photo_age: int | None,
+    trained_with: str | None,
+    age_estimator: str | None,
     report: list[Path] | None,
     embedder: str,
     embedder_weights: Path | None,
     download: bool,
 ) -> int:
-    """Compares the faces in ``images`` with those in ``reference``."""
-    from .embedder import find_and_embed, load_embedder
+    """Compares the faces in ``images`` with those in ``reference``, and both with other people's."""
+    from .age_estimator import load_age_estimator
+    from .comparisons import with_face
+    from .dataset import read_regularization_set
+    from .embedder import load_embedder, matcher_name
     from .faces import MTCNNDetector
-    from .photos import read_folder
-    from .scoring import score as compare
+    from .observation import Observation, observe
+    from .photos import Photo, read_folder
+    from .report import build
+    from .report_files import SUFFIXES, write
+    from .report_text import text
+    from .scoring import age_of
 
     for path in report or ():
-        if path.suffix.lower() not in (".json", ".csv"):
-            raise UserError(f"--report {path} must end in .json or .csv.")
-    sets = [read_folder(reference, "reference photos"), read_folder(images, "images to score")]
-    network, detector = load_embedder(embedder, embedder_weights, download), MTCNNDetector()
-    vectors = [{photo.name: find_and_embed(photo.image(), detector, network)[1] for photo in photos} for photos in sets]
-    if not any(vector is not None for vector in vectors[0].values()):
+        if path.suffix.lower() not in SUFFIXES:
+            raise UserError(f"--report {path} must end in one of {', '.join(SUFFIXES)}.")
+    if photo_age is not None and not 0 <= photo_age <= MAX_AGE:
+        raise UserError(f"--photo-age is {photo_age}; it must be from 0 to {MAX_AGE}.")
+    photos, drawn = read_folder(reference, "reference photos"), read_folder(images, "images to score")
+    before = read_folder(untrained, "pictures of the untrained model") if untrained else []
+    people = read_folder(impostors, "pictures of other people") if impostors else []
+    people_ages = [age_of(photo.name) for photo in people]
+    if regularization:
+        captioned = read_regularization_set(regularization)
+        people, people_ages = people + captioned.photos, people_ages + captioned.ages
+    estimator = load_age_estimator(age_estimator) if age_estimator else None
+    network = load_embedder(embedder, embedder_weights, download)
+    detector = network.detector or MTCNNDetector()
+
+    def observed(pictures: list[Photo], ages: list[str | int | None]) -> list[Observation]:
+        pairs = zip(pictures, ages, strict=True)
+        return [observe(photo.name, photo.image(), age, detector, network, estimator) for photo, age in pairs]
+
+    references = observed(photos, [photo_age] * len(photos))
+    if not with_face(references):
         raise UserError(
-            f"No face was found in any of the {len(sets[0])} reference photos; similarity needs at least one."
+            f"No face was found in any of the {len(photos)} reference photos; similarity needs at least one."
         )
-    result = compare(images=vectors[1], references=vectors[0], matcher=network.name)
-    print(result.table())
+    result = build(
+        images=observed(drawn, [age_of(photo.name) for photo in drawn]),
+        references=references,
+        matcher=network.name,
+        others=observed(people, people_ages),
+        untrained=observed(before, [age_of(photo.name) for photo in before]),
+        trained_with=trained_with and matcher_name(trained_with),
+        photo_age=photo_age,
+        estimator=estimator and estimator.name,
+    )
+    print(text(result))
     for path in report or ():
-        result.write(path)
-        print(f"wrote {path}")
+        for file in write(result, path, {photo.name: photo.image() for photo in drawn}):
+            print(f"wrote {file}")
     return 0
 
 

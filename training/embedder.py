@@ -55,6 +55,11 @@ class FaceNet(nn.Module):
         return self.network(crops * (127.5 / 128))
 
 
+def matcher_name(name: str) -> str:
+    """What a report calls the embedder ``name``."""
+    return name if name in DRAWN else f"FaceNet {name}"
+
+
 def weights_folder() -> Path:
     """Where facenet-pytorch itself keeps its weights."""
     return Path(torch.hub.get_dir()).parent / "checkpoints"
@@ -105,7 +110,7 @@ def open_facenet(path: Path, download: bool = False) -> FaceNet:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"{path} holds weights of another network than FaceNet's InceptionResnetV1.") from error
-    return FaceNet(f"FaceNet {name}", network)
+    return FaceNet(matcher_name(name), network)
 
 
 def _download(url: str, path: Path) -> None:

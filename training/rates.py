@@ -81,11 +81,11 @@ def fnmr_at_fmr(mated: ArrayLike, non_mated: ArrayLike, target: float) -> Operat
     count = np.size(non_mated)
     if not count:
         return OperatingPoint(target, np.nan, np.nan, np.nan, False)
-    curve = det(mated, non_mated)
-    at = (curve.fmr <= target).argmax()
-    return OperatingPoint(
-        target, float(curve.thresholds[at]), float(curve.fmr[at]), float(curve.fnmr[at]), supports(count, target)
-    )
+    # Rates change just above a similarity; so the threshold depends on the non-mated alone, as it must in use.
+    thresholds = np.nextafter(np.unique(_sorted(non_mated)), np.inf)
+    threshold = thresholds[(fmr(non_mated, thresholds) <= target).argmax()]
+    rates = float(fmr(non_mated, threshold)), float(fnmr(mated, threshold))
+    return OperatingPoint(target, float(threshold), *rates, supports(count, target))
 
 
 def equal_error_rate(mated: ArrayLike, non_mated: ArrayLike) -> EqualErrorRate:

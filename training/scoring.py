@@ -1,16 +1,13 @@
 """How well identity survived: cosine similarity of each picture's face to the subject's references."""
 
-import csv
-import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from .ages import display_name, leading_age_class, parse_age
-from .files import written
 
 
 @dataclass(frozen=True)
@@ -72,17 +69,6 @@ class Report:
         elif summary["references_without_face"]:
             lines.append(f"references without a face: {summary['references_without_face']} of {len(self.references)}")
         return "\n".join(lines)
-
-    def write(self, path: Path) -> None:
-        """JSON with everything, or CSV with a row a picture, by the suffix of ``path``."""
-        with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            if path.suffix.lower() == ".csv":
-                rows = [asdict(row) | {"set": kind} for kind in ("images", "references") for row in getattr(self, kind)]
-                writer = csv.DictWriter(file, ["set", *asdict(self.images[0])])
-                writer.writeheader()
-                writer.writerows(rows)
-            else:
-                json.dump({"summary": self.summary(), **asdict(self)}, file, indent=2)
 
 
 def score(images: dict[str, Tensor | None], references: dict[str, Tensor | None], matcher: str) -> Report:

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ..ages import CLASS_YEARS, class_of
 from ..bootstrap import Interval, interval
 from ..rates import fnmr_at_fmr, supports
-from ..world.population import CLASS_YEARS, class_of
 from .plan import DREAMBOOTH, Variant
 
 REPETITIONS = 1000

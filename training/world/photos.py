@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from ..ages import AGE_CLASSES
+from ..ages import AGE_CLASSES, CLASS_YEARS
 from ..files import written
 from ..photos import to_image
 from .drawing import draw
-from .population import CLASS_YEARS, HELD_OUT
+from .population import HELD_OUT
 from .traits import identities, views
 
 SUBJECT = HELD_OUT + 21  # the one that `python -m training world --photos` writes

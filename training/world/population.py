@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..ages import AGE_CLASSES
+from ..ages import AGE_CLASSES, CLASS_YEARS
 
 # First seeds. Nobody whom a network was trained on is ever a subject or a test.
 HELD_OUT = 0
@@ -12,21 +12,6 @@ BASE_MODEL = 1_000_000
 LOSS_EMBEDDER = 2_000_000
 SCORE_EMBEDDER = 3_000_000
 AGE_ESTIMATOR = 4_000_000
-
-# Years of each class, the last one still in it; ours, since the six names have no fixed years in the literature.
-CLASS_YEARS = {
-    "child": (2, 12),
-    "teenager": (13, 19),
-    "youngadults": (20, 34),
-    "middleaged": (35, 54),
-    "elderly": (55, 74),
-    "old": (75, 95),
-}
-
-
-def class_of(years: float) -> str:
-    """The age class of someone of ``years``; the nearest for babies and centenarians."""
-    return next((name for name, (_, last) in CLASS_YEARS.items() if years < last + 1), AGE_CLASSES[-1])
 
 
 def some_ages(seeds: range) -> Tensor:

@@ -54,12 +54,12 @@ class AgeEstimator(WorldEmbedder):
 
 def world_embedder(name: str) -> WorldEmbedder:
     """``loss`` to train with, ``score`` to judge with: other people, another build. Raises UserError; see shipped."""
-    return WorldEmbedder(f"world {name}", _filled(EMBEDDERS[name](), f"{name}.safetensors"))
+    return WorldEmbedder(f"drawn-{name}", _filled(EMBEDDERS[name](), f"{name}.safetensors"))
 
 
 def age_estimator() -> AgeEstimator:
     """Crops to years. Raises UserError; see shipped."""
-    return AgeEstimator("world age", _filled(AgeNetwork(), "age.safetensors"))
+    return AgeEstimator("drawn-age", _filled(AgeNetwork(), "age.safetensors"))
 
 
 def _filled(network: nn.Module, name: str) -> nn.Module:

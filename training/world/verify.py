@@ -6,39 +6,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..ages import class_of
+from ..rates import equal_error_rate, fnmr_at_fmr
 from .drawing import draw
 from .place import face_crops
-from .population import HELD_OUT, class_of, some_ages
+from .population import HELD_OUT, some_ages
 from .shipped import EMBEDDERS, age_estimator, world_embedder
 from .traits import disguised, identities, views
 
 
-def error_rates(mated: np.ndarray, non_mated: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """FMR and FNMR at every similarity taken as threshold, and these; at or above it is accepted (ISO/IEC 19795-1)."""
-    thresholds = np.append(np.unique(np.concatenate([mated, non_mated])), np.inf)  # the last accepts nobody
-    fmr = 1 - np.searchsorted(np.sort(non_mated), thresholds, side="left") / len(non_mated)
-    fnmr = np.searchsorted(np.sort(mated), thresholds, side="left") / len(mated)
-    return fmr, fnmr, thresholds
+def verification(vectors: Tensor, people: Tensor) -> dict[str, float | None]:
+    """EER, and FNMR where FMR is at most 1 % and 0.1 %, over all pairs of unit ``vectors`` [N, D].
 
-
-def verification(vectors: Tensor, people: Tensor) -> dict[str, float]:
-    """EER, and FNMR where FMR is at most 1 % and 0.1 %, over all pairs of unit ``vectors`` [N, D]."""
+    None stands for an FMR that too few non-mated pairs cannot support.
+    """
     similarity = (vectors @ vectors.T).numpy()
     same = (people[:, None] == people[None]).numpy()
     pairs = np.triu(np.ones_like(same), 1)
     mated, non_mated = similarity[same & pairs], similarity[~same & pairs]
-    fmr, fnmr, thresholds = error_rates(mated, non_mated)
-    middle = np.abs(fmr - fnmr).argmin()
     result = {
         "mated_comparisons": len(mated),
         "non_mated_comparisons": len(non_mated),
         "mated_mean": float(mated.mean()),
         "non_mated_mean": float(non_mated.mean()),
-        "EER": float((fmr[middle] + fnmr[middle]) / 2),
+        "EER": equal_error_rate(mated, non_mated).value,
     }
-    for limit in (0.01, 0.001):
-        at = (fmr <= limit).argmax()
-        result |= {f"threshold@FMR{limit:g}": float(thresholds[at]), f"FNMR@FMR{limit:g}": float(fnmr[at])}
+    for target in (0.01, 0.001):
+        point = fnmr_at_fmr(mated, non_mated, target)
+        numbers = (point.threshold, point.fnmr) if point.supported else (None, None)
+        result |= dict(zip((f"threshold@FMR{target:g}", f"FNMR@FMR{target:g}"), numbers, strict=True))
     return result
 
 

@@ -1,0 +1,128 @@
+"""The report as files: JSON with everything, CSV with a row a picture, PNG plots, and the page."""
+
+import csv
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .comparisons import Comparisons
+from .files import written
+from .plots import plots
+from .report import TARGETS, BiometricReport, Row
+
+SUFFIXES = (".json", ".csv", ".html", ".png")
+_NOTHING = dict.fromkeys(("threshold", "fmr", "fnmr", "interval"))
+
+
+def write(report: BiometricReport, path: Path, pictures: dict[str, Image.Image]) -> list[Path]:
+    """The report as the suffix of ``path`` says; .png is one file a plot, named behind the stem. Returns the files.
+
+    ``pictures`` are the drawn ones by name, for the page.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        files = {path.with_name(f"{path.stem}-{name}.png"): picture for name, picture in plots(report).items()}
+        for file, picture in files.items():
+            with written(file) as temporary:
+                picture.save(temporary)
+        return list(files)
+    with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        if suffix == ".csv":
+            rows = [{"set": kind} | row for kind, rows in _picture_rows(report).items() for row in rows]
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        elif suffix == ".html":
+            from .page import page
+
+            file.write(page(report, pictures))
+        else:
+            json.dump(as_json(report), file, indent=2, allow_nan=False)
+    return [path]
+
+
+def as_json(report: BiometricReport) -> dict:
+    """Everything, of plain types. A number that does not exist, or that the comparisons do not support, is None."""
+    return _finite(
+        {
+            "summary": report.score.summary() | {"memorised": len(report.copies.memorised)},
+            "matcher": report.score.matcher,
+            "trained_with": report.trained_with,
+            "photo_age": report.photo_age,
+            "targets": list(TARGETS),
+            "non_mated": _counts(report.non_mated),
+            "rows": [_row(report, row) for row in report.rows],
+            "by_age": [_row(report, row) for row in report.by_age],
+            "by_age_gap": [_row(report, row) for row in report.by_gap],
+            "copies": asdict(report.copies) | {"chance": report.copies.chance},
+            "ages": report.ages and asdict(report.ages),
+            "remarks": report.remarks,
+            **_picture_rows(report),
+        }
+    )
+
+
+def _picture_rows(report: BiometricReport) -> dict[str, list[dict]]:
+    """What is known of every drawn picture and of every reference, under the same keys."""
+    copies = {copy.image: copy for copy in report.copies.pictures}
+    estimates = {image.name: image.estimate for image in report.images}
+    rows = {}
+    for kind, comparisons in (("images", report.score.images), ("references", report.score.references)):
+        rows[kind] = []
+        for comparison in comparisons:
+            copy = copies.get(comparison.image) if kind == "images" else None
+            estimate = estimates.get(comparison.image) if kind == "images" else None
+            rows[kind].append(
+                asdict(comparison)
+                | {
+                    "estimated_years": estimate and estimate.years,
+                    "estimated_age_class": estimate and estimate.age_class,
+                    "nearest_by_pixels": copy and copy.nearest_by_pixels,
+                    "pixel_correlation": copy and copy.pixels,
+                    "memorised": copy and copy.memorised,
+                }
+            )
+    return rows
+
+
+def _counts(comparisons: Comparisons) -> dict:
+    values = comparisons.similarities
+    return {
+        "pictures": comparisons.pictures,
+        "failures_to_detect": comparisons.failures_to_detect,
+        "comparisons": values.size,
+        "mean_similarity": float(values.mean()) if values.size else None,
+    }
+
+
+def _row(report: BiometricReport, row: Row) -> dict:
+    non_mated = report.non_mated.similarities.size
+    supported = bool(non_mated) and row.eer >= 3 / non_mated
+    return {
+        "name": row.name,
+        **_counts(row.comparisons),
+        "interval": [row.mean.low, row.mean.high],
+        "eer": row.eer if supported else None,
+        "eer_below": None if supported or not non_mated else min(1.0, 3 / non_mated),
+        "auc": row.auc,
+        "d_prime": row.d_prime,
+        "operating_points": [
+            asdict(point) | ({"interval": [missed.low, missed.high]} if point.supported else _NOTHING)
+            for point, missed in zip(row.points, row.fnmr, strict=True)
+        ],
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
