@@ -11,7 +11,7 @@ from . import commands
 from .ages import SAMPLING_PROMPT
 from .config import TrainingConfig
 from .dataset import CAPTION_RULE
-from .embedder import EMBEDDERS, WEIGHTS
+from .embedder import EMBEDDERS
 from .errors import UserError
 from .sampler import PRESETS
 from .subject import SAVE_PRECISIONS
@@ -112,9 +112,9 @@ def parser() -> argparse.ArgumentParser:
     _option(score, "--regularization", "the age-captioned faces, which are other people too", type=Path)
     _option(score, "--untrained", "folder with what the base model draws without training, as a yardstick", type=Path)
     _option(score, "--photo-age", "the subject's age in the reference photos, years", type=int)
-    _option(score, "--age-estimator", "judges the ages: a folder with a CLIP as transformers saves it; 'world' is for "
+    _option(score, "--age-estimator", "judges the ages: a folder with a CLIP as transformers saves it; 'drawn-age' is for "
             "faces drawn by program")  # fmt: skip
-    _option(score, "--trained-with", "the embedder of the identity loss, for the record", choices=tuple(WEIGHTS))
+    _option(score, "--trained-with", "the embedder of the identity loss, for the record", choices=EMBEDDERS)
     _option(score, "--report", "file to write: .json, .csv, .html, or .png (one a plot); may be given several times",
             type=Path, action="append")  # fmt: skip
     _add_embedder(score, "casia-webface")

@@ -15,7 +15,7 @@ from .errors import UserError
 from .faces import CROP_SCALE, Face, crop_squares
 from .photos import to_tensor
 
-WORLD = "world"
+DRAWN = "drawn-age"
 CLIP_SIDE, CLIP_MARGIN = 224, 0.4  # px, and face sizes around the face: hair and neck tell an age too
 TOLERANCE = 10  # years by which a face may miss an age that was asked for in years
 
@@ -119,11 +119,11 @@ class ZeroShotAgeEstimator:
 
 
 def load_age_estimator(source: str) -> AgeEstimator:
-    """``world``: the estimator for faces drawn by program; else a folder with a CLIP as transformers saves it.
+    """``drawn-age``: the estimator for faces drawn by program; else a folder with a CLIP as transformers saves it.
 
     Nothing is downloaded. Raises UserError where there is no such folder or no CLIP in it.
     """
-    if source == WORLD:
+    if source == DRAWN:
         from .world.shipped import age_estimator
 
         return CropAgeEstimator(age_estimator())

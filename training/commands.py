@@ -276,15 +276,13 @@ def bench(resolution: int, steps: int) -> int:
 
 def demo(out: Path, person: int | None, steps: int) -> int:
     """Trains, draws and scores a person of the drawn world."""
+    from .__main__ import main
     from .demo import run
     from .world.photos import SUBJECT
 
     if steps < 1:
         raise UserError(f"--steps is {steps}; it must be at least 1.")
-    for when, report in run(out, SUBJECT if person is None else person, steps).items():
-        print(f"\n{when}\n{report.table()}")
-    print(f"\nLook at {out / 'sheet.png'}, or open {out / 'report.html'} in a browser.")
-    return 0
+    return run(out, SUBJECT if person is None else person, steps, main)
 
 
 def world(export: Path | None, photos: Path | None, person: int | None, years: float) -> int:
