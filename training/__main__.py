@@ -112,8 +112,8 @@ def parser() -> argparse.ArgumentParser:
     _option(score, "--regularization", "the age-captioned faces, which are other people too", type=Path)
     _option(score, "--untrained", "folder with what the base model draws without training, as a yardstick", type=Path)
     _option(score, "--photo-age", "the subject's age in the reference photos, years", type=int)
-    _option(score, "--age-estimator", "judges the ages: a folder with a CLIP as transformers saves it; 'drawn-age' is for "
-            "faces drawn by program")  # fmt: skip
+    _option(score, "--age-estimator", "judges the ages: a folder with a CLIP as transformers saves it, or "
+            "drawn-age for faces drawn by program")  # fmt: skip
     _option(score, "--trained-with", "the embedder of the identity loss, for the record", choices=EMBEDDERS)
     _option(score, "--report", "file to write: .json, .csv, .html, or .png (one a plot); may be given several times",
             type=Path, action="append")  # fmt: skip
