@@ -5,8 +5,10 @@ from comfy_api.latest import ComfyExtension, io
 from .embedder import LoadFaceEmbedder
 from .faces import AlignFaces
 from .folders import register_folders
+from .pick import PickBest
 from .prompts import PromptEncode, SequenceEncode
 from .regularization import LoadRegularizationSet
+from .report import IdentityReport
 from .score import ScoreIdentity
 from .sheet import AgingSheet
 from .subjects import LoadSubject, SaveSubject
@@ -29,5 +31,7 @@ class IdentityAging(ComfyExtension):
             PromptEncode,
             SequenceEncode,
             ScoreIdentity,
+            IdentityReport,
+            PickBest,
             AgingSheet,
         ]

@@ -35,7 +35,7 @@ def test_spellings_people_use_map_onto_the_six(spelling, meant):
     assert parse_age(spelling) == meant
 
 
-@pytest.mark.parametrize("text", ["0", "45", "100", " 7 ", "45-year-old", "45 years old"])
+@pytest.mark.parametrize("text", ["0", "45", "100", " 7 ", "45-year-old", "45 years old", "45 years"])
 def test_whole_years_are_ages(text):
     assert parse_age(text) == int("".join(filter(str.isdigit, text)))
 

@@ -188,6 +188,32 @@ def test_score_reports_a_real_face(folders, astronaut, capsys):
     assert re.search(r"child.png +child .* NOT FOUND", capsys.readouterr().out)
 
 
+def test_score_holds_the_worlds_people_against_each_other(tmp_path, capsys):
+    from training.world.photos import age_set, photos
+
+    for name, person in (("anna", 3), ("again", 3), ("base", 5)):
+        (tmp_path / name).mkdir()
+        for number, drawn in enumerate(photos(person, 28, 3, first_view=10 * (name == "again"))):
+            drawn.save(tmp_path / name / f"youngadults_{number}.png")
+    (tmp_path / "ages").mkdir()
+    for age, faces in age_set(2).items():
+        for number, face in enumerate(faces):
+            face.save(tmp_path / "ages" / f"{age}_{number}.png")
+    options = ["--reference", "anna", "--images", "again", "--impostors", "base", "--regularization", "ages"]
+    options += ["--untrained", "base", "--report", "r.json", "--report", "r.html"]
+    paths = [option if option.startswith("-") else f"{tmp_path}/{option}" for option in options]
+    known = ["--embedder", "world", "--age-estimator", "world", "--photo-age", "28", "--trained-with", "vggface2"]
+    assert main(["score", *paths, *known]) == 0
+    out = capsys.readouterr().out
+    assert "45 non-mated comparisons support an FMR of 6.7 % and more" in out
+    report = json.loads((tmp_path / "r.json").read_text())
+    untrained, drawn = report["rows"][1:]
+    assert drawn["mean_similarity"] > 0.5 > 0.3 > untrained["mean_similarity"]
+    assert drawn["auc"] > 0.98 and [point["supported"] for point in drawn["operating_points"]] == [True] + [False] * 3
+    assert report["ages"]["known"]["pictures"] == 12 + 3 + 3
+    assert (tmp_path / "r.html").stat().st_size > 10_000
+
+
 def test_ctrl_c_saves_and_says_how_to_resume(folders, checkpoint):
     sets = ["--subject", f"{folders}/photos", "--out", f"{folders}/subject"]
     command = [sys.executable, "-m", "training", "train", "--checkpoint", str(checkpoint), *sets]

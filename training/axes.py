@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
 WIDTH, HEIGHT = 1200, 720  # px; a page shows it at half the size, so that it prints sharp
-LEFT, TOP, RIGHT, BOTTOM = 120, 76, 30, 96
+LEFT, TOP, RIGHT, BOTTOM = 120, 76, 40, 96
 TEXT, SMALL = 24, 21
 PAPER, INK, GRID = (255, 255, 255), (30, 30, 30), (226, 226, 226)
 # Okabe & Ito 2008: told apart by colour-blind people too.

@@ -1,7 +1,7 @@
 """The biometric report: how well identity and age survived, with the yardsticks beside them and what cannot be said."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -139,9 +139,10 @@ def _row(name: str, mated: Comparisons, non_mated: np.ndarray) -> Row:
 
 
 def _mean(units: Sequence[np.ndarray]) -> Interval:
-    """The mean of all values in ``units``, resampled over these."""
+    """The mean of all values in ``units``, resampled over these; where none differs, as of no miss, no interval."""
     parts = [(unit.sum(), unit.size) for unit in units if unit.size]
-    return interval(lambda drawn: np.divide(*np.sum(drawn, axis=0)), parts)
+    found = interval(lambda drawn: np.divide(*np.sum(drawn, axis=0)), parts)
+    return found if found.low < found.high else replace(found, low=np.nan, high=np.nan)
 
 
 def _years(age: str | int) -> float:

@@ -20,6 +20,14 @@ NODES = {
         ["clip", "from_age", "to_age", "steps", "extra", "subject"], ["CONDITIONING", "STRING", "INT"]
     ),
     "IDAgingScoreIdentity": (["images", "references", "face_embedder"], ["IMAGE", "FLOAT", "IMAGE", "STRING"]),
+    "IDAgingIdentityReport": (
+        ["images", "references", "face_embedder", "ages", "others", "impostors", "untrained", "clip_vision", "clip",
+         "photo_age", "filename_prefix"],
+        ["IMAGE", "IMAGE", "FLOAT", "FLOAT", "FLOAT", "STRING", "STRING"],
+    ),
+    "IDAgingPickBest": (
+        ["images", "ages", "similarities", "estimated_years"], ["IMAGE", "INT", "FLOAT", "STRING"]
+    ),
     "IDAgingAgingSheet": (["images", "ages", "similarities", "columns"], ["IMAGE"]),
 }  # fmt: skip
 

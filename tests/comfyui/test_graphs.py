@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +110,39 @@ def test_photos_score_high_against_themselves_and_faceless_pictures_are_flagged(
     red = (flagged[0, :, 0] > flagged[0, :, 1] + 60).mean()
     assert red > 0.9, "the picture without a face has a red frame"
     assert "No face was found in any of the 1 reference photos" in outcome.outputs[nothing]["text"][0]
+
+
+def test_the_report_feeds_the_pick_and_writes_a_page(server):
+    graph = Studio()
+    faces = graph.photos()
+    mixed = (graph.add("ImageBatch", image1=faces, image2=graph.photos(["faceless.png"])), 0)
+    ages = graph.sequence((graph.checkpoint, 1), from_age="30", to_age="70", steps=2)
+    others = graph.add("IDAgingLoadRegularizationSet", folder="ages")
+    report = graph.add(
+        "IDAgingIdentityReport", images=mixed, references=faces, face_embedder=graph.embedder(), ages=(ages, 1),
+        others=(others, 0), impostors=faces, photo_age=40, filename_prefix="anna",
+    )  # fmt: skip
+    marked, drawn = (graph.save((report, number), name) for number, name in enumerate(("marked", "plots")))
+    said, page = (text_of(graph, (report, number)) for number in (5, 6))
+    pick = graph.add("IDAgingPickBest", images=mixed, ages=(ages, 1), similarities=(report, 2),
+                     estimated_years=(report, 3))  # fmt: skip
+    best, why = graph.save((pick, 0), "best"), text_of(graph, (pick, 3))
+    outcome = ran(server, graph)
+
+    assert len(pictures(server, outcome, marked)) == 4
+    assert len(pictures(server, outcome, drawn)) == 3, "similarities, DET and ages; nothing judged the ages"
+    words = outcome.outputs[said]["text"][0]
+    assert "failures to detect: 1 of 4 images" in words
+    assert "9 non-mated comparisons support an FMR of 33 % and more" in words
+    html = Path(outcome.outputs[page]["text"][0])
+    assert html == server.base / "output/identity_reports/anna_00001_.html"
+    assert html.read_text().count("data:image/jpeg") == 4
+    assert "the likest of 2; their age was not looked at" in outcome.outputs[why]["text"][0]
+    assert "the likest of 1; their age was not looked at" in outcome.outputs[why]["text"][0]
+    taken = pictures(server, outcome, best)
+    photos = [np.asarray(Image.open(server.base / f"input/photo{number}.png")) for number in range(3)]
+    assert len(taken) == 2 and np.array_equal(taken[1], photos[1])
+    assert any(np.array_equal(taken[0], photo) for photo in (photos[0], photos[2]))
 
 
 def test_saved_and_loaded_subject_draws_the_same_pixels(server):

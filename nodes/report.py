@@ -1,0 +1,189 @@
+"""Identity Report."""
+
+from pathlib import Path
+
+import folder_paths
+import torch
+from comfy_api.latest import io
+
+from ..training.age_estimator import ZeroShotAgeEstimator
+from ..training.ages import parse_age
+from ..training.errors import UserError
+from ..training.observation import observe
+from ..training.plots import plots
+from ..training.report import DRAWN, build
+from ..training.report_files import write
+from ..training.report_text import text
+from ..training.sheet import annotated
+from .device import detector, face_device
+from .images import to_batch, to_batches, to_pictures
+from .sockets import CATEGORY, AgeSet, FaceEmbedder, advanced
+
+REPORTS = "identity_reports"  # under output/
+
+
+class IdentityReport(io.ComfyNode):
+    """The biometric report on a subject's pictures."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="IDAgingIdentityReport",
+            display_name="Identity Report",
+            category=CATEGORY,
+            description="Error rates, ages and copies of training photos, with plots, and a page under "
+            f"output/{REPORTS}. Says what too few pictures cannot support.",
+            is_input_list=True,
+            is_output_node=True,
+            inputs=[
+                io.Image.Input("images", tooltip="Drawn pictures of the subject, as a batch or a list."),
+                io.Image.Input("references", tooltip="Photos of the subject, as a batch or a list."),
+                FaceEmbedder.Input(
+                    "face_embedder", tooltip="Another one than was trained with, or the similarities flatter."
+                ),
+                io.String.Input(
+                    "ages", optional=True, force_input=True, tooltip="The age asked for in each picture, in turn."
+                ),
+                AgeSet.Input("others", optional=True, tooltip="Other people of known age: non-mated comparisons."),
+                io.Image.Input("impostors", optional=True, tooltip="More photos of other people."),
+                io.Image.Input("untrained", optional=True, tooltip="What the base model draws without training."),
+                io.ClipVision.Input("clip_vision", optional=True, tooltip="With a fitting clip, it judges the ages."),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="The text half of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
+                ),
+                io.Int.Input("photo_age", default=-1, min=-1, max=100, tooltip="Years in the photos; -1: unknown."),
+                advanced(io.String.Input("filename_prefix", default="identity", tooltip="Start of the page's name.")),
+            ],
+            outputs=[
+                io.Image.Output(
+                    display_name="annotated", tooltip="Every picture with its face and similarity.", is_output_list=True
+                ),
+                io.Image.Output(display_name="plots", tooltip="The report's plots.", is_output_list=True),
+                io.Float.Output(
+                    display_name="similarities",
+                    tooltip="Mean similarity of each picture, from -1 to 1; nan where no face was found.",
+                    is_output_list=True,
+                ),
+                io.Float.Output(
+                    display_name="estimated_years",
+                    tooltip="How old each picture looks; nan where no face was found or nothing judges ages.",
+                    is_output_list=True,
+                ),
+                io.Float.Output(
+                    display_name="fnmr",
+                    tooltip="FNMR where FMR is at most 10 %, 1 %, 0.1 % and 0.01 %; nan where that is not supported.",
+                    is_output_list=True,
+                ),
+                io.String.Output(display_name="report", tooltip="The report as text."),
+                io.String.Output(display_name="page", tooltip="The HTML page that was written."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: list,
+        references: list,
+        face_embedder: list,
+        photo_age: list,
+        filename_prefix: list,
+        ages=None,
+        others=None,
+        impostors=None,
+        untrained=None,
+        clip_vision=None,
+        clip=None,
+    ) -> io.NodeOutput:
+        """All pictures at once."""
+        device, find = face_device(), detector()
+        with torch.inference_mode(False):  # or its moved weights could be used for no training
+            embedder = face_embedder[0].to(device)
+        estimator = _estimator(clip_vision, clip)
+        pictures = to_pictures(images)
+        asked = ages_in_turn(ages, len(pictures))
+        photo_years = photo_age[0] if photo_age[0] >= 0 else None
+
+        def observed(kind, seen, known) -> list:
+            return [
+                observe(f"{kind} {number}", picture, age, find, embedder, estimator, device)
+                for number, (picture, age) in enumerate(zip(seen, known, strict=True), 1)
+            ]
+
+        photos, strangers, before = (to_pictures(batches or []) for batches in (references, impostors, untrained))
+        people = observed("impostor", strangers, [None] * len(strangers))
+        if others:
+            people += observed("other", [photo.image() for photo in others[0].photos], others[0].ages)
+        seen = observed("picture", pictures, asked)
+        report = build(
+            images=seen,
+            references=observed("reference", photos, [photo_years] * len(photos)),
+            matcher=embedder.name,
+            others=people,
+            untrained=observed("untrained", before, ages_in_turn(ages, len(before)) if before else []),
+            photo_age=photo_years,
+            estimator=estimator and estimator.name,
+        )
+        rows = report.score.images
+        similarities = [float("nan") if row.mean_similarity is None else row.mean_similarity for row in rows]
+        marked = [
+            annotated(picture, face.face and face.face.box, "no face" if face.face is None else f"{similarity:.3f}")
+            for picture, face, similarity in zip(pictures, seen, similarities, strict=True)
+        ]
+        drawn = list(plots(report).values())
+        return io.NodeOutput(
+            to_batches(marked),
+            to_batches(drawn) if drawn else [to_batch(marked[:1])],
+            similarities,
+            [face.estimate.years if face.estimate else float("nan") for face in seen],
+            [point.fnmr if point.supported else float("nan") for point in report.row(DRAWN).points],
+            text(report),
+            str(_written(report, filename_prefix[0], dict(zip((row.image for row in rows), pictures, strict=True)))),
+        )
+
+
+def ages_in_turn(ages: list | None, count: int) -> list:
+    """The age of each of ``count`` pictures, of which every len(ages) begin anew. Raises UserError where none fits."""
+    if not ages:
+        return [None] * count
+    if count % len(ages):
+        raise UserError(
+            f"{count} pictures cannot have {len(ages)} ages in turn. Draw every age equally often, in their order."
+        )
+    return [parse_age(age) for age in ages] * (count // len(ages))
+
+
+def _estimator(clip_vision: list | None, clip: list | None) -> ZeroShotAgeEstimator | None:
+    if not clip_vision and not clip:
+        return None
+    if not clip_vision or not clip:
+        raise UserError("Judging ages needs both clip_vision and clip, two halves of one CLIP. Wire both or none.")
+    vision, words = clip_vision[0], clip[0]
+    model = words.cond_stage_model
+    tower = getattr(model, "clip_g", None) or getattr(model, getattr(model, "clip", ""), None)
+    if not getattr(tower, "return_projected_pooled", False):
+        raise UserError(
+            "This clip has no projection into the space of pictures, as Stable Diffusion 1.x's has none. Wire SDXL's "
+            "with clip_vision_g, or Stable Diffusion 2.x's with clip_vision_h."
+        )
+
+    def encode_text(prompts: list[str]) -> torch.Tensor:
+        pooled = [words.encode_from_tokens(words.tokenize(prompt), return_pooled=True)[1] for prompt in prompts]
+        return torch.cat(pooled).float().cpu()
+
+    return ZeroShotAgeEstimator(
+        "CLIP, zero-shot",
+        lambda picture: vision.encode_image(to_batch([picture]))["image_embeds"][0].float().cpu(),
+        encode_text,
+    )
+
+
+def _written(report, prefix: str, pictures: dict) -> Path:
+    folder, stem, counter, _, _ = folder_paths.get_save_image_path(
+        f"{REPORTS}/{prefix}", folder_paths.get_output_directory()
+    )
+    path = Path(folder) / f"{stem}_{counter:05}_.html"
+    write(report, path, pictures)
+    return path
