@@ -102,7 +102,7 @@ def test_the_worlds_estimator_sits_behind_the_same_interface():
 
     pictures = draw(identities([600, 601]), torch.tensor([8.0, 80]), views(range(2)))
     images = [to_image(drawn) for drawn in pictures]
-    estimator = load_age_estimator("world")
+    estimator = load_age_estimator("drawn-age")
     found = [estimator(image, known_place(image)[0]) for image in images]
     assert [one.years for one in found] == pytest.approx(age_estimator()(face_crops(pictures)).tolist(), abs=1)
     assert found[0].years < 25 < 55 < found[1].years
