@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from .embedder import LoadFaceEmbedder
 from .faces import AlignFaces
 from .folders import register_folders
+from .photos import LoadPhotos
 from .prompts import PromptEncode, SequenceEncode
 from .regularization import LoadRegularizationSet
 from .score import ScoreIdentity
@@ -20,6 +21,7 @@ class IdentityAging(ComfyExtension):
         """Every node of the pack."""
         register_folders()  # ComfyUI 0.3.64 calls no on_load
         return [
+            LoadPhotos,
             LoadRegularizationSet,
             AlignFaces,
             LoadFaceEmbedder,
