@@ -1,6 +1,6 @@
 """What ComfyUI looks up in locales/ for our nodes.
 
-usage: python -m tests.locales    writes locales/en/nodeDefs.json from object_info.json; people write the other languages
+usage: python -m tests.locales    writes locales/en/nodeDefs.json from object_info.json; people write the others
 """
 
 import json
