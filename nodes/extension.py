@@ -6,6 +6,7 @@ from .embedder import LoadFaceEmbedder
 from .faces import AlignFaces
 from .folders import register_folders
 from .pick import PickBest
+from .photos import LoadPhotos
 from .prompts import PromptEncode, SequenceEncode
 from .regularization import LoadRegularizationSet
 from .report import IdentityReport
@@ -22,6 +23,7 @@ class IdentityAging(ComfyExtension):
         """Every node of the pack."""
         register_folders()  # ComfyUI 0.3.64 calls no on_load
         return [
+            LoadPhotos,
             LoadRegularizationSet,
             AlignFaces,
             LoadFaceEmbedder,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import folder_paths
 
+from ..training.photos import image_files
+
 FACENET = "facenet"  # models/facenet
 SUBJECTS = "aging_subjects"  # under models/loras and models/checkpoints
 RUNS = "aging_runs"  # under output/
@@ -50,3 +52,15 @@ def input_folders() -> list[str]:
 def input_folder(name: str) -> Path:
     """The folder ``name`` under input/."""
     return Path(folder_paths.get_input_directory()) / name
+
+
+def input_folder_problem(name: str, what: str) -> bool | str:
+    """What validate_inputs wants of a folder under input/: True, or that it is not there for ``what``."""
+    if name in input_folders():
+        return True
+    return f"There is no folder '{name}' under ComfyUI's input folder. Put {what} into one there."
+
+
+def input_folder_state(name: str) -> list[tuple[str, int, int]]:
+    """Changes when a file of the folder ``name`` under input/ comes, goes or changes."""
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in image_files(input_folder(name))]

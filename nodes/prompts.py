@@ -20,7 +20,7 @@ def _prompt_widgets() -> list[io.Input]:
             io.String.Input(
                 "template",
                 default=SAMPLING_PROMPT,
-                tooltip="The prompt; {token}, {class_word} and {age} are filled in.",
+                tooltip="The prompt. The names in braces are filled in.",
             )
         ),
         advanced(

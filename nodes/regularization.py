@@ -3,8 +3,7 @@
 from comfy_api.latest import io
 
 from ..training.dataset import CAPTION_RULE, read_regularization_set
-from ..training.photos import image_files
-from .folders import input_folder, input_folders
+from .folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .sockets import CATEGORY, AgeSet
 
 
@@ -38,14 +37,12 @@ class LoadRegularizationSet(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, folder: str) -> bool | str:
         """Refuses a folder that is none of those offered, in a sentence."""
-        if folder in input_folders():
-            return True
-        return f"There is no folder '{folder}' under ComfyUI's input folder. Put the age pictures into one there."
+        return input_folder_problem(folder, "the age pictures")
 
     @classmethod
     def fingerprint_inputs(cls, folder: str) -> list[tuple[str, int, int]]:
         """Changes when a file comes, goes or changes."""
-        return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in image_files(input_folder(folder))]
+        return input_folder_state(folder)
 
     @classmethod
     def execute(cls, folder: str) -> io.NodeOutput:

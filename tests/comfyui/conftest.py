@@ -79,14 +79,24 @@ def base(tmp_path_factory, astronaut):
     from safetensors.torch import save_file
 
     base = tmp_path_factory.mktemp("comfyui")
-    for folder in ("custom_nodes", "models/checkpoints", "models/facenet", "input/ages", "input/unknown"):
+    for folder in (
+        "custom_nodes",
+        "models/checkpoints",
+        "models/facenet",
+        "input/ages",
+        "input/unknown",
+        "input/photos",
+        "input/pictures",
+    ):
         (base / folder).mkdir(parents=True)
     (base / "custom_nodes" / FOLDER_NAME).symlink_to(REPOSITORY)
     save_file(shallow_checkpoint(), base / "models/checkpoints/shallow.safetensors")
     torch.manual_seed(0)
     torch.save(InceptionResnetV1().state_dict(), base / "models/facenet" / FACENET)
     for number, shift in enumerate((0, 12, 24)):
-        astronaut.crop((100 + shift, shift, 340 + shift, 240 + shift)).save(base / f"input/photo{number}.png")
+        photo = astronaut.crop((100 + shift, shift, 340 + shift, 240 + shift))
+        for name in (f"photo{number}.png", f"photos/{number}.png", f"pictures/{number}.png", "example.png"):
+            photo.save(base / "input" / name)
     random = np.random.default_rng(0)
     noise = [Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(4)]
     noise[0].save(base / "input/faceless.png")

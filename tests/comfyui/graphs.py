@@ -5,6 +5,7 @@ from tests.comfyui.server import Graph
 
 SIDE = 64  # px
 NODES = {
+    "IDAgingLoadPhotos": (["folder"], ["IMAGE"]),
     "IDAgingLoadRegularizationSet": (["folder"], ["AGE_SET", "STRING"]),
     "IDAgingAlignFaces": (["images", "size", "margin", "level_eyes"], ["IMAGE", "IMAGE", "STRING"]),
     "IDAgingLoadFaceEmbedder": (["weights", "download"], ["FACE_EMBEDDER"]),

@@ -1,0 +1,104 @@
+"""The real front end in a headless Chromium: what an artist sees of the shipped graphs. Skipped where there is none."""
+
+import shutil
+
+import pytest
+
+from tests.comfyui.conftest import FOLDER_NAME
+from tests.workflows import GRAPHS, api_file, nodes, read
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WAIT = 120_000  # ms
+READY = """() => !!(window.app?.graph && window.app.extensionManager && window.LiteGraph
+    && LiteGraph.registered_node_types.IDAgingTrainSubject && LiteGraph.registered_node_types.MarkdownNote)"""
+TYPES = "() => app.graph._nodes.map(node => node.type).sort()"
+
+
+@pytest.fixture(scope="module")
+def page(server):
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the PATH")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        page.errors = []
+        page.on("console", lambda message: message.type == "error" and page.errors.append(message.text))
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.goto(f"http://127.0.0.1:{server.port}/", timeout=WAIT)
+        page.wait_for_function(READY, timeout=WAIT)
+        page.keyboard.press("Escape")
+        yield page
+        browser.close()
+
+
+def test_templates_shows_our_six_with_thumbnails(page):
+    page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    page.get_by_text(FOLDER_NAME, exact=True).first.click(timeout=WAIT)
+    for path in GRAPHS:
+        picture = page.locator(f"img[src*='{path.stem}.jpg']").first
+        picture.scroll_into_view_if_needed(timeout=WAIT)
+        page.wait_for_function(
+            "name => [...document.images].some(i => i.src.includes(name) && i.naturalWidth)", arg=f"{path.stem}.jpg"
+        )
+    page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("modern", [False, True], ids=["classic", "Nodes 2.0"])
+@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)
+def test_it_opens_whole_and_is_queued_as_its_copy_says(page, path, modern):
+    page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", modern)
+    page.errors.clear()
+    graph = read(path)
+    page.evaluate("graph => app.loadGraphData(graph, true, true, 'shipped')", graph)
+    assert page.evaluate(TYPES) == sorted(node["type"] for node in graph["nodes"])
+    assert not page.evaluate("() => app.graph._nodes.filter(node => node.has_errors).map(node => node.type)")
+    assert len(page.evaluate("() => [...app.graph.links.values()].map(link => link.id)")) == len(graph["links"])
+    sent = page.evaluate("async () => (await app.graphToPrompt()).output")
+    copy = read(api_file(path))
+    assert sent.keys() == copy.keys()
+    for node, expected in copy.items():
+        assert sent[node]["class_type"] == expected["class_type"]
+        got = {name.split(".")[-1]: value for name, value in sent[node]["inputs"].items()}
+        assert expected["inputs"].items() <= got.items(), expected["class_type"]  # newer nodes have more inputs
+    ours = [error for error in page.errors if "IDAging" in error or "identity" in error.lower()]
+    assert not ours
+
+
+def test_a_saved_sheet_dropped_on_the_canvas_brings_its_graph_back(page, server):
+    graph = read(next(path for path in GRAPHS if path.stem == "score_identity"))
+    for node in nodes(graph):
+        if node["type"] == "IDAgingLoadFaceEmbedder":
+            node["widgets_values"][0] = "20180402-114759-vggface2.pt"
+        if node["type"] == "SaveImage":
+            node["widgets_values"][0] = "dropped"
+    page.evaluate("graph => app.loadGraphData(graph, true, true, 'score')", graph)
+    before = page.evaluate(TYPES)
+    page.evaluate("() => app.queuePrompt(0)")
+    saved = server.base / "output/dropped_00001_.png"
+    for _ in range(240):
+        if saved.is_file() and saved.stat().st_size:
+            break
+        page.wait_for_timeout(500)
+    page.evaluate("() => app.graph.clear()")
+    assert page.evaluate(TYPES) == []
+    page.evaluate(
+        """async bytes => {
+            const data = new DataTransfer()
+            data.items.add(new File([new Uint8Array(bytes)], 'dropped.png', {type: 'image/png'}))
+            const event = new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true})
+            document.querySelector('#graph-canvas').dispatchEvent(event)
+        }""",
+        list(saved.read_bytes()),
+    )
+    page.wait_for_function("count => app.graph._nodes.length === count", arg=len(before), timeout=WAIT)
+    assert page.evaluate(TYPES) == before
+
+
+def test_the_help_page_opens_with_its_picture(page):
+    address = page.evaluate("() => LiteGraph.registered_node_types.IDAgingTrainSubject.nodeData.python_module")
+    folder = address.split(".", 1)[1]
+    assert folder == FOLDER_NAME
+    for file, kind in (("IDAgingTrainSubject.md", "text"), ("IDAgingTrainSubject.png", "image/png")):
+        answer = page.request.get(page.url.rstrip("/") + f"/extensions/{folder}/docs/{file}")
+        assert answer.ok and answer.headers["content-type"].startswith(kind)

@@ -1,0 +1,88 @@
+"""The shipped graphs in a real ComfyUI, scaled down: each is queued from its API copy and ends green."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from tests.comfyui.conftest import FACENET
+from tests.locales import english
+from tests.workflows import GRAPHS, OBJECT_INFO, REPOSITORY, api_file, read
+from training.dataset import read_regularization_set
+
+SMALL = {
+    "CheckpointLoaderSimple": {"ckpt_name": "shallow.safetensors"},
+    "IDAgingLoadFaceEmbedder": {"weights": FACENET},
+    "IDAgingTrainSubject": {"max_train_steps": 2, "resolution": 64, "rank": 4, "preview_every": 1},
+    "EmptyLatentImage": {"width": 64, "height": 64},
+    "ImageScale": {"width": 64},
+    "KSampler": {"steps": 2},
+}
+WRITES = {  # what each leaves in output/
+    "train_subject": "aging/first_sheet_00001_.png",
+    "aging_sequence": "aging/sequence_00001_.png",
+    "age_existing_photo": "aging/photo_00001_.png",
+    "aging_video": "aging/video_00001_.mp4",
+    "score_identity": "aging/scored_00001_.png",
+    "make_regularization_set": "ages/middle-aged_00001_.png",
+}
+AFTER_TRAINING = sorted(GRAPHS, key=lambda path: path.stem != "train_subject")
+
+
+def small(path):
+    graph = read(api_file(path))
+    for node in graph.values():
+        node["inputs"] |= SMALL.get(node["class_type"], {})
+        if node["class_type"] == "EmptyLatentImage" and isinstance(node["inputs"]["batch_size"], int):
+            node["inputs"]["batch_size"] = 2
+        if node["inputs"].get("steps") == 48:
+            node["inputs"]["steps"] = 8
+    return graph
+
+
+@pytest.mark.parametrize("path", AFTER_TRAINING, ids=lambda path: path.stem)
+def test_it_finishes_green(server, path):
+    outcome = server.run(small(path))
+    assert outcome.status == "success", outcome.error.get("exception_message") or server.log.read_text()[-3000:]
+    assert set(outcome.executed) <= set(small(path))
+    written = server.base / "output" / WRITES[path.stem]
+    assert written.stat().st_size > 0
+    if path.stem == "train_subject":
+        assert (server.base / "models/loras/aging_subjects/subject_00001_.safetensors").is_file()
+    if path.stem == "age_existing_photo":
+        sheet = Image.open(written)
+        assert sheet.width > 6 * 64 and sheet.height > 64
+    if path.stem == "make_regularization_set":
+        names = sorted(file.name for file in written.parent.iterdir())
+        assert len(names) == 12, names
+        assert sorted(read_regularization_set(written.parent).ages) == sorted(
+            2 * ["child", "teenager", "youngadults", "middleaged", "elderly", "old"]
+        )
+
+
+def test_the_stored_answer_is_what_this_comfyui_says_of_our_nodes(server):
+    assert english(server.get("/object_info")) == english(read(OBJECT_INFO))
+
+
+def test_templates_lists_our_six_and_not_their_copies(server):
+    (listed,) = server.get("/workflow_templates").values()
+    assert sorted(listed) == sorted(path.stem for path in GRAPHS)
+
+
+def test_help_pages_and_translations_are_served(server):
+    assert read(REPOSITORY / "locales/ja/nodeDefs.json").items() <= server.get("/i18n")["ja"]["nodeDefs"].items()
+
+
+def test_the_client_example_draws_a_sequence(server, tmp_path):
+    graph = tmp_path / "graph.json"
+    graph.write_text(json.dumps(small(next(path for path in GRAPHS if path.stem == "score_identity"))))
+    command = [sys.executable, REPOSITORY / "docs/queue_workflow.py", graph, "columns=2"]
+    environment = os.environ | {"COMFYUI": f"http://127.0.0.1:{server.port}"}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (saved,) = [line for line in done.stdout.splitlines() if line.endswith(".png") and "scored" in line]
+    picture = Image.open(tmp_path / saved)
+    assert picture.height > picture.width * 0.9, "two columns, so two rows"
