@@ -5,8 +5,8 @@ from comfy_api.latest import ComfyExtension, io
 from .embedder import LoadFaceEmbedder
 from .faces import AlignFaces
 from .folders import register_folders
-from .pick import PickBest
 from .photos import LoadPhotos
+from .pick import PickBest
 from .prompts import PromptEncode, SequenceEncode
 from .regularization import LoadRegularizationSet
 from .report import IdentityReport
