@@ -98,7 +98,7 @@ class IdentityReport(io.ComfyNode):
         clip=None,
     ) -> io.NodeOutput:
         """All pictures at once."""
-        device, find = face_device(), detector()
+        device, find = face_device(), detector(face_embedder[0])
         with torch.inference_mode(False):  # or its moved weights could be used for no training
             embedder = face_embedder[0].to(device)
         estimator = _estimator(clip_vision, clip)

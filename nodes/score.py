@@ -55,7 +55,7 @@ class ScoreIdentity(io.ComfyNode):
     @classmethod
     def execute(cls, images: list, references: list, face_embedder: list) -> io.NodeOutput:
         """All pictures at once."""
-        device, find = face_device(), detector()
+        device, find = face_device(), detector(face_embedder[0])
         with torch.inference_mode(False):  # or its moved weights could be used for no training
             embedder = face_embedder[0].to(device)
         pictures = to_pictures(images)
