@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tests.tiny import tiny_checkpoint
 from training.ages import AGE_CLASSES
 from training.checkpoint import Model, model_from_state_dict
 from training.config import TrainingConfig
@@ -15,7 +16,6 @@ from training.faces import Face
 from training.families import SD1, Family
 from training.photos import Photo
 from training.run import build_trainer
-from training.tiny import tiny_checkpoint
 from training.trainer import Trainer
 
 SIDE = 64  # px

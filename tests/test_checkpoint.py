@@ -9,10 +9,10 @@ from diffusers import AutoencoderTiny
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from tests.tiny import tiny_checkpoint
 from training.checkpoint import model_from_state_dict, model_to_state_dict, open_model, open_tiny_vae
 from training.errors import UserError
 from training.families import FAMILIES, SD1, SD2, SDXL
-from training.tiny import tiny_checkpoint
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 

@@ -11,10 +11,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.parts import picture
+from tests.tiny import tiny_checkpoint
 from training.__main__ import main
 from training.families import SD1
 from training.subject import VERSION
-from training.tiny import tiny_checkpoint
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -7,9 +7,9 @@ from diffusers.loaders.single_file_utils import (
     convert_open_clip_checkpoint,
 )
 
+from tests.tiny import tiny_checkpoint
 from training.checkpoint import model_from_state_dict, unet_keys
 from training.families import FAMILIES, SD1, SD2, SDXL, unet_config
-from training.tiny import tiny_checkpoint
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 

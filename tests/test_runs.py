@@ -2,13 +2,13 @@ import pytest
 import torch
 
 from tests.parts import SIDE, tiny_model, tiny_trainer, weights
+from tests.tiny import tiny_checkpoint
 from training.checkpoint import model_from_state_dict
 from training.families import SD1
 from training.layout import UNET_PREFIX, VAE_PREFIX
 from training.previews import draw_ages, preview_prompts
 from training.runs import finish, run_folder
 from training.subject import read_subject
-from training.tiny import tiny_checkpoint
 from training.trainer import StopTraining
 
 

@@ -6,6 +6,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from tests.parts import SIDE, tiny_model, tiny_trainer
+from tests.tiny import tiny_checkpoint
 from training.checkpoint import model_from_state_dict, model_to_state_dict
 from training.errors import UserError
 from training.families import FAMILIES, SD1
@@ -14,7 +15,6 @@ from training.lora import lora_state_dict, merge_lora
 from training.run import train_subject
 from training.sampler import PRESETS, one_noise, sample
 from training.subject import HEADER, open_subject, read_subject
-from training.tiny import tiny_checkpoint
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.tiny import tiny_checkpoint
 from training.ages import AGE_CLASSES
 from training.config import TrainingConfig
 from training.dataset import RegularizationSet, SubjectSet
@@ -11,7 +12,6 @@ from training.errors import UserError
 from training.families import SD1
 from training.photos import Photo
 from training.run import build_trainer
-from training.tiny import tiny_checkpoint
 from training.world.drawing import draw
 from training.world.photos import age_set, photos
 from training.world.place import face_crops, known_place

@@ -37,12 +37,12 @@ EXACT = {"dtype": torch.float32}  # else a patched weight is rounded to the file
 
 
 def small_clip(**projection):
-    """What training.tiny gives a text tower."""
+    """What tests.tiny gives a text tower."""
     return {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 1, **projection}
 
 
 def accept_tiny_sdxl():
-    """ComfyUI knows SDXL by the real one's size; this adds training.tiny's."""
+    """ComfyUI knows SDXL by the real one's size; this adds tests.tiny's."""
 
     class TinySDXL(comfy.supported_models.SDXL):
         unet_config = {"model_channels": 32, "context_dim": 128}

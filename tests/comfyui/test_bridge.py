@@ -6,8 +6,8 @@ import subprocess
 from safetensors.torch import save_file
 
 from tests.comfyui.conftest import REPOSITORY
+from tests.tiny import tiny_checkpoint
 from training.families import SDXL
-from training.tiny import tiny_checkpoint
 
 
 def inside(python, comfyui, checkpoint, folder, *options):

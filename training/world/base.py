@@ -91,7 +91,7 @@ def train(folder: Path, steps: int, batch_size: int, pictures: int, rate: float,
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where pictures, latents, state and log are kept")
-    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--steps", type=int, default=5500)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--pictures", type=int, default=24576)
     parser.add_argument("--rate", type=float, default=4e-4, help="highest learning rate")

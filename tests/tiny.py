@@ -1,12 +1,12 @@
-"""Checkpoints of the real architectures with random weights, small enough for a demo or a test on any machine."""
+"""Checkpoints of the real architectures with random weights, small enough for a test on any machine."""
 
 import torch
 
-from . import layout
-from .checkpoint import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
-from .families import END_OF_TEXT, Family
-from .layout import StateDict
-from .text import new_tower
+from training import layout
+from training.checkpoint import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
+from training.families import END_OF_TEXT, Family
+from training.layout import StateDict
+from training.text import new_tower
 
 TEXT_WIDTH = 64
 
