@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -48,13 +49,19 @@ def regularization_set(per_class: int = 20) -> RegularizationSet:
     return RegularizationSet(*map(list, zip(*named, strict=True)))
 
 
-def trainer_of(subject: SubjectSet, regularization: RegularizationSet | None, config: TrainingConfig) -> Trainer:
+def trainer_of(
+    subject: SubjectSet,
+    regularization: RegularizationSet | None,
+    config: TrainingConfig,
+    state_file: Path | None = None,
+) -> Trainer:
     """What trains ``subject`` on the world's base model; its identity loss reads faces with the loss embedder."""
     return build_trainer(
         base_model(),
         subject,
         regularization,
         config,
+        state_file,
         embedder=world_embedder("loss"),
         detector=known_place,
         extra_prompts=preview_prompts(config),

@@ -1,0 +1,92 @@
+"""The drawn world in a real ComfyUI: its checkpoint is a Stable Diffusion there, and a subject can be trained."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.comfyui.graphs import Studio
+from training.checkpoint import open_model
+from training.sampler import one_noise
+from training.world.export import export
+from training.world.photos import write_photos
+
+SIDE, STEPS, SEED = 64, 12, 7
+
+
+@pytest.fixture(scope="module")
+def world(base):
+    """Checkpoint, photos and age set where a ComfyUI of this base directory finds them."""
+    file = base / "models/checkpoints/world.safetensors"
+    export(file)
+    write_photos(base / "input/drawn")
+    return file
+
+
+class WorldStudio(Studio):
+    def __init__(self):
+        super().__init__()
+        self[self.checkpoint]["inputs"]["ckpt_name"] = "world.safetensors"
+
+    def embedder(self, name="drawn-loss"):
+        return self.add("IDAgingLoadFaceEmbedder", weights=name, download=False), 0
+
+
+@torch.no_grad()
+def euler(model, prompt, guidance):
+    """Euler's method (Karras et al. 2022, algorithm 1 without noise) on the denoiser, from ComfyUI's starting noise."""
+    squared = model.denoiser.alphas_cumprod.double()
+    sigmas = ((1 - squared) / squared).sqrt()
+    places = torch.linspace(999, 0, STEPS, dtype=torch.float64)
+    low = places.long().clamp(max=998)
+    schedule = torch.lerp(sigmas[low].log(), sigmas[low + 1].log(), places - low).exp()
+    conditioning = model.denoiser.text.encode(["", prompt])
+    x = one_noise(model, SIDE, SEED).double() * (1 + schedule[0] ** 2).sqrt()
+    for place, sigma, after in zip(places, schedule, [*schedule[1:], torch.tensor(0.0)], strict=True):
+        scaled = (x / (sigma**2 + 1).sqrt()).float().repeat(2, 1, 1, 1)
+        without, with_prompt = model.denoiser.predict(scaled, place.float().repeat(2), conditioning).double().chunk(2)
+        x = x + (after - sigma) * (without + guidance * (with_prompt - without))
+    return model.codec.decode(x.float()).clamp(-1, 1)[0]
+
+
+def test_the_checkpoint_draws_the_same_in_comfyui_and_in_diffusers(server, world):
+    graph = WorldStudio()
+    text = graph.add("CLIPTextEncode", clip=(graph.checkpoint, 1), text="photo of a person as elderly")
+    latents = graph.draw((graph.checkpoint, 0), (text, 0), seed=SEED)
+    for node in graph.values():
+        if node["class_type"] == "KSampler":
+            node["inputs"] |= {"steps": STEPS, "cfg": 3.0}
+    saved = graph.save(latents, "world")
+    outcome = server.run(graph)
+    assert outcome.status == "success", outcome.error
+    (image,) = outcome.outputs[saved]["images"]
+    theirs = np.asarray(Image.open(server.base / "output" / image["subfolder"] / image["filename"])).astype(float)
+    ours = euler(open_model(world), "photo of a person as elderly", 3.0)
+    ours = ((ours.permute(1, 2, 0).numpy() + 1) * 127.5).round()
+    assert theirs.std() > 20  # a face on a wall, no flat picture
+    assert np.abs(ours - theirs).max() <= 3
+
+
+def test_a_subject_trained_on_drawn_faces_is_more_alike_than_the_untrained_model(server, world):
+    graph = WorldStudio()
+    photos = graph.add("IDAgingLoadPhotos", folder="drawn/photos"), 0
+    train = graph.train(
+        photos, ages="drawn/ages", method="full", train_text_encoder="off", max_train_steps=40, train_batch_size=4,
+        learning_rate=2.5e-4, random_flip=False, loss="none", name="drawn",
+    )  # fmt: skip
+    judge, similarities = graph.embedder("drawn-score"), []
+    for model, clip, subject in (
+        ((graph.checkpoint, 0), (graph.checkpoint, 1), None),
+        ((train, 0), (train, 1), (train, 2)),
+    ):
+        sequence = graph.sequence(clip, subject)
+        drawn = graph.draw(model, (sequence, 0), count=(sequence, 2))
+        score = graph.add("IDAgingScoreIdentity", images=drawn, references=photos, face_embedder=judge)
+        similarities.append(graph.add("PreviewAny", source=(score, 3)))
+    for node in graph.values():
+        if node["class_type"] == "KSampler":
+            node["inputs"]["steps"] = STEPS
+    outcome = server.run(graph)
+    assert outcome.status == "success", outcome.error
+    means = [float(outcome.outputs[node]["text"][0].split("mean of 6 faces:")[1].split()[0]) for node in similarities]
+    assert means[1] - means[0] > 0.1  # in cosine, by the embedder that trains nobody
