@@ -202,7 +202,8 @@ def test_score_holds_the_worlds_people_against_each_other(tmp_path, capsys):
     options = ["--reference", "anna", "--images", "again", "--impostors", "base", "--regularization", "ages"]
     options += ["--untrained", "base", "--report", "r.json", "--report", "r.html"]
     paths = [option if option.startswith("-") else f"{tmp_path}/{option}" for option in options]
-    known = ["--embedder", "world", "--age-estimator", "world", "--photo-age", "28", "--trained-with", "vggface2"]
+    known = ["--embedder", "drawn-score", "--age-estimator", "drawn-age", "--photo-age", "28"]
+    known += ["--trained-with", "drawn-loss"]
     assert main(["score", *paths, *known]) == 0
     out = capsys.readouterr().out
     assert "45 non-mated comparisons support an FMR of 6.7 % and more" in out
@@ -231,7 +232,7 @@ def test_ctrl_c_saves_and_says_how_to_resume(folders, checkpoint):
 
 
 def test_help_names_every_default(capsys):
-    for command in ("train", "generate", "score", "bench", "world", "demo"):
+    for command in ("train", "generate", "score", "bench", "world", "demo", "study"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0

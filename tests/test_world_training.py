@@ -95,7 +95,7 @@ def untrained():
 @pytest.fixture(scope="module")
 def weights(untrained):
     module, vae = untrained
-    unet = module.unet.state_dict()
+    unet = {name: value.contiguous() for name, value in module.unet.state_dict().items()}
     state = {theirs: unet[ours] for ours, theirs in unet_keys(module.unet).items()} | vae_to_state_dict(vae)
     state |= {"words.embeddings": module.words.embeddings * SPREAD, "words.positions": module.words.positions}
     return state | {"words.ids": torch.tensor(module.words.ids)}

@@ -19,7 +19,6 @@ from .traits import DISGUISES, IDENTITY_TRAITS, identities
 FOLDER = Path.home() / "world-train"
 SCALE, MARGIN = 24.0, 0.20  # of CosFace (Wang et al. 2018)
 PER_PERSON = 12  # pictures
-PIXELS = 64  # side of the pictures: as fine as embedders read
 
 # Network, first person, seed of everything random.
 KINDS = {
@@ -81,7 +80,7 @@ def train(kind: str, folder: Path, out: Path, pictures: int, steps: int, batch_s
     """Trains one network and writes its weights, fp16, to ``out``."""
     network_class, first, seed = KINDS[kind]
     device = best_device()
-    faces = pool(folder / "pool", first, pictures, 1 if kind == "age" else PER_PERSON, kind != "age", device, PIXELS)
+    faces = pool(folder / "pool", first, pictures, 1 if kind == "age" else PER_PERSON, kind != "age", device)
     torch.manual_seed(seed)
     network = network_class()
     if kind == "age":
