@@ -14,7 +14,7 @@ from pathlib import Path
 
 import websocket
 
-START, RUN = 180, 600  # s, longest waits
+START, RUN = 600, 600  # s, longest waits
 
 
 class Graph(dict):
@@ -63,6 +63,7 @@ class Server:
         deadline = time.monotonic() + START
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
                 raise RuntimeError(f"ComfyUI did not start:\n{self.log.read_text()[-3000:]}")
             time.sleep(0.2)
         self.socket = websocket.create_connection(f"ws://127.0.0.1:{self.port}/ws?clientId={self.client}", timeout=RUN)
