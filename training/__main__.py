@@ -135,7 +135,7 @@ def parser() -> argparse.ArgumentParser:
     demo.set_defaults(command=commands.demo)
     _option(demo, "--out", "folder for everything the demo writes", Path("demo"), type=Path)
     _option(demo, "--person", "another subject, by number from 0 to 499999", type=int)
-    _option(demo, "--steps", "training steps", 120, type=int)
+    _option(demo, "--steps", "training steps", 100, type=int)
 
     study = commands_.add_parser("study", help="measure on drawn people what each loss does; goes on where it stopped")
     study.set_defaults(command=commands.study)
