@@ -59,8 +59,13 @@ def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsy
     assert main(["study", "--quick", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert all(f"| {variant.label} |" in shown for variant in MAIN)
-    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "results.json", "trials.jsonl", "methods.png"}
-    rows = [json.loads(line) for line in (tmp_path / "trials.jsonl").read_text().splitlines()]
+    assert {path.name for path in (tmp_path / "quick").iterdir()} == {
+        "README.md",
+        "results.json",
+        "trials.jsonl",
+        "methods.png",
+    }
+    rows = [json.loads(line) for line in (tmp_path / "quick" / "trials.jsonl").read_text().splitlines()]
     assert [row["trial"] for row in rows] == [trial.name for trial in quick()]
     assert all(len(row["mated"]) == len(row["non_mated"]) == len(row["asked"]) for row in rows)
     monkeypatch.setattr("training.study.trials._measured", None)

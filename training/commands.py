@@ -312,9 +312,15 @@ def study(out: Path, quick: bool, seeds: int) -> int:
 
     if not 1 <= seeds <= len(plan.SEEDS):
         raise UserError(f"--seeds is {seeds}; it must be from 1 to {len(plan.SEEDS)}.")
-    todo = plan.quick() if quick else plan.trials(seeds)
-    with tqdm(total=len(todo), unit="trial") as bar:
-        rows = trials.run(todo, out / "trials.jsonl", plan.QUICK_STEPS if quick else plan.STEPS, bar.update)
-    print(page.write(out, [rows[trial.name] for trial in todo], plan.QUICK_STEPS if quick else plan.STEPS))
+    todo, steps, noises = plan.trials(seeds), plan.STEPS, plan.NOISES
+    if quick:
+        todo, steps, noises, out = plan.quick(), plan.QUICK_STEPS, plan.NOISES[:1], out / "quick"
+    file = out / "trials.jsonl"
+    try:
+        with tqdm(total=len(todo), unit="trial") as bar:
+            trials.run(todo, file, steps, noises, bar.update)
+    finally:
+        if rows := trials.read(file):  # a stopped study has a table of what it measured
+            print(page.write(out, list(rows.values()), steps))
     print(f"Wrote {out / 'README.md'}, the plots beside it, and results.json.")
     return 0

@@ -25,11 +25,11 @@ def write(out: Path, rows: list[dict], steps: int = STEPS) -> str:
     main, weights, parts = (results(rows, variants) for variants in (MAIN, WEIGHTS, PARTS))
     text = [ABOUT.format(steps=steps, others=len(OTHERS)), table(main)]
     pictures = {"methods.png": change_plot(main)}
-    if weights:
+    if len(weights) > 1:  # the main table has one of them
         pictures["trade-off.png"] = trade_off(main, weights)
         text += ["## Identity against age, as the identity loss weighs more\n", table(weights)]
         text += ["![Mean similarity over the share of right ages, a dot for each weight](trade-off.png)\n"]
-    if parts:
+    if len(parts) > 1:
         text += ["## What the parts of the biometric loss do\n", table(parts)]
     text.insert(2, "![FNMR at FMR 1 %, a line for each way to train](methods.png)\n")
     for name, picture in pictures.items():

@@ -49,7 +49,7 @@ MAIN = (
     _identity("triplet", 0.1),
 )
 WEIGHTS = tuple(
-    _identity("biometric", weight, f"biometric, weight {weight:g}") for weight in (0.02, 0.1, 0.05, 0.2, 0.5)
+    _identity("biometric", weight, f"biometric, weight {weight:g}") for weight in (0.02, 0.05, 0.1, 0.2, 0.5)
 )
 PARTS = (
     _identity("biometric", 0.1, "(1 - t/T)², face crop"),

@@ -18,7 +18,7 @@ from ..world.place import known_place
 from ..world.population import some_ages
 from ..world.traits import identities, views
 from ..world.trial import Judges, draw_six, regularization_set, stacked, subject_set, trainer_of
-from .plan import NOISES, OTHERS, Trial
+from .plan import OTHERS, Trial
 
 
 def read(file: Path) -> dict[str, dict]:
@@ -27,7 +27,9 @@ def read(file: Path) -> dict[str, dict]:
     return {row["trial"]: row for row in map(json.loads, lines)}
 
 
-def run(plan: list[Trial], file: Path, steps: int, progress: Callable[[], None]) -> dict[str, dict]:
+def run(
+    plan: list[Trial], file: Path, steps: int, noises: tuple[int, ...], progress: Callable[[], None]
+) -> dict[str, dict]:
     """Runs the trials of ``plan`` that ``file`` does not hold, each kept as a line of JSON; returns all rows."""
     judges, rows = Judges.shipped(), read(file)
     others = judges.vectors(draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS)))
@@ -36,7 +38,7 @@ def run(plan: list[Trial], file: Path, steps: int, progress: Callable[[], None])
             progress()
             continue
         start = time.monotonic()
-        row = {"trial": trial.name, **_measured(trial, judges, others, steps)}
+        row = {"trial": trial.name, **_measured(trial, judges, others, steps, noises)}
         rows[trial.name] = row | {"seconds": round(time.monotonic() - start, 1)}
         with written(file) as temporary:
             temporary.write_text("".join(json.dumps(known) + "\n" for known in rows.values()))
@@ -44,7 +46,7 @@ def run(plan: list[Trial], file: Path, steps: int, progress: Callable[[], None])
     return rows
 
 
-def _measured(trial: Trial, judges: Judges, others: Tensor, steps: int) -> dict:
+def _measured(trial: Trial, judges: Judges, others: Tensor, steps: int, noises: tuple[int, ...]) -> dict:
     """Similarities of every drawn picture to every photo (mated) and to every other person (non-mated), and years."""
     variant = trial.variant
     subject = subject_set(trial.subject)
@@ -58,13 +60,13 @@ def _measured(trial: Trial, judges: Judges, others: Tensor, steps: int) -> dict:
         trainer.data.decode_probability = _anytime
     if variant.trained:
         trainer.run()
-    pictures = torch.cat(draw_six(trainer, NOISES))
+    pictures = torch.cat(draw_six(trainer, noises))
     vectors = judges.vectors(pictures)
     return {
         "variant": variant.name,
         "subject": trial.subject,
         "seed": trial.seed,
-        "asked": list(AGE_CLASSES) * len(NOISES),
+        "asked": list(AGE_CLASSES) * len(noises),
         "years": _rounded(judges.years(pictures), 1),
         "mated": _rounded((vectors @ references.T).tolist(), 4),
         "non_mated": _rounded((vectors @ others.T).tolist(), 4),
