@@ -37,11 +37,11 @@ def _identity(loss: str, weight: float, label: str | None = None, **other: Any) 
     return Variant(name, label or f"+ {loss}", {"loss": loss, "loss_weight": weight}, **other)
 
 
-UNTRAINED = Variant("untrained", "base model, untrained", {"loss": "none"}, trained=False)
+UNTRAINED = Variant("untrained", "untrained", {"loss": "none"}, trained=False)
 DREAMBOOTH = Variant("dreambooth", "DreamBooth", {"loss": "none"})
 MAIN = (
     UNTRAINED,
-    Variant("plain", "plain fine-tuning", {"loss": "none"}, regularized=False),
+    Variant("plain", "plain", {"loss": "none"}, regularized=False),
     DREAMBOOTH,
     _identity("biometric", 0.1),
     _identity("contrastive", 0.1),

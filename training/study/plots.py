@@ -2,8 +2,9 @@
 
 from PIL import Image
 
-from ..axes import COLOURS, Axes
+from ..axes import COLOURS, INK, Axes
 from ..bootstrap import Interval
+from .plan import UNTRAINED
 from .results import Result
 
 
@@ -16,28 +17,31 @@ def change_plot(found: list[Result]) -> Image.Image:
     for number, rate in enumerate(rates):
         if rate:
             axes.line([(number, rate.low), (number, rate.high)], COLOURS[0])
-            axes.dot(number, rate.value, COLOURS[0], radius=10)
+            axes.dot(number, rate.value, COLOURS[0])
     axes.key("bar: 95 % of the bootstrap over subjects", COLOURS[0])
     return axes.image
 
 
 def trade_off(main: list[Result], weights: list[Result]) -> Image.Image:
     """Similarity against the share of right ages: the main table's rows, and a line as the identity weight rises."""
-    rows = [*main, *weights]
+    others = [row for row in main if row.name not in {UNTRAINED.name, *(row.name for row in weights)}]
+    rows = [*others, *weights]
     across, up = _room([row.age_accuracy for row in rows]), _room([row.similarity for row in rows])
     axes = Axes("Identity against age", "share of pictures with the age asked for", "mean similarity to the photos",
                 across, up)  # fmt: skip
     axes.line([(row.age_accuracy.value, row.similarity.value) for row in weights], COLOURS[0])
-    for row in weights:
-        axes.dot(row.age_accuracy.value, row.similarity.value, COLOURS[0])
+    for group, colour in ((weights, COLOURS[0]), (others, COLOURS[1])):
+        for row in group:
+            place = row.age_accuracy.value, row.similarity.value
+            axes.dot(*place, colour)
+            x, y = axes.at(*place)
+            axes.draw.text((x + 12, y + 4), row.label, INK, axes.small)
     axes.key("biometric, weight rising", COLOURS[0])
-    for number, row in enumerate(row for row in main if row.name != "untrained"):
-        colour = COLOURS[1 + number % (len(COLOURS) - 1)]
-        axes.dot(row.age_accuracy.value, row.similarity.value, colour, radius=10)
-        axes.key(row.label, colour)
+    axes.key("other ways to train", COLOURS[1])
     return axes.image
 
 
 def _room(values: list[Interval]) -> tuple[float, float]:
     low, high = min(value.value for value in values), max(value.value for value in values)
-    return low - 0.1 * (high - low) - 0.01, high + 0.1 * (high - low) + 0.01
+    margin = 0.2 * (high - low) + 0.01  # room for the labels
+    return low - margin, high + margin
