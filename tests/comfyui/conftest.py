@@ -13,7 +13,7 @@ from PIL import Image
 from tests.comfyui.server import Server
 
 REPOSITORY = Path(__file__).parent.parent.parent
-FOLDER_NAME = "any-folder_name"  # the pack may sit under any without a space: pages of other names are not served
+FOLDER_NAME = "any-folder name"  # the pack may sit under any
 FACENET = "20180402-114759-vggface2.pt"
 
 

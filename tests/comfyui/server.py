@@ -14,7 +14,7 @@ from pathlib import Path
 
 import websocket
 
-START, RUN = 600, 600  # s, longest waits
+START, RUN = 180, 600  # s, longest waits
 
 
 class Graph(dict):

@@ -4,15 +4,30 @@ import shutil
 
 import pytest
 
-from tests.comfyui.conftest import FOLDER_NAME
+from tests.comfyui.conftest import REPOSITORY
+from tests.comfyui.server import Server
 from tests.workflows import GRAPHS, api_file, nodes, read
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WAIT = 120_000  # ms
+PACK = "any-folder_name"
 READY = """() => !!(window.app?.graph && window.app.extensionManager && window.LiteGraph
     && LiteGraph.registered_node_types.IDAgingTrainSubject && LiteGraph.registered_node_types.MarkdownNote)"""
 TYPES = "() => app.graph._nodes.map(node => node.type).sort()"
+
+
+@pytest.fixture(scope="module")
+def server(comfyui, python, base, tmp_path_factory):
+    """A server of its own, with the pack in a folder without a space: ComfyUI serves no help pages out of others."""
+    plain = tmp_path_factory.mktemp("frontend")
+    for name in ("models", "input"):
+        (plain / name).symlink_to(base / name)
+    (plain / "custom_nodes").mkdir()
+    (plain / "custom_nodes" / PACK).symlink_to(REPOSITORY)
+    running = Server(python, comfyui, plain)
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +63,7 @@ def page(server, models):
 
 def test_templates_shows_our_six_with_thumbnails(page):
     page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-    page.get_by_text(FOLDER_NAME, exact=True).first.click(timeout=WAIT)
+    page.get_by_text(PACK, exact=True).first.click(timeout=WAIT)
     for path in GRAPHS:
         page.locator(f"img[alt='{path.stem}']").first.scroll_into_view_if_needed(timeout=WAIT)
         page.wait_for_function("name => document.querySelector(`img[alt='${name}']`).naturalWidth > 0", arg=path.stem)
@@ -108,7 +123,7 @@ def test_a_saved_sheet_dropped_on_the_canvas_brings_its_graph_back(page, server)
 
 def test_help_pages_and_their_pictures_are_served(page, server):
     """Where the help panel asks for them."""
-    docs = f"http://127.0.0.1:{server.port}/extensions/{FOLDER_NAME}/docs/"
+    docs = f"http://127.0.0.1:{server.port}/extensions/{PACK}/docs/"
     answer = page.request.get(docs + "IDAgingTrainSubject.md")
     assert answer.ok and "![" in answer.text()
     answer = page.request.get(docs + "IDAgingTrainSubject.png")
