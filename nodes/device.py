@@ -20,6 +20,13 @@ def face_device() -> torch.device:
     return device if device.type == "cuda" else torch.device("cpu")
 
 
+def matcher(embedder: FaceEmbedder) -> tuple[torch.device, FaceDetector, FaceEmbedder]:
+    """Where faces are compared, what finds them for ``embedder``, and ``embedder`` there."""
+    device = face_device()
+    with torch.inference_mode(False):  # or its moved weights could be used for no training
+        return device, detector(embedder), embedder.to(device)
+
+
 def detector(embedder: FaceEmbedder | None = None) -> FaceDetector:
     """What finds faces for ``embedder``, or for people."""
     return (embedder and embedder.detector) or MTCNNDetector(face_device())

@@ -14,9 +14,9 @@ from ..training.plots import plots
 from ..training.report import DRAWN, build
 from ..training.report_files import write
 from ..training.report_text import text
-from ..training.sheet import annotated
-from .device import detector, face_device
+from .device import matcher
 from .images import to_batch, to_batches, to_pictures
+from .score import marked_faces, similarities_of
 from .sockets import CATEGORY, AgeSet, FaceEmbedder, advanced
 
 REPORTS = "identity_reports"  # under output/
@@ -98,9 +98,7 @@ class IdentityReport(io.ComfyNode):
         clip=None,
     ) -> io.NodeOutput:
         """All pictures at once."""
-        device, find = face_device(), detector(face_embedder[0])
-        with torch.inference_mode(False):  # or its moved weights could be used for no training
-            embedder = face_embedder[0].to(device)
+        device, find, embedder = matcher(face_embedder[0])
         estimator = _estimator(clip_vision, clip)
         pictures = to_pictures(images)
         asked = ages_in_turn(ages, len(pictures))
@@ -127,11 +125,8 @@ class IdentityReport(io.ComfyNode):
             estimator=estimator and estimator.name,
         )
         rows = report.score.images
-        similarities = [float("nan") if row.mean_similarity is None else row.mean_similarity for row in rows]
-        marked = [
-            annotated(picture, face.face and face.face.box, "no face" if face.face is None else f"{similarity:.3f}")
-            for picture, face, similarity in zip(pictures, seen, similarities, strict=True)
-        ]
+        similarities = similarities_of(report.score)
+        marked = marked_faces(pictures, [picture.face for picture in seen], similarities)
         drawn = list(plots(report).values())
         return io.NodeOutput(
             to_batches(marked),

@@ -2,13 +2,14 @@
 
 import math
 
-import torch
 from comfy_api.latest import io
+from PIL import Image
 
 from ..training.embedder import find_and_embed
-from ..training.scoring import score
+from ..training.faces import Face
+from ..training.scoring import Report, score
 from ..training.sheet import annotated
-from .device import detector, face_device
+from .device import matcher
 from .images import to_batch, to_batches, to_pictures
 from .sockets import CATEGORY, FaceEmbedder
 
@@ -55,9 +56,7 @@ class ScoreIdentity(io.ComfyNode):
     @classmethod
     def execute(cls, images: list, references: list, face_embedder: list) -> io.NodeOutput:
         """All pictures at once."""
-        device, find = face_device(), detector(face_embedder[0])
-        with torch.inference_mode(False):  # or its moved weights could be used for no training
-            embedder = face_embedder[0].to(device)
+        device, find, embedder = matcher(face_embedder[0])
         pictures = to_pictures(images)
         seen = [find_and_embed(picture, find, embedder, device) for picture in pictures]
         known = [find_and_embed(photo, find, embedder, device)[1] for photo in to_pictures(references)]
@@ -66,18 +65,28 @@ class ScoreIdentity(io.ComfyNode):
             references={f"reference {number}": vector for number, vector in enumerate(known, 1)},
             matcher=embedder.name,
         )
-        similarities = [math.nan if row.mean_similarity is None else row.mean_similarity for row in report.images]
-        marked = [
-            annotated(picture, face and face.box, _label(face, similarity))
-            for picture, (face, _), similarity in zip(pictures, seen, similarities, strict=True)
-        ]
+        similarities = similarities_of(report)
+        marked = marked_faces(pictures, [face for face, _ in seen], similarities)
         best = max(
             range(len(pictures)), key=lambda number: (not math.isnan(similarities[number]), similarities[number])
         )
         return io.NodeOutput(to_batches(marked), similarities, to_batch([pictures[best]]), report.table())
 
 
-def _label(face, similarity: float) -> str:
+def similarities_of(report: Report) -> list[float]:
+    """The mean similarity of each picture; nan where it has none, as a FLOAT socket wants it."""
+    return [math.nan if row.mean_similarity is None else row.mean_similarity for row in report.images]
+
+
+def marked_faces(pictures: list[Image.Image], faces: list[Face | None], similarities: list[float]) -> list[Image.Image]:
+    """Every picture with its face and similarity; those without a face have a red frame."""
+    return [
+        annotated(picture, face and face.box, _label(face, similarity))
+        for picture, face, similarity in zip(pictures, faces, similarities, strict=True)
+    ]
+
+
+def _label(face: Face | None, similarity: float) -> str:
     if face is None:
         return "no face"
     return "no reference" if math.isnan(similarity) else f"{similarity:.3f}"

@@ -131,7 +131,9 @@ def parser() -> argparse.ArgumentParser:
     _option(world, "--person", "another subject, by number from 0 to 499999", type=int)
     _option(world, "--years", "age of the subject in the photos", 28.0, type=float)
 
-    demo = commands_.add_parser("demo", help="train, draw and score a person who was drawn by program")
+    demo = commands_.add_parser(
+        "demo", help="train, draw and score a person who was drawn by program", allow_abbrev=False
+    )
     demo.set_defaults(command=commands.demo)
     _option(demo, "--out", "folder for everything the demo writes", Path("demo"), type=Path)
     _option(demo, "--person", "another subject, by number from 0 to 499999", type=int)

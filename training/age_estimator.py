@@ -135,7 +135,7 @@ def _clip_in(folder: Path) -> ZeroShotAgeEstimator:
 
     if not (folder / "config.json").is_file():
         raise UserError(
-            f"There is no CLIP in {folder}: it has no config.json. Give 'world', or a folder with a CLIP model, its "
+            f"There is no CLIP in {folder}: it has no config.json. Give '{DRAWN}', or a folder with a CLIP model, its "
             "tokenizer and its preprocessor_config.json as transformers saves them."
         )
     try:

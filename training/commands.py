@@ -142,7 +142,7 @@ def generate(
     """Draws the subject: one PNG an age in the folder ``out``, and the contact sheet ``out``.png."""
     from tqdm import tqdm
 
-    from .photos import to_image
+    from .photos import save, to_image
     from .sampler import PRESETS, one_noise, sample
     from .sheet import contact_sheet
     from .subject import open_subject, read_subject
@@ -184,8 +184,7 @@ def generate(
         with written(out / f"{age_words(age)}.png") as temporary:
             picture.save(temporary, pnginfo=info)
     sheet = out.with_name(f"{out.name}.png")
-    with written(sheet) as temporary:
-        contact_sheet(pictures, [display_name(age) for age in wanted]).save(temporary)
+    save(contact_sheet(pictures, [display_name(age) for age in wanted]), sheet)
     print(f"Drew {len(pictures)} ages into {out}, all from seed {seed}; contact sheet {sheet}")
     return 0
 

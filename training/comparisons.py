@@ -26,14 +26,14 @@ class Comparisons:
 def against(pictures: Sequence[Observation], references: Sequence[Observation]) -> Comparisons:
     """Every picture with a face against every reference with one: mated or non-mated, as the pictures' person is."""
     found, known = with_face(pictures), with_face(references)
-    rows = tuple(_cosines(found, known)) if found and known else ()
+    rows = tuple(cosines(found, known)) if found and known else ()
     return Comparisons(rows, len(pictures), len(pictures) - len(found))
 
 
 def leave_one_out(references: Sequence[Observation]) -> Comparisons:
     """Every pair of references once: how alike real photos of the subject are. Mated."""
     known = with_face(references)
-    similarity = _cosines(known, known) if known else ()
+    similarity = cosines(known, known) if known else ()
     rows = tuple(row[number + 1 :] for number, row in enumerate(similarity))
     return Comparisons(rows, len(references), len(references) - len(known))
 
@@ -43,7 +43,8 @@ def with_face(pictures: Sequence[Observation]) -> list[Observation]:
     return [picture for picture in pictures if picture.vector is not None]
 
 
-def _cosines(rows: list[Observation], columns: list[Observation]) -> np.ndarray:
+def cosines(rows: Sequence[Observation], columns: Sequence[Observation]) -> np.ndarray:
+    """[R, C], of the faces of ``rows`` with those of ``columns``; every one of them must have a face."""
     left, right = (
         torch.nn.functional.normalize(torch.stack([picture.vector for picture in side]).double())
         for side in (rows, columns)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .comparisons import with_face
+from .comparisons import cosines, with_face
 from .observation import Observation
 
 
@@ -57,10 +57,10 @@ def find_copies(pictures: Sequence[Observation], photos: Sequence[Observation]) 
     marks = (None, None)
     if len(known) > 1:
         pairs = np.triu_indices(len(known), 1)
-        marks = tuple(float(nearness(known, known)[pairs].max()) for nearness in (_by_embedding, _by_pixels))
+        marks = tuple(float(nearness(known, known)[pairs].max()) for nearness in (cosines, _by_pixels))
     if not drawn:
         return Copies([], len(known), *marks)
-    by_embedding, by_pixels = _by_embedding(drawn, known), _by_pixels(drawn, known)
+    by_embedding, by_pixels = cosines(drawn, known), _by_pixels(drawn, known)
     rows = []
     for number, picture in enumerate(drawn):
         embedding, pixels = by_embedding[number], by_pixels[number]
@@ -78,23 +78,17 @@ def find_copies(pictures: Sequence[Observation], photos: Sequence[Observation]) 
     return Copies(rows, len(known), *marks)
 
 
-def _by_embedding(rows: list[Observation], columns: list[Observation]) -> np.ndarray:
-    return _correlation(*([picture.vector for picture in side] for side in (rows, columns)), centred=False)
-
-
 def _by_pixels(rows: list[Observation], columns: list[Observation]) -> np.ndarray:
     """Zero-normalised cross-correlation, the larger of that with the photo and that with its mirror image."""
     faces = [picture.aligned for picture in rows]
     photos = [picture.aligned for picture in columns]
     return np.maximum(
-        _correlation(faces, photos, centred=True),
-        _correlation(faces, [photo.flip(-1) for photo in photos], centred=True),  # as random_flip trains them
+        _correlation(faces, photos),
+        _correlation(faces, [photo.flip(-1) for photo in photos]),  # as random_flip trains them
     )
 
 
-def _correlation(rows: list[Tensor], columns: list[Tensor], centred: bool) -> np.ndarray:
+def _correlation(rows: list[Tensor], columns: list[Tensor]) -> np.ndarray:
     sides = [torch.stack(side).double().flatten(1) for side in (rows, columns)]
-    if centred:
-        sides = [side - side.mean(1, keepdim=True) for side in sides]
-    left, right = (torch.nn.functional.normalize(side) for side in sides)
+    left, right = (torch.nn.functional.normalize(side - side.mean(1, keepdim=True)) for side in sides)
     return (left @ right.T).numpy()

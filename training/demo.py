@@ -10,8 +10,7 @@ from torch import Tensor
 from .ages import AGE_CLASSES, display_name
 from .config import TrainingConfig
 from .curves import loss_curves
-from .files import written
-from .photos import to_image
+from .photos import save, to_image
 from .sheet import contact_sheet, headed
 from .world.photos import write_photos
 from .world.trial import SETTINGS, YEARS, Judges, draw_six, regularization_set, stacked, subject_set, trainer_of
@@ -31,10 +30,10 @@ def run(out: Path, person: int, steps: int, command: Callable[[list[str]], int])
     print(f"Drew {len(subject.photos)} photos of one person, and other people of all ages, into {out}.", flush=True)
     config = TrainingConfig(**SETTINGS, max_train_steps=steps)
     trainer = trainer_of(subject, regularization_set(), config, out / "training-state.pt")
-    (before,) = draw_six(trainer, [NOISE])
+    before = draw_six(trainer, NOISE)
     with tqdm(total=steps, unit="step", desc="training") as bar:
         train_subject(trainer, out / "subject.safetensors", torch.float16, [lambda _: bar.update()])
-    (after,) = draw_six(trainer, [NOISE])
+    after = draw_six(trainer, NOISE)
 
     photos = stacked(subject)
     references = judges.vectors(photos)
@@ -50,9 +49,9 @@ def run(out: Path, person: int, steps: int, command: Callable[[list[str]], int])
         ]
         sheets.append((heading, _row(pictures, PICTURE, labels)))
         for age, picture in zip(AGE_CLASSES, pictures, strict=True):
-            _save(to_image(picture), out / folder / f"{age}.png")
-    _save(headed(sheets), out / "sheet.png")
-    _save(loss_curves(trainer.history), out / "losses.png")
+            save(to_image(picture), out / folder / f"{age}.png")
+    save(headed(sheets), out / "sheet.png")
+    save(loss_curves(trainer.history), out / "losses.png")
     line = f"score --reference {out}/photos --images {out}/after --untrained {out}/before --regularization {out}/ages"
     line += f" --photo-age {YEARS:g} --trained-with drawn-loss --embedder drawn-score --age-estimator drawn-age"
     line += f" --report {out}/report.html --report {out}/report.json"
@@ -65,8 +64,3 @@ def run(out: Path, person: int, steps: int, command: Callable[[list[str]], int])
 def _row(pictures: Tensor, side: int, labels: list[str]) -> Image.Image:
     shown = [to_image(picture).resize((side, side), Image.Resampling.BICUBIC) for picture in pictures]
     return contact_sheet(shown, labels)
-
-
-def _save(picture: Image.Image, path: Path) -> None:
-    with written(path) as temporary:
-        picture.save(temporary)

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import UserError
+from .files import written
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -73,6 +74,12 @@ def to_tensor(image: Image.Image) -> Tensor:
     """[1, 3, H, W] float32 in [-1, 1]."""
     pixels = torch.from_numpy(np.array(image, dtype=np.float32))
     return (pixels / 127.5 - 1).permute(2, 0, 1).unsqueeze(0)
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Writes ``picture`` to ``path``, whole or not at all; the suffix chooses the format."""
+    with written(path) as temporary:
+        picture.save(temporary)
 
 
 def to_image(pixels: Tensor) -> Image.Image:

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .ages import AGE_CLASSES, DISPLAY_NAMES
 from .axes import COLOURS, HEIGHT, INK, PAPER, SMALL, TEXT, WIDTH, Axes, Colour
-from .rates import det
+from .rates import det, least_fmr
 from .report import DRAWN, REAL, UNTRAINED, AgeAgreement, BiometricReport
 
 BINS = 40
@@ -58,8 +58,9 @@ def det_plot(report: BiometricReport) -> Image.Image | None:
         return None
     least = min(0.01, 1 / non_mated.size), min(0.01, 1 / max(row.comparisons.similarities.size for row in rows))
     axes = Axes("Detection error trade-off", "FMR", "FNMR", (least[0], 1), (least[1], 1), log=True)
-    if 3 / non_mated.size > least[0]:
-        axes.band((least[0], min(1, 3 / non_mated.size)), None, "not supported")
+    supported = least_fmr(non_mated.size)
+    if supported > least[0]:
+        axes.band((least[0], min(1, supported)), None, "not supported")
     for row in rows:
         curve = det(row.comparisons.similarities, non_mated)
         points = zip(curve.fmr, curve.fnmr, strict=True)

@@ -14,19 +14,27 @@ from .trainer import Trainer
 PREVIEW = Preset("DPMSolverMultistepScheduler", 10, 7.5)
 
 
-def age_prompts(config: TrainingConfig) -> list[str]:
-    """What asks for the subject at each of the six age classes."""
+def _prompts(config: TrainingConfig) -> list[str]:
     named = {"token": config.token, "class_word": config.class_word}
     return [fill_prompt(SAMPLING_PROMPT, age=age, **named) for age in AGE_CLASSES]
 
 
 def preview_prompts(config: TrainingConfig) -> list[str]:
     """What ``build_trainer`` must be given as ``extra_prompts`` so that draw_ages can work under frozen text."""
-    return ["", *age_prompts(config)]
+    return ["", *_prompts(config)]
 
 
-def draw_ages(trainer: Trainer, progress: Callable[[], None] = lambda: None) -> list[Image.Image]:
-    """One picture an age class at the training resolution. An exception that ``progress`` raises ends the drawing."""
-    noise = one_noise(trainer.model, trainer.data.resolution, trainer.config.seed)
-    pixels = sample(trainer.model, age_prompts(trainer.config), noise, PREVIEW, progress=progress)
+def draw_ages(
+    trainer: Trainer,
+    progress: Callable[[], None] = lambda: None,
+    seed: int | None = None,
+    preset: Preset = PREVIEW,
+    batch_size: int = 2,
+) -> list[Image.Image]:
+    """One picture an age class at the training resolution, from the noise of ``seed`` (default: the training's).
+
+    An exception that ``progress`` raises ends the drawing.
+    """
+    noise = one_noise(trainer.model, trainer.data.resolution, trainer.config.seed if seed is None else seed)
+    pixels = sample(trainer.model, _prompts(trainer.config), noise, preset, batch_size=batch_size, progress=progress)
     return [to_image(picture) for picture in pixels]

@@ -67,13 +67,18 @@ def det(mated: ArrayLike, non_mated: ArrayLike) -> Det:
     return Det(thresholds, fmr(non_mated, thresholds), fnmr(mated, thresholds))
 
 
-def supports(non_mated_comparisons: int, target: float) -> bool:
-    """Whether so many comparisons can say anything about an FMR of ``target``, by the rule of three.
+def least_fmr(non_mated_comparisons: int) -> float:
+    """The smallest FMR that so many comparisons can speak of, by the rule of three; inf without any.
 
     None accepted out of n puts the 95 % upper limit of the FMR at 3/n (ISO/IEC 19795-1, annex B). That holds of
     independent comparisons; those that share a person are not, so this is the least to ask for.
     """
-    return non_mated_comparisons > 0 and 3 / non_mated_comparisons <= target
+    return 3 / non_mated_comparisons if non_mated_comparisons else np.inf
+
+
+def supports(non_mated_comparisons: int, target: float) -> bool:
+    """Whether so many comparisons can say anything about an FMR of ``target``."""
+    return least_fmr(non_mated_comparisons) <= target
 
 
 def fnmr_at_fmr(mated: ArrayLike, non_mated: ArrayLike, target: float) -> OperatingPoint:

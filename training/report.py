@@ -11,7 +11,7 @@ from .bootstrap import Interval, interval
 from .comparisons import Comparisons, against, leave_one_out, with_face
 from .copies import Copies, find_copies
 from .observation import Observation
-from .rates import OperatingPoint, auc, d_prime, equal_error_rate, fnmr_at_fmr, supports
+from .rates import OperatingPoint, auc, d_prime, equal_error_rate, fnmr_at_fmr, least_fmr, supports
 from .scoring import Report, score
 
 TARGETS = (0.1, 0.01, 0.001, 0.0001)  # FMR
@@ -208,7 +208,8 @@ def _support(report: BiometricReport, photos: int) -> list[str]:
     if not count:
         return ["Without pictures of other people there is no FMR, and so no FNMR, EER, AUC or d'."]
     missing = [f"{100 * target:g} % ({round(3 / target)})" for target in TARGETS if not supports(count, target)]
-    sentence = f"{count} non-mated comparisons support an FMR of {min(100, 300 / count):.2g} % and more (rule of three)"
+    least = 100 * min(1, least_fmr(count))
+    sentence = f"{count} non-mated comparisons support an FMR of {least:.2g} % and more (rule of three)"
     if missing:
         sentence += f", and none of these, which need as many as stand behind them: {', '.join(missing)}"
     return [

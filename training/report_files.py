@@ -12,7 +12,9 @@ from PIL import Image
 
 from .comparisons import Comparisons
 from .files import written
+from .photos import save
 from .plots import plots
+from .rates import least_fmr, supports
 from .report import TARGETS, BiometricReport, Row
 
 SUFFIXES = (".json", ".csv", ".html", ".png")
@@ -28,8 +30,7 @@ def write(report: BiometricReport, path: Path, pictures: dict[str, Image.Image])
     if suffix == ".png":
         files = {path.with_name(f"{path.stem}-{name}.png"): picture for name, picture in plots(report).items()}
         for file, picture in files.items():
-            with written(file) as temporary:
-                picture.save(temporary)
+            save(picture, file)
         return list(files)
     with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         if suffix == ".csv":
@@ -102,13 +103,13 @@ def _counts(comparisons: Comparisons) -> dict:
 
 def _row(report: BiometricReport, row: Row) -> dict:
     non_mated = report.non_mated.similarities.size
-    supported = bool(non_mated) and row.eer >= 3 / non_mated
+    supported = supports(non_mated, row.eer)
     return {
         "name": row.name,
         **_counts(row.comparisons),
         "interval": [row.mean.low, row.mean.high],
         "eer": row.eer if supported else None,
-        "eer_below": None if supported or not non_mated else min(1.0, 3 / non_mated),
+        "eer_below": None if supported or not non_mated else min(1.0, least_fmr(non_mated)),
         "auc": row.auc,
         "d_prime": row.d_prime,
         "operating_points": [

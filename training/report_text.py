@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from .ages import AGE_CLASSES, DISPLAY_NAMES
 from .bootstrap import Interval
-from .rates import OperatingPoint, supports
+from .rates import OperatingPoint, least_fmr, supports
 from .report import TARGETS, AgeAgreement, BiometricReport, Row
 
 NOT_SUPPORTED = "not supported"
@@ -50,9 +50,9 @@ def _limits(interval: Interval, words: Callable[[float], str]) -> str:
 
 def _eer(row: Row, non_mated: int) -> str:
     """The EER's FMR is an operating point like any other: below 3/n it is not known how far below."""
-    if math.isnan(row.eer) or row.eer >= 3 / non_mated:
+    if math.isnan(row.eer) or supports(non_mated, row.eer):
         return percent(row.eer)
-    return NOT_SUPPORTED if non_mated <= 3 else f"< {percent(3 / non_mated)}"
+    return NOT_SUPPORTED if non_mated <= 3 else f"< {percent(least_fmr(non_mated))}"
 
 
 def _point(point: OperatingPoint, missed: Interval | None) -> str:

@@ -1,12 +1,14 @@
 """What the study found, in a folder: the table, the pictures and the numbers behind them."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from ..files import written
-from .plan import MAIN, OTHERS, PARTS, STEPS, WEIGHTS
+from ..photos import save
+from .plan import MAIN, OTHERS, PARTS, WEIGHTS
 from .plots import change_plot, trade_off
-from .results import as_json, results, table
+from .results import results, table
 
 ABOUT = """# Does the identity loss help?
 
@@ -20,10 +22,12 @@ subjects. "Years off" is how far the estimated age lies outside the class that w
 """
 
 
-def write(out: Path, rows: list[dict], steps: int = STEPS) -> str:
+def write(out: Path, rows: list[dict], steps: int) -> str:
     """Writes README.md, results.json and the plots into ``out``; returns the main table."""
     main, weights, parts = (results(rows, variants) for variants in (MAIN, WEIGHTS, PARTS))
-    text = [ABOUT.format(steps=steps, others=len(OTHERS)), table(main)]
+    shown = table(main)
+    methods = "![FNMR at FMR 1 %, a line for each way to train](methods.png)\n"
+    text = [ABOUT.format(steps=steps, others=len(OTHERS)), shown, methods]
     pictures = {"methods.png": change_plot(main)}
     if len(weights) > 1:  # the main table has one of them
         pictures["trade-off.png"] = trade_off(main, weights)
@@ -31,12 +35,11 @@ def write(out: Path, rows: list[dict], steps: int = STEPS) -> str:
         text += ["![Mean similarity over the share of right ages, a dot for each weight](trade-off.png)\n"]
     if len(parts) > 1:
         text += ["## What the parts of the biometric loss do\n", table(parts)]
-    text.insert(2, "![FNMR at FMR 1 %, a line for each way to train](methods.png)\n")
     for name, picture in pictures.items():
-        with written(out / name) as temporary:
-            picture.save(temporary)
+        save(picture, out / name)
+    lines = [asdict(row) for row in (*main, *weights, *parts)]
     with written(out / "results.json") as temporary:
-        temporary.write_text(json.dumps({"steps": steps, "rows": as_json([*main, *weights, *parts])}, indent=1))
+        temporary.write_text(json.dumps({"steps": steps, "rows": lines}, indent=1))
     with written(out / "README.md") as temporary:
         temporary.write_text("\n".join(text))
-    return table(main)
+    return shown

@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..ages import CLASS_YEARS, class_of
+from ..age_estimator import years_off
+from ..ages import class_of
 from ..bootstrap import Interval, interval
 from ..rates import fnmr_at_fmr, supports
 from .plan import DREAMBOOTH, Variant
@@ -81,11 +82,8 @@ def age_accuracy(subjects: list[SubjectRows]) -> float:
 
 def age_error(subjects: list[SubjectRows]) -> float:
     """Mean years by which the estimated age lies outside the class that was asked for."""
-    errors = []
-    for one in subjects:
-        low, high = np.array([CLASS_YEARS[age] for age in one.asked]).T
-        errors.append(np.maximum(0, np.maximum(low - one.years, one.years - (high + 1))))
-    return float(np.concatenate(errors).mean())
+    pictures = [pair for one in subjects for pair in zip(one.years, one.asked, strict=True)]
+    return float(np.mean([years_off(years, age) for years, age in pictures]))
 
 
 def fnmr_change(pairs: list[tuple[SubjectRows, SubjectRows]]) -> float:
@@ -154,11 +152,6 @@ def table(found: list[Result]) -> str:
             ]
         )
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
-def as_json(found: list[Result]) -> list[dict]:
-    """For json.dump."""
-    return [asdict(row) for row in found]
 
 
 def _percent(value: Interval | None, form: str = ".1f") -> str:

@@ -27,10 +27,8 @@ def read(file: Path) -> dict[str, dict]:
     return {row["trial"]: row for row in map(json.loads, lines)}
 
 
-def run(
-    plan: list[Trial], file: Path, steps: int, noises: tuple[int, ...], progress: Callable[[], None]
-) -> dict[str, dict]:
-    """Runs the trials of ``plan`` that ``file`` does not hold, each kept as a line of JSON; returns all rows."""
+def run(plan: list[Trial], file: Path, steps: int, noises: tuple[int, ...], progress: Callable[[], None]) -> None:
+    """Runs the trials of ``plan`` that ``file`` does not hold yet, and keeps each there as a line of JSON."""
     judges, rows = Judges.shipped(), read(file)
     others = judges.vectors(draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS)))
     for trial in plan:
@@ -43,7 +41,6 @@ def run(
         with written(file) as temporary:
             temporary.write_text("".join(json.dumps(known) + "\n" for known in rows.values()))
         progress()
-    return rows
 
 
 def _measured(trial: Trial, judges: Judges, others: Tensor, steps: int, noises: tuple[int, ...]) -> dict:
@@ -60,7 +57,7 @@ def _measured(trial: Trial, judges: Judges, others: Tensor, steps: int, noises: 
         trainer.data.decode_probability = _anytime
     if variant.trained:
         trainer.run()
-    pictures = torch.cat(draw_six(trainer, noises))
+    pictures = torch.cat([draw_six(trainer, seed) for seed in noises])
     vectors = judges.vectors(pictures)
     return {
         "variant": variant.name,

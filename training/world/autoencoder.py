@@ -57,12 +57,8 @@ class FaceLoss:
 
     def _seen(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """Normalised features after each level, and the embedding."""
-        levels = []
-        for layer in self.network.trunk:
-            x = layer(x)
-            if isinstance(layer, type(self.network.trunk[-1])):
-                levels.append(nn.functional.normalize(x.float(), dim=1))
-        return levels, nn.functional.normalize(self.network.out(self.network.narrow(x).flatten(1)).float(), dim=1)
+        levels = self.network.levels(x)
+        return [nn.functional.normalize(level.float(), dim=1) for level in levels], self.network.head(levels[-1])
 
 
 def train(folder: Path, steps: int, batch_size: int, pictures: int, seed: int) -> nn.Module:

@@ -46,8 +46,20 @@ class ResidualEmbedder(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         """Unit vectors [B, 128] of ``crops`` [B, 3, 48, 48] in [-1, 1]."""
-        features = self.out(self.narrow(self.trunk(crops)).flatten(1))
-        return nn.functional.normalize(features.float(), dim=1)
+        return self.head(self.trunk(crops))
+
+    def head(self, features: Tensor) -> Tensor:
+        """Unit vectors [B, 128] of the trunk's last ``features`` [B, 128, 6, 6]."""
+        return nn.functional.normalize(self.out(self.narrow(features).flatten(1)).float(), dim=1)
+
+    def levels(self, crops: Tensor) -> list[Tensor]:
+        """The trunk's features after each of its levels, the last of which ``head`` reads."""
+        found = []
+        for layer in self.trunk:
+            crops = layer(crops)
+            if isinstance(layer, _Residual):
+                found.append(crops)
+        return found
 
 
 class PlainEmbedder(nn.Module):

@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 
 from ..ages import AGE_CLASSES, CLASS_YEARS
-from ..files import written
-from ..photos import to_image
+from ..photos import save, to_image
 from .drawing import draw
 from .population import HELD_OUT
 from .traits import identities, views
@@ -40,5 +39,4 @@ def write_photos(folder: Path, person: int = SUBJECT, years: float = 28, count: 
     for name, faces in age_set(per_class).items():
         pictures |= {f"ages/{name}_{number:04}.png": face for number, face in enumerate(faces, 1)}
     for name, picture in pictures.items():
-        with written(folder / name) as temporary:
-            picture.save(temporary)
+        save(picture, folder / name)

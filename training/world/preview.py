@@ -8,8 +8,7 @@ from PIL import Image
 
 from ..ages import AGE_CLASSES, SAMPLING_PROMPT, display_name, fill_prompt
 from ..checkpoint import model_from_state_dict
-from ..files import written
-from ..photos import to_image
+from ..photos import save, to_image
 from ..sampler import Preset, one_noise, sample
 from ..sheet import contact_sheet
 from .autoencoder import FOLDER
@@ -46,5 +45,4 @@ if __name__ == "__main__":
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    with written(options.out) as temporary:
-        sheet(options.folder, options.seeds, options.guidance).save(temporary)
+    save(sheet(options.folder, options.seeds, options.guidance), options.out)

@@ -1,6 +1,6 @@
 """One held-out subject of the world: trained as any subject is, drawn at the six ages, and judged."""
 
-from collections.abc import Iterable
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from ..config import TrainingConfig
 from ..dataset import RegularizationSet, SubjectSet, find_faces
 from ..faces import FaceDetector
-from ..photos import Photo, to_image, to_tensor
-from ..previews import age_prompts, preview_prompts
+from ..photos import Photo, to_tensor
+from ..previews import draw_ages, preview_prompts
 from ..run import build_trainer
-from ..sampler import Preset, one_noise, sample
-from ..trainer import Callback, Trainer
+from ..sampler import Preset
+from ..trainer import Trainer
 from .drawing import SIDE
 from .export import base_model
 from .photos import age_set, photos
@@ -39,6 +39,7 @@ def subject_set(person: int, count: int = 8, detector: FaceDetector = known_plac
     return find_faces([Photo(f"{number:02}.png", picture) for number, picture in pictures], detector)
 
 
+@functools.cache  # the study asks for it in every trial
 def regularization_set(per_class: int = 20) -> RegularizationSet:
     """Other people, ``per_class`` of each age class."""
     named = [
@@ -68,14 +69,9 @@ def trainer_of(
     )
 
 
-def draw_six(trainer: Trainer, seeds: Iterable[int], progress: Callback = lambda *_: None) -> list[Tensor]:
-    """For each seed's noise the six ages [6, 3, 64, 64] in [-1, 1], as 8-bit pictures hold them."""
-    prompts, drawn = age_prompts(trainer.config), []
-    for seed in seeds:
-        noise = one_noise(trainer.model, SIDE, seed)
-        pixels = sample(trainer.model, prompts, noise, PRESET, batch_size=len(prompts), progress=progress)
-        drawn.append(torch.cat([to_tensor(to_image(picture)) for picture in pixels]))
-    return drawn
+def draw_six(trainer: Trainer, seed: int) -> Tensor:
+    """The six ages [6, 3, 64, 64] in [-1, 1] from the noise of ``seed``, as 8-bit pictures hold them."""
+    return torch.cat([to_tensor(picture) for picture in draw_ages(trainer, seed=seed, preset=PRESET, batch_size=6)])
 
 
 @dataclass(frozen=True)
