@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from .embedder import LoadFaceEmbedder
 from .faces import AlignFaces
 from .folders import register_folders
+from .judge import JudgeTraining
 from .photos import LoadPhotos
 from .pick import PickBest
 from .prompts import PromptEncode, SequenceEncode
@@ -27,6 +28,7 @@ class IdentityAging(ComfyExtension):
             LoadRegularizationSet,
             AlignFaces,
             LoadFaceEmbedder,
+            JudgeTraining,
             TrainSubject,
             SaveSubject,
             LoadSubject,

@@ -3,10 +3,8 @@
 from pathlib import Path
 
 import folder_paths
-import torch
 from comfy_api.latest import io
 
-from ..training.age_estimator import ZeroShotAgeEstimator
 from ..training.ages import parse_age
 from ..training.errors import UserError
 from ..training.observation import observe
@@ -15,6 +13,7 @@ from ..training.report import DRAWN, build
 from ..training.report_files import write
 from ..training.report_text import text
 from .device import matcher
+from .estimator import age_estimator
 from .images import to_batch, to_batches, to_pictures
 from .score import marked_faces, similarities_of
 from .sockets import CATEGORY, AgeSet, FaceEmbedder, advanced
@@ -99,7 +98,7 @@ class IdentityReport(io.ComfyNode):
     ) -> io.NodeOutput:
         """All pictures at once."""
         device, find, embedder = matcher(face_embedder[0])
-        estimator = _estimator(clip_vision, clip)
+        estimator = age_estimator(embedder, *(half and half[0] for half in (clip_vision, clip)))
         pictures = to_pictures(images)
         asked = ages_in_turn(ages, len(pictures))
         photo_years = photo_age[0] if photo_age[0] >= 0 else None
@@ -148,31 +147,6 @@ def ages_in_turn(ages: list | None, count: int) -> list:
             f"{count} pictures cannot have {len(ages)} ages in turn. Draw every age equally often, in their order."
         )
     return [parse_age(age) for age in ages] * (count // len(ages))
-
-
-def _estimator(clip_vision: list | None, clip: list | None) -> ZeroShotAgeEstimator | None:
-    if not clip_vision and not clip:
-        return None
-    if not clip_vision or not clip:
-        raise UserError("Judging ages needs both clip_vision and clip, two halves of one CLIP. Wire both or none.")
-    vision, words = clip_vision[0], clip[0]
-    model = words.cond_stage_model
-    tower = getattr(model, "clip_g", None) or getattr(model, getattr(model, "clip", ""), None)
-    if not getattr(tower, "return_projected_pooled", False):
-        raise UserError(
-            "This clip has no projection into the space of pictures, as Stable Diffusion 1.x's has none. Wire SDXL's "
-            "with clip_vision_g, or Stable Diffusion 2.x's with clip_vision_h."
-        )
-
-    def encode_text(prompts: list[str]) -> torch.Tensor:
-        pooled = [words.encode_from_tokens(words.tokenize(prompt), return_pooled=True)[1] for prompt in prompts]
-        return torch.cat(pooled).float().cpu()
-
-    return ZeroShotAgeEstimator(
-        "CLIP, zero-shot",
-        lambda picture: vision.encode_image(to_batch([picture]))["image_embeds"][0].float().cpu(),
-        encode_text,
-    )
 
 
 def _written(report, prefix: str, pictures: dict) -> Path:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
+from ..training.age_estimator import AgeEstimator
+from ..training.embedder import FaceEmbedder as Embedder
 from ..training.subject import Subject
 
 CATEGORY = "identity aging"
@@ -12,6 +14,7 @@ CATEGORY = "identity aging"
 AgeSet = io.Custom("AGE_SET")  # a training.dataset.RegularizationSet
 FaceEmbedder = io.Custom("FACE_EMBEDDER")  # a training.embedder.FaceEmbedder
 SubjectSocket = io.Custom("SUBJECT")  # a TrainedSubject
+JudgeSocket = io.Custom("TRAINING_JUDGE")  # a TrainingJudge
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,15 @@ class TrainedSubject:
     name: str
     file: Path
     header: Subject
+
+
+@dataclass(frozen=True)
+class TrainingJudge:
+    """What travels through a TRAINING_JUDGE socket."""
+
+    embedder: Embedder
+    estimator: AgeEstimator | None
+    patience: int
 
 
 def advanced(widget: io.Input) -> io.Input:

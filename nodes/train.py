@@ -7,9 +7,11 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..training.dataset import find_faces
+from ..training.curves import curves
+from ..training.dataset import SubjectSet, find_faces
 from ..training.errors import UserError
 from ..training.files import checked_name, read_state_dict
+from ..training.looks import Judge, sentences
 from ..training.losses import IDENTITY_LOSSES
 from ..training.photos import Photo
 from ..training.previews import preview_prompts
@@ -17,12 +19,22 @@ from ..training.run import build_trainer
 from ..training.runs import FinishedRun, finish, run_folder
 from ..training.subject import read_subject
 from ..training.trainer import StopTraining, Trainer
+from ..training.watcher import Watcher
 from .bridge import open_comfy
-from .device import detector, give_back, make_room, trains_on_cpu
+from .device import detector, give_back, make_room, matcher, trains_on_cpu
 from .folders import runs_folder
 from .images import to_batch, to_pictures
 from .settings import config_of, setting_widgets
-from .sockets import CATEGORY, AgeSet, FaceEmbedder, SubjectSocket, TrainedSubject, advanced
+from .sockets import (
+    CATEGORY,
+    AgeSet,
+    FaceEmbedder,
+    JudgeSocket,
+    SubjectSocket,
+    TrainedSubject,
+    TrainingJudge,
+    advanced,
+)
 from .subjects import CONSENT, apply_subject
 from .watch import Watch
 
@@ -55,6 +67,12 @@ class TrainSubject(io.ComfyNode):
                 FaceEmbedder.Input(
                     "face_embedder", optional=True, tooltip="For the identity losses biometric and triplet."
                 ),
+                JudgeSocket.Input(
+                    "judge",
+                    optional=True,
+                    tooltip="From Judge While Training: every preview is judged, and the best step is given out "
+                    "instead of the last.",
+                ),
                 io.String.Input("name", default="subject", tooltip="Name of the subject and of its files."),
                 *setting_widgets(),
                 advanced(
@@ -77,6 +95,7 @@ class TrainSubject(io.ComfyNode):
                 io.LossMap.Output(display_name="losses", tooltip="For Plot Loss Graph."),
                 io.Image.Output(display_name="previews", tooltip="The six ages after the last step, quickly drawn."),
                 io.String.Output(display_name="report", tooltip="What was trained on, and how it went."),
+                io.Image.Output(display_name="curves", tooltip="All losses, and what the judge saw, in one picture."),
             ],
         )
 
@@ -92,8 +111,9 @@ class TrainSubject(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, clip, vae, photos, name, preview_every, ages=(None,), face_embedder=(None,), **widgets
-    ) -> io.NodeOutput:
+        cls, model, clip, vae, photos, name, preview_every,
+        ages=(None,), face_embedder=(None,), judge=(None,), **widgets,
+    ) -> io.NodeOutput:  # fmt: skip
         """Trains, or finds the same run finished on disk."""
         config = config_of({key: value[0] for key, value in widgets.items()})
         embedder = face_embedder[0] if config.loss in IDENTITY_LOSSES else None
@@ -114,7 +134,7 @@ class TrainSubject(io.ComfyNode):
                     extra_prompts=preview_prompts(config),
                     cpu=trains_on_cpu(),
                 )
-                run = cls._finish(trainer, checked_name(name[0]), preview_every[0])
+                run = cls._finish(trainer, checked_name(name[0]), preview_every[0], faces, judge[0])
             except torch.OutOfMemoryError as error:
                 raise UserError(
                     "The GPU ran out of memory; what was trained so far is saved, and queueing again goes on from "
@@ -122,8 +142,8 @@ class TrainSubject(io.ComfyNode):
                     "or train_batch_size, which starts anew."
                 ) from error
             finally:
-                if embedder:
-                    embedder.to(torch.device("cpu"))
+                for network in filter(None, (embedder, judge[0] and judge[0].embedder)):
+                    network.to(torch.device("cpu"))
         report = [*faces.remarks, _report(trainer, run, len(pictures), ages[0])]
         losses = _loss_map(trainer, run)
         del trainer, opened
@@ -131,14 +151,22 @@ class TrainSubject(io.ComfyNode):
         subject = TrainedSubject(name[0], run.file, read_subject(run.file))
         lora = _lora_model(subject)
         model, clip = apply_subject(subject, model[0], clip[0])
-        return io.NodeOutput(model, clip, subject, lora, losses, to_batch(run.previews), "\n".join(report))
+        previews, plot = to_batch(run.previews), to_batch([curves(run.history, run.looks)])
+        return io.NodeOutput(model, clip, subject, lora, losses, previews, "\n".join(report), plot)
 
     @classmethod
-    def _finish(cls, trainer: Trainer, name: str, preview_every: int) -> FinishedRun:
+    def _finish(
+        cls, trainer: Trainer, name: str, preview_every: int, faces: SubjectSet, looker: TrainingJudge | None
+    ) -> FinishedRun:
+        watch = Watch(trainer, cls.hidden.unique_id)
+        judge = None
+        if looker:
+            device, find, embedder = matcher(looker.embedder)
+            judge = Judge.of(faces, embedder, find, looker.estimator, device)
+        patience = looker.patience if looker else 0
+        watcher = Watcher(trainer, preview_every, judge, patience, watch.show, watch.stop_if_cancelled)
         try:
-            return finish(
-                trainer, run_folder(runs_folder(), name, trainer), [Watch(trainer, preview_every, cls.hidden.unique_id)]
-            )
+            return finish(trainer, run_folder(runs_folder(), name, trainer), watcher, [watch])
         except StopTraining:
             comfy.model_management.throw_exception_if_processing_interrupted()
             raise
@@ -152,15 +180,19 @@ def _report(trainer: Trainer, run: FinishedRun, photos: int, ages) -> str:
         ages.report if ages else "No age set: plain fine-tuning, without prior preservation.",
         f"{trainer.model.family.name}, predicts {trainer.model.denoiser.prediction_type}",
         f"{trainer.config.method}, loss {trainer.config.loss}, {len(run.history)} steps, {done}",
+        *(sentences(run.looks) if run.looks else ()),
         str(run.file),
     ]
     return "\n".join(lines)
 
 
 def _loss_map(trainer: Trainer, run: FinishedRun) -> dict[str, list[float]]:
-    """The minimised loss of every step under ComfyUI's key, and each loss by name; nan where it was not computed."""
+    """The minimised loss of every step under ComfyUI's key, each loss by name and what a judge saw; else nan."""
     names = dict.fromkeys(name for values in run.history for name in values)
     each = {name: [values.get(name, math.nan) for values in run.history] for name in names}
+    seen = {look.step: look for look in run.looks}
+    for part in ("identity", "age") if seen else ():
+        each[part] = [getattr(seen.get(step), part, math.nan) for step in range(1, len(run.history) + 1)]
     return {"loss": [trainer.total(values) for values in run.history]} | each
 
 

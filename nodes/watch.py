@@ -4,12 +4,11 @@ import time
 
 import comfy.model_management
 import comfy.utils
+from PIL import Image
 from server import PromptServer
 from tqdm import tqdm
 
-from ..training.ages import AGE_CLASSES, display_name
-from ..training.previews import draw_ages
-from ..training.sheet import contact_sheet
+from ..training.looks import Look, look_sheet
 from ..training.trainer import Progress, StopTraining, Trainer
 
 PREVIEW_SIDE = 768  # px, of the picture on the node
@@ -17,10 +16,10 @@ STATUS_EVERY = 0.5  # s
 
 
 class Watch:
-    """A trainer's callback: progress bar, six ages every ``preview_every`` steps, a line of text, and Cancel."""
+    """A trainer's callback: progress bar, a line of text, and Cancel; and what shows a look on the node."""
 
-    def __init__(self, trainer: Trainer, preview_every: int, node_id: str):
-        self.trainer, self.preview_every, self.node_id = trainer, preview_every, node_id
+    def __init__(self, trainer: Trainer, node_id: str):
+        self.trainer, self.node_id = trainer, node_id
         self.bar = comfy.utils.ProgressBar(trainer.config.max_train_steps, node_id=node_id)
         self.start, self.told = time.monotonic(), 0.0
         self.first_step: int | None = None
@@ -28,13 +27,13 @@ class Watch:
     def __call__(self, progress: Progress) -> None:
         """Called after each step. Raises StopTraining once Cancel was pressed."""
         self.stop_if_cancelled()
-        picture = None
-        if self.preview_every and progress.step % self.preview_every == 0 and progress.step < progress.steps:
-            picture = contact_sheet(
-                draw_ages(self.trainer, self.stop_if_cancelled), [display_name(age) for age in AGE_CLASSES], columns=3
-            )
-        self.bar.update_absolute(progress.step, progress.steps, picture and ("JPEG", picture, PREVIEW_SIDE))
+        self.bar.update_absolute(progress.step, progress.steps)
         self._tell(progress)
+
+    def show(self, pictures: list[Image.Image], look: Look | None) -> None:
+        """The six ages on the node, with what the judge saw, if there is one."""
+        sheet = look_sheet(pictures, look)
+        self.bar.update_absolute(self.trainer.step_number, preview=("JPEG", sheet, PREVIEW_SIDE))
 
     def stop_if_cancelled(self) -> None:
         """Raises StopTraining once Cancel was pressed."""

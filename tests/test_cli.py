@@ -14,7 +14,7 @@ from tests.parts import picture
 from tests.tiny import tiny_checkpoint
 from training.__main__ import main
 from training.families import SD1
-from training.subject import VERSION
+from training.subject import VERSION, read_subject
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -69,6 +69,18 @@ def test_train_and_generate_end_to_end(folders, checkpoint, capsys):
     assert sheet.width > 6 * 64 and sheet.height > 64
 
 
+def test_a_judge_keeps_the_best_step_and_its_looks(folders, checkpoint, capsys):
+    drawn = ["--embedder", "drawn-loss", "--judge", "drawn-score", "--age-estimator", "drawn-age"]
+    assert train(folders, checkpoint, *drawn, "--look-every", "1") == 0
+    looks = json.loads((folders / "subject" / "looks.json").read_text())
+    assert [look["step"] for look in looks] == [1, 2] and len(looks[0]["years"]) == 6
+    (step,) = re.findall(r"Best of 2 looks: step (\d)", capsys.readouterr().out)
+    assert read_subject(folders / "subject" / f"step_{step}.safetensors").steps == int(step)
+    for sheet in ("looks/step_1.png", "looks/step_2.png", "curves.png"):
+        with Image.open(folders / "subject" / sheet) as opened:
+            assert opened.width > 3 * 64
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -85,6 +97,10 @@ def test_train_and_generate_end_to_end(folders, checkpoint, capsys):
         (["--loss", "biometric"], "weights 20180402-114759-vggface2.pt are not in .*download"),
         (["--loss", "biometric", "--embedder", "untrained"], "No face was found in any of the 2 photos"),
         (["--tiny-vae", "missing.safetensors"], r"no file missing\.safetensors"),
+        (["--judge", "casia-webface"], "weights 20180408-102900-casia-webface.pt are not in .*download"),
+        (["--judge", "untrained"], "No face was found in any of the 2 photos, so nobody can tell"),
+        (["--patience", "2"], "say who looks with --judge"),
+        (["--judge", "drawn-score", "--embedder", "drawn-loss", "--look-every", "-1"], "use 0 or more"),
     ],
 )
 def test_bad_training_input_gives_its_sentence(folders, checkpoint, options, sentence, capsys):

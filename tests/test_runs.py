@@ -10,12 +10,17 @@ from training.previews import draw_ages, preview_prompts
 from training.runs import finish, run_folder
 from training.subject import read_subject
 from training.trainer import StopTraining
+from training.watcher import Watcher
 
 
 def trainer(folder, **options):
     made = tiny_trainer(folder, **options)
     prompts = preview_prompts(made.config)
     return tiny_trainer(folder, extra_prompts=prompts, **options)
+
+
+def end(trainer, folder, callbacks=(), every=0, **options):
+    return finish(trainer, folder, Watcher(trainer, every, **options), callbacks)
 
 
 def test_previews_are_six_ages_from_one_noise_that_change_as_it_trains(tmp_path):
@@ -30,10 +35,10 @@ def test_previews_are_six_ages_from_one_noise_that_change_as_it_trains(tmp_path)
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_a_finished_run_is_found_and_not_trained_again(tmp_path, method):
-    first = finish(trainer(tmp_path, method=method), tmp_path / "run")
+    first = end(trainer(tmp_path, method=method), tmp_path / "run")
     again = trainer(tmp_path, method=method)
     again.step = None  # a step would fail
-    found = finish(again, tmp_path / "run")
+    found = end(again, tmp_path / "run")
     assert (first.resumed_at, found.resumed_at) == (0, None)
     assert found.history == first.history and len(found.history) == 3
     assert [picture.tobytes() for picture in found.previews] == [picture.tobytes() for picture in first.previews]
@@ -46,9 +51,9 @@ def test_an_interrupted_run_goes_on(tmp_path):
             raise StopTraining
 
     with pytest.raises(StopTraining):
-        finish(trainer(tmp_path), tmp_path / "run", [stop])
+        end(trainer(tmp_path), tmp_path / "run", [stop])
     resumed = trainer(tmp_path)
-    assert finish(resumed, tmp_path / "run").resumed_at == 2
+    assert end(resumed, tmp_path / "run").resumed_at == 2
     whole = trainer(tmp_path)
     whole.run()
     expected = weights(whole)
@@ -56,9 +61,9 @@ def test_an_interrupted_run_goes_on(tmp_path):
 
 
 def test_more_steps_go_on_from_a_finished_run_and_fewer_start_anew(tmp_path):
-    finish(trainer(tmp_path, max_train_steps=3), tmp_path / "run")
-    assert finish(trainer(tmp_path, max_train_steps=5), tmp_path / "run").resumed_at == 3
-    shorter = finish(trainer(tmp_path, max_train_steps=2), tmp_path / "run")
+    end(trainer(tmp_path, max_train_steps=3), tmp_path / "run")
+    assert end(trainer(tmp_path, max_train_steps=5), tmp_path / "run").resumed_at == 3
+    shorter = end(trainer(tmp_path, max_train_steps=2), tmp_path / "run")
     assert shorter.resumed_at == 0
     assert len(shorter.history) == 2
 

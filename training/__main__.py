@@ -15,6 +15,9 @@ from .embedder import EMBEDDERS
 from .errors import UserError
 from .sampler import PRESETS
 from .subject import SAVE_PRECISIONS
+from .train import train as train_subject
+
+AGE_ESTIMATORS = "a folder with a CLIP as transformers saves it, or drawn-age for faces drawn by program"
 
 
 def _option(
@@ -64,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     commands_ = root.add_subparsers(required=True, metavar="command")
 
     train = commands_.add_parser("train", help="train a subject from photos", allow_abbrev=False)
-    train.set_defaults(command=commands.train)
+    train.set_defaults(command=train_subject)
     _option(train, "--checkpoint", "Stable Diffusion 1.x, 2.x or SDXL: .safetensors, .ckpt or diffusers folder",
             type=Path, required=True)  # fmt: skip
     _option(train, "--subject", "folder with 3-30 photos of one person (jpg, png, webp)", type=Path, required=True)
@@ -77,6 +80,13 @@ def parser() -> argparse.ArgumentParser:
             choices=("epsilon", "v_prediction"))  # fmt: skip
     _option(train, "--save-precision", "number format of the subject file", "fp16", choices=tuple(SAVE_PRECISIONS))
     _add_embedder(train, "vggface2")
+    _option(train, "--judge", "draw the six ages now and then, have this embedder say how alike they are, and keep "
+            "the best step beside the last; not that of the identity loss, or it flatters",
+            choices=EMBEDDERS)  # fmt: skip
+    _option(train, "--look-every", "steps between the looks of --judge; one takes as long as 20 steps", 250, type=int)
+    _option(train, "--patience", "stop when neither identity nor age is better in this many looks of --judge; 0: never",
+            0, type=int)  # fmt: skip
+    _option(train, "--age-estimator", f"judges the ages for --judge: {AGE_ESTIMATORS}")
     _add_config(train)
 
     generate = commands_.add_parser("generate", help="draw the subject at several ages", allow_abbrev=False)
@@ -112,8 +122,7 @@ def parser() -> argparse.ArgumentParser:
     _option(score, "--regularization", "the age-captioned faces, which are other people too", type=Path)
     _option(score, "--untrained", "folder with what the base model draws without training, as a yardstick", type=Path)
     _option(score, "--photo-age", "the subject's age in the reference photos, years", type=int)
-    _option(score, "--age-estimator", "judges the ages: a folder with a CLIP as transformers saves it, or "
-            "drawn-age for faces drawn by program")  # fmt: skip
+    _option(score, "--age-estimator", f"judges the ages: {AGE_ESTIMATORS}")
     _option(score, "--trained-with", "the embedder of the identity loss, for the record", choices=EMBEDDERS)
     _option(score, "--report", "file to write: .json, .csv, .html, or .png (one a plot); may be given several times",
             type=Path, action="append")  # fmt: skip

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .ages import AGE_CLASSES, display_name
 from .config import TrainingConfig
-from .curves import loss_curves
+from .curves import curves
 from .photos import save, to_image
 from .sheet import contact_sheet, headed
 from .world.photos import write_photos
@@ -51,7 +51,7 @@ def run(out: Path, person: int, steps: int, command: Callable[[list[str]], int])
         for age, picture in zip(AGE_CLASSES, pictures, strict=True):
             save(to_image(picture), out / folder / f"{age}.png")
     save(headed(sheets), out / "sheet.png")
-    save(loss_curves(trainer.history), out / "losses.png")
+    save(curves(trainer.history), out / "losses.png")
     line = f"score --reference {out}/photos --images {out}/after --untrained {out}/before --regularization {out}/ages"
     line += f" --photo-age {YEARS:g} --trained-with drawn-loss --embedder drawn-score --age-estimator drawn-age"
     line += f" --report {out}/report.html --report {out}/report.json"

@@ -89,6 +89,11 @@ def train_subject(
     What ends a run early (StopTraining, TrainingDiverged, out of memory) leaves this function with the state saved.
     """
     trainer.run(callbacks)
+    return save_trained(trainer, path, dtype, keep_state)
+
+
+def save_trained(trainer: Trainer, path: Path, dtype: torch.dtype, keep_state: bool = False) -> Subject:
+    """Writes what ``trainer`` has trained so far to ``path``, as train_subject does after the last step."""
     subject = describe(trainer.model, trainer.config, trainer.step_number, trainer.data.resolution)
     if trainer.accelerator.is_main_process:
         save_subject(path, trainer.model, subject, trainer.config.lora_alpha, dtype)

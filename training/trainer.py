@@ -37,6 +37,10 @@ class StopTraining(Exception):
     """Raised by a callback to end the run after this step; the state has been saved when it leaves ``run``."""
 
 
+class TrainingEnough(Exception):
+    """Raised by a callback when more steps would gain nothing: the run ends as it does after its last step."""
+
+
 class TrainingDiverged(UserError):
     """A loss or gradient was not finite. The state saved is that before the bad step."""
 
@@ -75,7 +79,7 @@ class Trainer:
             self.core.text.to("cpu")  # no longer needed; several processes keep it, since they synchronise buffers
 
     def run(self, callbacks: Iterable[Callback] = ()) -> None:
-        """Steps until ``max_train_steps``, saving the state on the way and whenever the run ends early."""
+        """Steps until ``max_train_steps``, saving the state on the way and whenever something ends the run before."""
         callbacks, config = list(callbacks), self.config
         try:
             while self.step_number < config.max_train_steps:
@@ -88,6 +92,8 @@ class Trainer:
                     self.save_state()
                 for callback in callbacks:
                     callback(progress)
+        except TrainingEnough:
+            return
         except (StopTraining, TrainingDiverged, torch.OutOfMemoryError):
             self.optimizer.zero_grad()
             self.save_state()

@@ -1,5 +1,7 @@
 """The drawn world in a real ComfyUI: its checkpoint is a Stable Diffusion there, and a subject can be trained."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -72,9 +74,12 @@ def test_a_subject_trained_on_drawn_faces_is_more_alike_than_the_untrained_model
     photos = graph.add("IDAgingLoadPhotos", folder="drawn/photos"), 0
     train = graph.train(
         photos, ages="drawn/ages", method="full", train_text_encoder="off", max_train_steps=40, train_batch_size=4,
-        learning_rate=2.5e-4, random_flip=False, loss="none", name="drawn",
+        learning_rate=2.5e-4, random_flip=False, loss="none", name="drawn", preview_every=15,
     )  # fmt: skip
     judge, similarities = graph.embedder("drawn-score"), []
+    looker = graph.add("IDAgingJudgeTraining", face_embedder=judge, patience=0)
+    graph[train]["inputs"]["judge"] = [looker, 0]
+    said, plot = graph.add("PreviewAny", source=(train, 6)), graph.save((train, 7), "curves")
     for model, clip, subject in (
         ((graph.checkpoint, 0), (graph.checkpoint, 1), None),
         ((train, 0), (train, 1), (train, 2)),
@@ -90,3 +95,11 @@ def test_a_subject_trained_on_drawn_faces_is_more_alike_than_the_untrained_model
     assert outcome.status == "success", outcome.error
     means = [float(outcome.outputs[node]["text"][0].split("mean of 6 faces:")[1].split()[0]) for node in similarities]
     assert means[1] - means[0] > 0.1  # in cosine, by the embedder that trains nobody
+
+    report = outcome.outputs[said]["text"][0]
+    looks, chosen = re.search(r"Best of (\d) looks: step (\d+), identity 0\.\d+ x age 0\.\d+", report).groups()
+    assert looks == "3" and f"step_{chosen}.safetensors" in report  # after 15, 30 and 40 steps
+    (image,) = outcome.outputs[plot]["images"]
+    with Image.open(server.base / "output" / image["filename"]) as curves:
+        assert curves.height > curves.width  # the looks below the losses
+    assert outcome.pictures, "the judged previews were shown on the node"

@@ -12,6 +12,8 @@ OTHERS = range(HELD_OUT + 1000, HELD_OUT + 1032)  # non-mated comparisons are wi
 SEEDS = range(3)
 NOISES = (101, 102)  # of the pictures that are judged
 STEPS = 70
+PRECISION = "bf16"  # 1.65 times as fast as float32 on the processor that made the study
+LOOK_STEPS, LOOK_EVERY = 160, 20  # of the runs that a judge watches
 QUICK_STEPS = 3  # of the quick mode, which shows that everything runs and nothing else
 
 
@@ -29,7 +31,7 @@ class Variant:
 
     def config(self, seed: int, steps: int) -> TrainingConfig:
         """Every setting of a run."""
-        return TrainingConfig(**SETTINGS | self.settings, max_train_steps=steps, seed=seed)
+        return TrainingConfig(**SETTINGS | self.settings, max_train_steps=steps, seed=seed, mixed_precision=PRECISION)
 
 
 def _identity(loss: str, weight: float, label: str | None = None, **other: Any) -> Variant:

@@ -40,7 +40,7 @@ class Result:
     similarity: Interval
     age_accuracy: Interval
     age_error: Interval  # years beyond the class's limits
-    fnmr_change: Interval | None  # relative to DreamBooth, at FMR 1 %; -0.3 is 30 % fewer
+    fnmr_change: Interval | None  # relative to the baseline's, at FMR 1 %; -0.3 is 30 % fewer
 
 
 def by_subject(rows: Iterable[dict]) -> dict[str, dict[int, SubjectRows]]:
@@ -92,18 +92,18 @@ def fnmr_change(pairs: list[tuple[SubjectRows, SubjectRows]]) -> float:
     return ours / theirs - 1 if theirs else np.nan
 
 
-def results(rows: Iterable[dict], variants: Iterable[Variant]) -> list[Result]:
-    """A line for each of ``variants`` that has rows."""
+def results(rows: Iterable[dict], variants: Iterable[Variant], baseline: Variant = DREAMBOOTH) -> list[Result]:
+    """A line for each of ``variants`` that has rows; changes are against ``baseline``."""
     rows = list(rows)
     measured = by_subject(rows)
-    known = measured.get(DREAMBOOTH.name, {})
+    known = measured.get(baseline.name, {})
     found = []
     for variant in variants:
         subjects = measured.get(variant.name)
         if not subjects:
             continue
         both = [(one, known[subject]) for subject, one in subjects.items() if subject in known]
-        found.append(_result(variant, list(subjects.values()), both, rows))
+        found.append(_result(variant, list(subjects.values()), [] if variant == baseline else both, rows))
     return found
 
 
@@ -129,13 +129,13 @@ def _result(variant: Variant, subjects: list[SubjectRows], both: list[tuple], ro
         bootstrapped(similarity),
         bootstrapped(age_accuracy),
         bootstrapped(age_error),
-        bootstrapped(fnmr_change, both) if both and variant.name != DREAMBOOTH.name else None,
+        bootstrapped(fnmr_change, both) if both else None,
     )
 
 
-def table(found: list[Result]) -> str:
+def table(found: list[Result], baseline: str = "DreamBooth") -> str:
     """Markdown, a row a variant; intervals are 95 %, over subjects."""
-    head = ["", "FNMR at FMR 1 %", "against DreamBooth", "FNMR at FMR 0.1 %", "similarity", "age class right",
+    head = ["", "FNMR at FMR 1 %", f"against {baseline}", "FNMR at FMR 0.1 %", "similarity", "age class right",
             "years off", "subjects x seeds"]  # fmt: skip
     lines = [head, ["---"] * len(head)]
     for row in found:

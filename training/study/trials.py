@@ -10,9 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from ..ages import AGE_CLASSES
+from ..dataset import SubjectSet
 from ..faces import CROP_SCALE, Face
 from ..files import written
 from ..losses import decode_probability
+from ..trainer import Trainer
 from ..world.drawing import draw
 from ..world.place import known_place
 from ..world.population import some_ages
@@ -29,25 +31,44 @@ def read(file: Path) -> dict[str, dict]:
 
 def run(plan: list[Trial], file: Path, steps: int, noises: tuple[int, ...], progress: Callable[[], None]) -> None:
     """Runs the trials of ``plan`` that ``file`` does not hold yet, and keeps each there as a line of JSON."""
-    judges, rows = Judges.shipped(), read(file)
-    others = judges.vectors(draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS)))
+    jury, rows = Jury(noises), read(file)
     for trial in plan:
-        if trial.name in rows:
-            progress()
-            continue
-        start = time.monotonic()
-        row = {"trial": trial.name, **_measured(trial, judges, others, steps, noises)}
-        rows[trial.name] = row | {"seconds": round(time.monotonic() - start, 1)}
-        with written(file) as temporary:
-            temporary.write_text("".join(json.dumps(known) + "\n" for known in rows.values()))
+        if trial.name not in rows:
+            start = time.monotonic()
+            row = {"trial": trial.name, **_measured(trial, jury, steps)}
+            keep(file, rows, [row | {"seconds": round(time.monotonic() - start, 1)}])
         progress()
 
 
-def _measured(trial: Trial, judges: Judges, others: Tensor, steps: int, noises: tuple[int, ...]) -> dict:
-    """Similarities of every drawn picture to every photo (mated) and to every other person (non-mated), and years."""
+def keep(file: Path, rows: dict[str, dict], new: list[dict]) -> None:
+    """Adds ``new`` rows to ``rows`` and writes all of them to ``file``."""
+    rows.update({row["trial"]: row for row in new})
+    with written(file) as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows.values()))
+
+
+class Jury:
+    """Those who trained nobody, the other people that they compare with, and the noises of what they are shown."""
+
+    def __init__(self, noises: tuple[int, ...]):
+        self.judges, self.noises = Judges.shipped(), noises
+        self.others = self.judges.vectors(draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS)))
+
+    def measure(self, trainer: Trainer, subject: SubjectSet) -> dict:
+        """Similarities of every drawn picture to every photo (mated) and other person (non-mated), and years."""
+        pictures = torch.cat([draw_six(trainer, seed) for seed in self.noises])
+        vectors = self.judges.vectors(pictures)
+        return {
+            "asked": list(AGE_CLASSES) * len(self.noises),
+            "years": _rounded(self.judges.years(pictures), 1),
+            "mated": _rounded((vectors @ self.judges.vectors(stacked(subject)).T).tolist(), 4),
+            "non_mated": _rounded((vectors @ self.others.T).tolist(), 4),
+        }
+
+
+def _measured(trial: Trial, jury: Jury, steps: int) -> dict:
     variant = trial.variant
     subject = subject_set(trial.subject)
-    references = judges.vectors(stacked(subject))
     trainer = trainer_of(
         subject if variant.crop else subject_set(trial.subject, detector=whole_picture),
         regularization_set() if variant.regularized else None,
@@ -57,17 +78,8 @@ def _measured(trial: Trial, judges: Judges, others: Tensor, steps: int, noises: 
         trainer.data.decode_probability = _anytime
     if variant.trained:
         trainer.run()
-    pictures = torch.cat([draw_six(trainer, seed) for seed in noises])
-    vectors = judges.vectors(pictures)
-    return {
-        "variant": variant.name,
-        "subject": trial.subject,
-        "seed": trial.seed,
-        "asked": list(AGE_CLASSES) * len(noises),
-        "years": _rounded(judges.years(pictures), 1),
-        "mated": _rounded((vectors @ references.T).tolist(), 4),
-        "non_mated": _rounded((vectors @ others.T).tolist(), 4),
-    }
+    measured = jury.measure(trainer, subject)
+    return {"variant": variant.name, "subject": trial.subject, "seed": trial.seed, **measured}
 
 
 def _anytime(t: Tensor, timesteps: int) -> Tensor:

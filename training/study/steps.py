@@ -1,0 +1,72 @@
+"""Does the step that a judge chose while it trained beat the last one?"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from ..age_estimator import DRAWN, load_age_estimator
+from ..looks import Judge, Look, best
+from ..previews import draw_ages
+from ..trainer import Progress
+from ..world.place import known_place
+from ..world.shipped import world_embedder
+from ..world.trial import regularization_set, subject_set, trainer_of
+from .plan import DREAMBOOTH, Variant
+from .results import Result, results
+from .trials import Jury, keep, read
+
+LAST = Variant("last", "the last step")
+CHOSEN = Variant("chosen", "the step that the judge chose")
+
+
+def run(
+    people: Iterable[int], file: Path, steps: int, every: int, noises: tuple[int, ...], progress: Callable[[], None]
+) -> None:
+    """Trains each of ``people`` that ``file`` does not hold yet with DreamBooth, looking ``every`` so many steps."""
+    jury, rows = Jury(noises), read(file)
+    for person in people:
+        if f"{person}/{steps}" not in rows:
+            keep(file, rows, _watched(person, jury, steps, every))
+        progress()
+
+
+def _watched(person: int, jury: Jury, steps: int, every: int) -> list[dict]:
+    """A row for each look: what the judge saw of the preview, and what the jury measures of other pictures."""
+    subject = subject_set(person)
+    trainer = trainer_of(subject, regularization_set(), DREAMBOOTH.config(0, steps))
+    # The loss embedder trains nobody here, so it may judge; the jury's is the other one.
+    judge = Judge.of(subject, world_embedder("loss"), known_place, load_age_estimator(DRAWN))
+    rows = []
+
+    def look(progress: Progress) -> None:
+        if progress.step % every == 0:
+            seen = asdict(judge.look(progress.step, draw_ages(trainer)))
+            row = {"trial": f"{person}/{progress.step}", "subject": person, "seed": 0, "look": seen}
+            rows.append(row | jury.measure(trainer, subject))
+
+    trainer.run([look])
+    return rows
+
+
+def chosen_and_last(rows: Iterable[dict]) -> list[dict]:
+    """Of each subject the row of the best look and that of the last step, named so."""
+    people: dict[int, list[dict]] = {}
+    for row in rows:
+        people.setdefault(row["subject"], []).append(row)
+    named = []
+    for seen in people.values():
+        chosen = best([Look(**row["look"]) for row in seen]).step
+        last = max(row["look"]["step"] for row in seen)
+        for variant, step in ((LAST, last), (CHOSEN, chosen)):
+            named += [row | {"variant": variant.name} for row in seen if row["look"]["step"] == step]
+    return named
+
+
+def compared(rows: Iterable[dict]) -> list[Result]:
+    """The last step's line and the chosen one's, whose change is against it."""
+    return results(chosen_and_last(rows), (LAST, CHOSEN), LAST)
+
+
+def steps_chosen(rows: Iterable[dict]) -> list[int]:
+    """The chosen step of each subject."""
+    return [row["look"]["step"] for row in chosen_and_last(rows) if row["variant"] == CHOSEN.name]
