@@ -8,6 +8,7 @@ import pytest
 from training.__main__ import main
 from training.study.plan import DREAMBOOTH, MAIN, SUBJECTS, Variant, quick, trials
 from training.study.results import results, table
+from training.study.steps import compared, steps_chosen
 
 OURS = Variant("ours", "ours", {})
 
@@ -46,6 +47,19 @@ def test_subjects_alike_have_no_interval_and_subjects_apart_a_wide_one():
     assert same.fnmr_change is None  # there is no DreamBooth to compare with
 
 
+def test_the_chosen_step_is_held_against_the_last():
+    def look(subject, step, identity, mated):
+        seen = {"step": step, "similarities": [identity] * 6, "years": [None] * 6}
+        return row("", subject, mated, [[0.0] * 400]) | {"look": seen}
+
+    rows = [look(1, 20, 0.6, [[0.9, -0.1]]), look(1, 40, 0.5, [[-0.1, -0.1]]),
+            look(2, 20, 0.4, [[-0.1, -0.1]]), look(2, 40, 0.8, [[0.9, -0.1]])]  # fmt: skip
+    last, chosen = compared(rows)
+    assert steps_chosen(rows) == [20, 40]
+    assert last.fnmr["0.01"].value == 3 / 4 and chosen.fnmr["0.01"].value == 2 / 4
+    assert last.fnmr_change is None and chosen.fnmr_change.value == pytest.approx(2 / 3 - 1)
+
+
 def test_the_plan_names_every_trial_once_and_has_each_way_on_each_subject():
     plan = trials()
     assert len({trial.name for trial in plan}) == len(plan)
@@ -63,11 +77,15 @@ def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsy
         "README.md",
         "results.json",
         "trials.jsonl",
+        "looks.jsonl",
         "methods.png",
     }
     rows = [json.loads(line) for line in (tmp_path / "quick" / "trials.jsonl").read_text().splitlines()]
     assert [row["trial"] for row in rows] == [trial.name for trial in quick()]
     assert all(len(row["mated"]) == len(row["non_mated"]) == len(row["asked"]) for row in rows)
+    looks = [json.loads(line) for line in (tmp_path / "quick" / "looks.jsonl").read_text().splitlines()]
+    assert [look["trial"] for look in looks] == [f"{person}/{step}" for person in SUBJECTS[:2] for step in (1, 2)]
     monkeypatch.setattr("training.study.trials._measured", None)
+    monkeypatch.setattr("training.study.steps._watched", None)
     assert main(["study", "--quick", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out == shown

@@ -19,12 +19,14 @@ from .embedder import UNTRAINED, load_embedder
 from .faces import CROP_SCALE, Face
 from .families import CONTEXT_LENGTH, END_OF_TEXT, SD1
 from .photos import Photo
+from .previews import PREVIEW
 from .run import build_trainer
 from .text import TextEncoder, new_tower
 from .trainer import Trainer
 from .vae import LatentCodec
 
 MEAN_DECODES = decode_probability(torch.arange(TIMESTEPS), TIMESTEPS).mean().item()  # a third of the steps
+LOOK_EVERY = 250  # steps, by default
 WINDOW = 40  # latents a side that a portrait's face needs, of 64
 UNET = {"sample_size": 64, "cross_attention_dim": 768}  # diffusers' defaults are Stable Diffusion 1.5 but for these
 VAE = {
@@ -47,11 +49,12 @@ def _counted() -> list[str]:
     from facenet_pytorch import InceptionResnetV1
     from torch.utils.flop_counter import FlopCounterMode
 
-    def flops(module: torch.nn.Module, *shapes: tuple[int, ...], through_input: bool = True) -> float:
-        inputs = [torch.empty(shape, requires_grad=through_input) for shape in shapes]
+    def flops(module: torch.nn.Module, shape: tuple[int, ...], through_input: bool = True, backward=True) -> float:
+        inputs = torch.empty(shape, requires_grad=through_input)
         with FlopCounterMode(display=False) as counter:
-            output = module(*inputs)
-            output.backward(torch.empty_like(output))
+            output = module(inputs)
+            if backward:
+                output.backward(torch.empty_like(output))
         return counter.get_total_flops() / 1e12
 
     with torch.device("meta"):
@@ -59,19 +62,31 @@ def _counted() -> list[str]:
         hidden, t = torch.empty(2, CONTEXT_LENGTH, 768), torch.empty(2)
         step = _Output(lambda latents: unet(latents, t, hidden).sample)
         full = flops(step, (2, 4, 64, 64), through_input=False)
+        with torch.no_grad():
+            drawing = flops(step, (2, 4, 64, 64), backward=False)
         _add_attention_lora(unet)
         lora = flops(step, (2, 4, 64, 64), through_input=False)
         face = flops(InceptionResnetV1().eval().requires_grad_(False), (1, 3, 160, 160))
         decodes = {}
         for name, vae in (("own VAE", AutoencoderKL(**VAE)), ("tiny VAE", AutoencoderTiny())):
             vae.requires_grad_(False)
-            decodes[name] = flops(_Output(lambda x, vae=vae: vae.decode(x).sample), (1, 4, WINDOW, WINDOW))
+            decoder = _Output(lambda x, vae=vae: vae.decode(x).sample)
+            decodes[name] = flops(decoder, (1, 4, WINDOW, WINDOW))
+            if name == "own VAE":
+                with torch.no_grad():
+                    picture = flops(decoder, (1, 4, 64, 64), backward=False)
     lines = [f"SD 1.5, 512 px, one photo and one regularization image a step, face window {WINDOW}x{WINDOW}; TFLOP:"]
     lines.append(f"  UNet, full {full:.2f}, LoRA on attention {lora:.2f}; FaceNet {face:.3f}")
     for name, decode in decodes.items():
         extra = MEAN_DECODES * (decode + face)
         ratios = ", ".join(f"{method} {1 + extra / plain:.3f}" for method, plain in (("full", full), ("LoRA", lora)))
         lines.append(f"  decode {decode:.3f} through the {name}; mean identity step / plain step: {ratios}")
+    look = len(AGE_CLASSES) * (PREVIEW.steps * drawing + picture)
+    extra = MEAN_DECODES * (decodes["own VAE"] + face)
+    shares = ", ".join(
+        f"{method} {look / (LOOK_EVERY * (plain + extra)):.1%}" for method, plain in (("full", full), ("LoRA", lora))
+    )
+    lines.append(f"  a look {look:.1f}, every {LOOK_EVERY} steps with the biometric loss: {shares} of the training")
     return lines
 
 

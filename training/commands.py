@@ -198,19 +198,20 @@ def study(out: Path, quick: bool, seeds: int) -> int:
     """Measures on the drawn world what each loss does, and writes the table, the plots and the numbers."""
     from tqdm import tqdm
 
-    from .study import page, plan, trials
+    from .study import page, plan, steps, trials
 
     if not 1 <= seeds <= len(plan.SEEDS):
         raise UserError(f"--seeds is {seeds}; it must be from 1 to {len(plan.SEEDS)}.")
-    todo, steps, noises = plan.trials(seeds), plan.STEPS, plan.NOISES
+    size, todo = plan.WHOLE, plan.trials(seeds)
     if quick:
-        todo, steps, noises, out = plan.quick(), plan.QUICK_STEPS, plan.NOISES[:1], out / "quick"
-    file = out / "trials.jsonl"
+        size, todo, out = plan.QUICK, plan.quick(), out / "quick"
+    file, looks = out / "trials.jsonl", out / "looks.jsonl"
     try:
-        with tqdm(total=len(todo), unit="trial") as bar:
-            trials.run(todo, file, steps, noises, bar.update)
+        with tqdm(total=len(todo) + len(size.watched), unit="trial") as bar:
+            trials.run(todo, file, size, bar.update)
+            steps.run(looks, size, bar.update)
     finally:
         if rows := trials.read(file):  # a stopped study has a table of what it measured
-            print(page.write(out, list(rows.values()), steps))
+            print(page.write(out, list(rows.values()), list(trials.read(looks).values()), size))
     print(f"Wrote {out / 'README.md'}, the plots beside it, and results.json.")
     return 0

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ..files import written
 from ..photos import save
-from .plan import MAIN, OTHERS, PARTS, WEIGHTS
+from .plan import MAIN, OTHERS, PARTS, WEIGHTS, Size
 from .plots import change_plot, trade_off
 from .results import results, table
+from .steps import compared, steps_chosen
 
 ABOUT = """# Does the identity loss help?
 
@@ -22,12 +23,20 @@ subjects. "Years off" is how far the estimated age lies outside the class that w
 """
 
 
-def write(out: Path, rows: list[dict], steps: int) -> str:
+WATCHED = """## Does the step that a judge chose beat the last one?
+
+DreamBooth for {steps} steps, with a look every {every}: the loss embedder, which trains nobody here, and the age
+estimator judge previews from one noise. Below is what the scoring embedder says of pictures from other noises. There is
+only one age estimator, so it both chooses and judges. Chosen were the steps {chosen}.
+"""
+
+
+def write(out: Path, rows: list[dict], looks: list[dict], size: Size) -> str:
     """Writes README.md, results.json and the plots into ``out``; returns the main table."""
     main, weights, parts = (results(rows, variants) for variants in (MAIN, WEIGHTS, PARTS))
     shown = table(main)
     methods = "![FNMR at FMR 1 %, a line for each way to train](methods.png)\n"
-    text = [ABOUT.format(steps=steps, others=len(OTHERS)), shown, methods]
+    text = [ABOUT.format(steps=size.steps, others=len(OTHERS)), shown, methods]
     pictures = {"methods.png": change_plot(main)}
     if len(weights) > 1:  # the main table has one of them
         pictures["trade-off.png"] = trade_off(main, weights)
@@ -35,11 +44,16 @@ def write(out: Path, rows: list[dict], steps: int) -> str:
         text += ["![Mean similarity over the share of right ages, a dot for each weight](trade-off.png)\n"]
     if len(parts) > 1:
         text += ["## What the parts of the biometric loss do\n", table(parts)]
+    watched = compared(looks)
+    if watched:
+        chosen = ", ".join(map(str, sorted(steps_chosen(looks))))
+        text.append(WATCHED.format(steps=size.watched_steps, every=size.look_every, chosen=chosen))
+        text.append(table(watched, "the last step"))
     for name, picture in pictures.items():
         save(picture, out / name)
-    lines = [asdict(row) for row in (*main, *weights, *parts)]
+    lines = [asdict(row) for row in (*main, *weights, *parts, *watched)]
     with written(out / "results.json") as temporary:
-        temporary.write_text(json.dumps({"steps": steps, "rows": lines}, indent=1))
+        temporary.write_text(json.dumps({"steps": size.steps, "rows": lines}, indent=1))
     with written(out / "README.md") as temporary:
         temporary.write_text("\n".join(text))
     return shown

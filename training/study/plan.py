@@ -10,11 +10,22 @@ from ..world.trial import SETTINGS
 SUBJECTS = range(HELD_OUT + 40, HELD_OUT + 48)  # nobody on whom a setting was tried
 OTHERS = range(HELD_OUT + 1000, HELD_OUT + 1032)  # non-mated comparisons are with these
 SEEDS = range(3)
-NOISES = (101, 102)  # of the pictures that are judged
-STEPS = 70
 PRECISION = "bf16"  # 1.65 times as fast as float32 on the processor that made the study
-LOOK_STEPS, LOOK_EVERY = 160, 20  # of the runs that a judge watches
-QUICK_STEPS = 3  # of the quick mode, which shows that everything runs and nothing else
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is trained and drawn."""
+
+    steps: int
+    noises: tuple[int, ...]  # seeds of the pictures that are judged
+    watched: range  # the people whose training a judge watches,
+    watched_steps: int  # for so long,
+    look_every: int  # so often
+
+
+WHOLE = Size(70, (101, 102), SUBJECTS, 160, 20)
+QUICK = Size(3, (101,), SUBJECTS[:2], 2, 1)  # shows that everything runs and nothing else
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ..trainer import Progress
 from ..world.place import known_place
 from ..world.shipped import world_embedder
 from ..world.trial import regularization_set, subject_set, trainer_of
-from .plan import DREAMBOOTH, Variant
+from .plan import DREAMBOOTH, Size, Variant
 from .results import Result, results
 from .trials import Jury, keep, read
 
@@ -19,14 +19,12 @@ LAST = Variant("last", "the last step")
 CHOSEN = Variant("chosen", "the step that the judge chose")
 
 
-def run(
-    people: Iterable[int], file: Path, steps: int, every: int, noises: tuple[int, ...], progress: Callable[[], None]
-) -> None:
-    """Trains each of ``people`` that ``file`` does not hold yet with DreamBooth, looking ``every`` so many steps."""
-    jury, rows = Jury(noises), read(file)
-    for person in people:
-        if f"{person}/{steps}" not in rows:
-            keep(file, rows, _watched(person, jury, steps, every))
+def run(file: Path, size: Size, progress: Callable[[], None]) -> None:
+    """Trains every person that ``file`` does not hold yet with DreamBooth, and keeps a row of each look."""
+    jury, rows = Jury(size.noises), read(file)
+    for person in size.watched:
+        if f"{person}/{size.watched_steps}" not in rows:
+            keep(file, rows, _watched(person, jury, size.watched_steps, size.look_every))
         progress()
 
 

@@ -20,7 +20,7 @@ from ..world.place import known_place
 from ..world.population import some_ages
 from ..world.traits import identities, views
 from ..world.trial import Judges, draw_six, regularization_set, stacked, subject_set, trainer_of
-from .plan import OTHERS, Trial
+from .plan import OTHERS, Size, Trial
 
 
 def read(file: Path) -> dict[str, dict]:
@@ -29,13 +29,13 @@ def read(file: Path) -> dict[str, dict]:
     return {row["trial"]: row for row in map(json.loads, lines)}
 
 
-def run(plan: list[Trial], file: Path, steps: int, noises: tuple[int, ...], progress: Callable[[], None]) -> None:
+def run(plan: list[Trial], file: Path, size: Size, progress: Callable[[], None]) -> None:
     """Runs the trials of ``plan`` that ``file`` does not hold yet, and keeps each there as a line of JSON."""
-    jury, rows = Jury(noises), read(file)
+    jury, rows = Jury(size.noises), read(file)
     for trial in plan:
         if trial.name not in rows:
             start = time.monotonic()
-            row = {"trial": trial.name, **_measured(trial, jury, steps)}
+            row = {"trial": trial.name, **_measured(trial, jury, size.steps)}
             keep(file, rows, [row | {"seconds": round(time.monotonic() - start, 1)}])
         progress()
 
