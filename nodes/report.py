@@ -6,8 +6,10 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..training.age_estimator import ZeroShotAgeEstimator
+from ..training.age_estimator import DRAWN as DRAWN_AGES
+from ..training.age_estimator import AgeEstimator, ZeroShotAgeEstimator, load_age_estimator
 from ..training.ages import parse_age
+from ..training.embedder import DRAWN as DRAWN_FACES
 from ..training.errors import UserError
 from ..training.observation import observe
 from ..training.plots import plots
@@ -20,6 +22,7 @@ from .score import marked_faces, similarities_of
 from .sockets import CATEGORY, AgeSet, FaceEmbedder, advanced
 
 REPORTS = "identity_reports"  # under output/
+CLIP_HELP = "With a fitting clip, it judges the ages; drawn faces (drawn-loss, drawn-score) need none."
 
 
 class IdentityReport(io.ComfyNode):
@@ -48,7 +51,7 @@ class IdentityReport(io.ComfyNode):
                 AgeSet.Input("others", optional=True, tooltip="Other people of known age: non-mated comparisons."),
                 io.Image.Input("impostors", optional=True, tooltip="More photos of other people."),
                 io.Image.Input("untrained", optional=True, tooltip="What the base model draws without training."),
-                io.ClipVision.Input("clip_vision", optional=True, tooltip="With a fitting clip, it judges the ages."),
+                io.ClipVision.Input("clip_vision", optional=True, tooltip=CLIP_HELP),
                 io.Clip.Input(
                     "clip",
                     optional=True,
@@ -99,7 +102,7 @@ class IdentityReport(io.ComfyNode):
     ) -> io.NodeOutput:
         """All pictures at once."""
         device, find, embedder = matcher(face_embedder[0])
-        estimator = _estimator(clip_vision, clip)
+        estimator = _estimator(embedder.name, clip_vision, clip)
         pictures = to_pictures(images)
         asked = ages_in_turn(ages, len(pictures))
         photo_years = photo_age[0] if photo_age[0] >= 0 else None
@@ -150,9 +153,10 @@ def ages_in_turn(ages: list | None, count: int) -> list:
     return [parse_age(age) for age in ages] * (count // len(ages))
 
 
-def _estimator(clip_vision: list | None, clip: list | None) -> ZeroShotAgeEstimator | None:
+def _estimator(embedder: str, clip_vision: list | None, clip: list | None) -> AgeEstimator | None:
+    """CLIP where it is wired, else for drawn faces what was made for them."""
     if not clip_vision and not clip:
-        return None
+        return load_age_estimator(DRAWN_AGES) if embedder in DRAWN_FACES else None
     if not clip_vision or not clip:
         raise UserError("Judging ages needs both clip_vision and clip, two halves of one CLIP. Wire both or none.")
     vision, words = clip_vision[0], clip[0]

@@ -90,3 +90,18 @@ def test_a_subject_trained_on_drawn_faces_is_more_alike_than_the_untrained_model
     assert outcome.status == "success", outcome.error
     means = [float(outcome.outputs[node]["text"][0].split("mean of 6 faces:")[1].split()[0]) for node in similarities]
     assert means[1] - means[0] > 0.1  # in cosine, by the embedder that trains nobody
+
+
+def test_the_report_judges_the_ages_of_drawn_faces_without_a_clip(server, world):
+    graph = WorldStudio()
+    photos = graph.add("IDAgingLoadPhotos", folder="drawn/photos"), 0
+    report = graph.add(
+        "IDAgingIdentityReport", images=photos, references=photos, face_embedder=graph.embedder("drawn-score"),
+        photo_age=28, filename_prefix="drawn",
+    )  # fmt: skip
+    years = graph.add("PreviewAny", source=(report, 3))
+    outcome = server.run(graph)
+    assert outcome.status == "success", outcome.error
+    judged = [float(text) for text in outcome.outputs[years]["text"]]
+    assert len(judged) == 8
+    assert abs(sum(judged) / 8 - 28) < 10
