@@ -10,13 +10,14 @@ from tests.comfyui.server import Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WAIT = 120_000  # ms
-READY = """() => !!(window.app?.graph && window.app.extensionManager && window.LiteGraph
+READY = """() => !!(window.app?.graph?._nodes.length && window.app.extensionManager && window.LiteGraph
     && LiteGraph.registered_node_types.IDAgingTrainSubject && LiteGraph.registered_node_types.MarkdownNote)"""
 
 
 @contextmanager
 def front_end(server: Server) -> Iterator[Page]:
     """The page, ready to work in; ``errors`` collects what its console complains of."""
+    server.post("/settings", **{"Comfy.TutorialCompleted": True})  # else it opens the templates at some time
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
@@ -25,7 +26,5 @@ def front_end(server: Server) -> Iterator[Page]:
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto(f"http://127.0.0.1:{server.port}/", timeout=WAIT)
         page.wait_for_function(READY, timeout=WAIT)
-        page.wait_for_timeout(4000)  # a new user is shown the templates
-        page.keyboard.press("Escape")
         yield page
         browser.close()

@@ -1,6 +1,7 @@
-"""The graphs' thumbnails, drawn by the graphs themselves: a real ComfyUI runs each on the drawn world.
+"""The graphs' thumbnails, drawn by the graphs themselves, and the README's picture of one: a real ComfyUI runs each on
+the drawn world, and its front end shows the first.
 
-usage: python -m tests.comfyui.thumbnails COMFYUI    writes workflows/*.jpg; takes minutes
+usage: python -m tests.comfyui.thumbnails COMFYUI    writes workflows/*.jpg and docs/train_subject.jpg; takes minutes
 """
 
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from tests.comfyui.browser import front_end
 from tests.comfyui.server import Graph, Server
 from tests.workflows import AFTER_TRAINING, REPOSITORY, api_file, changed, read
 from training.sheet import BACKGROUND, contact_sheet, headed
@@ -22,7 +24,7 @@ WORLD = {
     "CheckpointLoaderSimple": {"ckpt_name": "world.safetensors"},
     "IDAgingTrainSubject": {
         "method": "full", "max_train_steps": 100, "resolution": SIDE, "learning_rate": 2.5e-4, "train_batch_size": 4,
-        "train_text_encoder": "off", "random_flip": False, "preview_every": 0,
+        "train_text_encoder": "off", "random_flip": False, "preview_every": 25,
     },
     "IDAgingLoadSubject": {"subject_file": "checkpoints/subject_00001_.safetensors"},
     "IDAgingLoadFaceEmbedder": {"weights": "drawn-score"},
@@ -35,6 +37,19 @@ WORLD = {
     "IDAgingAgingSheet": {"columns": 3},
 }  # fmt: skip
 BICUBIC = {"upscale_method": "bicubic", "crop": "disabled"}
+UNCLUTTERED = """async () => {
+    const set = (name, value) => app.extensionManager.setting.set(name, value)
+    await set('Comfy.VueNodes.Enabled', true)
+    for (const name of ['Minimap.Visible', 'Graph.CanvasMenu', 'Graph.CanvasInfo']) await set('Comfy.' + name, false)
+    await app.extensionManager.command.execute('Workspace.ToggleFocusMode')
+}"""
+CHANGED = """async changes => {
+    for (const node of app.graph._nodes)
+        for (const [name, value] of Object.entries(changes[node.type] ?? {}))
+            node.widgets.find(widget => widget.name === name).value = value
+    // opened anew, or what was missing before stays marked
+    await app.loadGraphData(app.graph.serialize(), true, true, 'train_subject')
+}"""
 MORE = {  # in some graphs
     "age_existing_photo": {"KSampler": {"seed": 2, "denoise": 0.75}},  # at 64 px less leaves the photo as it is
     "train_subject": {"IDAgingLoadFaceEmbedder": {"weights": "drawn-loss"}},
@@ -47,7 +62,7 @@ def world_base(base: Path) -> None:
     """A base directory with the pack and, in it, everything that the graphs name, from the world."""
     for folder in ("custom_nodes", "models/checkpoints", "input/pictures"):
         (base / folder).mkdir(parents=True)
-    (base / "custom_nodes" / REPOSITORY.name).symlink_to(REPOSITORY)
+    (base / "custom_nodes/identity-aging").symlink_to(REPOSITORY)
     export(base / "models/checkpoints/world.safetensors")
     write_photos(base / "input")
     shutil.copy(base / "input/photos/01.png", base / "input/photo.png")
@@ -82,10 +97,10 @@ def row(pictures: list[Image.Image], side: int, columns: int | None = None) -> I
 
 
 def card(picture: Image.Image) -> Image.Image:
-    """The whole of ``picture`` on a square."""
-    side = max(picture.size)
+    """The whole of ``picture`` on a square, below the badge that ComfyUI lays over the upper left corner."""
+    side = max(picture.width, picture.height * 8 // 7)
     square = Image.new("RGB", (side, side), BACKGROUND)
-    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    square.paste(picture, ((side - picture.width) // 2, side - picture.height))
     return square.resize((CARD, CARD), Image.Resampling.LANCZOS)
 
 
@@ -104,12 +119,31 @@ def cards(server: Server) -> dict[str, Image.Image]:
     return {name: card(picture) for name, picture in cards.items()}
 
 
+def screenshot(server: Server) -> None:
+    """Runs the graph that trains in the front end and takes a picture of all but what it saves at the right."""
+    path = AFTER_TRAINING[0]
+    with front_end(server) as page:
+        page.set_viewport_size({"width": 1700, "height": 1010})
+        page.evaluate(UNCLUTTERED)
+        page.evaluate("graph => app.loadGraphData(graph, true, true, 'train_subject')", read(path))
+        page.evaluate(CHANGED, WORLD | MORE[path.stem])
+        page.evaluate("() => app.queuePrompt(0)")
+        page.wait_for_timeout(2000)
+        while any(server.get("/queue").values()):
+            page.wait_for_timeout(1000)
+        page.evaluate("() => { app.canvas.ds.scale = 0.7; app.canvas.ds.offset.splice(0, 2, 36, 165) }")
+        page.evaluate("() => app.canvas.setDirty(true, true)")
+        page.wait_for_timeout(2000)
+        page.screenshot(path=REPOSITORY / "docs" / f"{path.stem}.jpg", type="jpeg", quality=80)
+
+
 def main(comfyui: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         world_base(base)
         server = Server(comfyui / ".venv" / "bin" / "python", comfyui, base)
         try:
+            screenshot(server)
             for name, picture in cards(server).items():
                 picture.save(REPOSITORY / "workflows" / f"{name}.jpg", quality=88)
         finally:
