@@ -8,6 +8,8 @@ from ..training.embedder import FaceEmbedder
 from ..training.errors import UserError
 from .images import to_batch
 
+CLIP_HELP = "With a fitting clip, it judges the ages; drawn faces (drawn-loss, drawn-score) need none."
+
 
 def age_estimator(embedder: FaceEmbedder, vision, words) -> AgeEstimator | None:
     """Of a CLIP's two halves; without either, drawn faces have an estimator of their own and others None.

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from .estimator import age_estimator
+from .estimator import CLIP_HELP, age_estimator
 from .sockets import CATEGORY, FaceEmbedder, JudgeSocket, TrainingJudge
 
 
@@ -22,7 +22,7 @@ class JudgeTraining(io.ComfyNode):
                 FaceEmbedder.Input(
                     "face_embedder", tooltip="Another one than that of the identity loss, or it flatters."
                 ),
-                io.ClipVision.Input("clip_vision", optional=True, tooltip="With a fitting clip, it judges the ages."),
+                io.ClipVision.Input("clip_vision", optional=True, tooltip=CLIP_HELP),
                 io.Clip.Input(
                     "clip",
                     optional=True,

@@ -13,7 +13,7 @@ from ..training.report import DRAWN, build
 from ..training.report_files import write
 from ..training.report_text import text
 from .device import matcher
-from .estimator import age_estimator
+from .estimator import CLIP_HELP, age_estimator
 from .images import to_batch, to_batches, to_pictures
 from .score import marked_faces, similarities_of
 from .sockets import CATEGORY, AgeSet, FaceEmbedder, advanced
@@ -47,7 +47,7 @@ class IdentityReport(io.ComfyNode):
                 AgeSet.Input("others", optional=True, tooltip="Other people of known age: non-mated comparisons."),
                 io.Image.Input("impostors", optional=True, tooltip="More photos of other people."),
                 io.Image.Input("untrained", optional=True, tooltip="What the base model draws without training."),
-                io.ClipVision.Input("clip_vision", optional=True, tooltip="With a fitting clip, it judges the ages."),
+                io.ClipVision.Input("clip_vision", optional=True, tooltip=CLIP_HELP),
                 io.Clip.Input(
                     "clip",
                     optional=True,

@@ -8,6 +8,7 @@ import comfy.sd
 import comfy.utils
 import folder_paths
 from comfy_api.latest import io, ui
+from server import PromptServer
 
 from ..training.errors import UserError
 from ..training.files import written
@@ -45,6 +46,7 @@ class SaveSubject(io.ComfyNode):
             description="Keeps a trained subject as a file that Load LoRA (or, for a full fine-tune, Load Checkpoint) "
             f"opens too. {CONSENT}",
             is_output_node=True,
+            hidden=[io.Hidden.unique_id],
             inputs=[SubjectSocket.Input("subject", tooltip="From Train Aging Subject.")],
             outputs=[io.String.Output(display_name="path", tooltip="The file that was written.")],
         )
@@ -66,6 +68,7 @@ class SaveSubject(io.ComfyNode):
             target = Path(folder) / f"{stem}_{counter:05}_{subject.file.suffix}"
             with written(target) as temporary:
                 shutil.copyfile(subject.file, temporary)
+        PromptServer.instance.send_progress_text(f"saved as {target.name}", cls.hidden.unique_id)
         return io.NodeOutput(str(target), ui=ui.PreviewText(str(target)))
 
 

@@ -91,6 +91,11 @@ def test_every_widget_value_is_legal(graph):
             assert legal(name, value, options), (node["type"], name, value)
 
 
+def test_the_loss_graph_is_written_into_no_folder(graph):
+    """Plot Loss Graph makes none in ComfyUI 0.3.64."""
+    assert not any("/" in node["widgets_values"][0] for node in nodes(graph) if node["type"] == "LossGraphNode")
+
+
 def test_the_models_that_a_loader_names_can_be_fetched(graph):
     for node in nodes(graph):
         if node["type"] not in ("CheckpointLoaderSimple", "IDAgingLoadFaceEmbedder"):

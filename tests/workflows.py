@@ -14,6 +14,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent
 GRAPHS = sorted((REPOSITORY / "workflows").glob("*.json"))
+AFTER_TRAINING = sorted(GRAPHS, key=lambda path: path.stem != "train_subject")  # the others need its subject
 OBJECT_INFO = Path(__file__).parent / "object_info.json"
 NOTES = {"MarkdownNote"}  # nodes that only the front end knows
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
@@ -74,6 +75,14 @@ def api(graph: dict, object_info: dict) -> dict[str, dict]:
 
 def api_text(graph: Path) -> str:
     return json.dumps(api(read(graph), read(OBJECT_INFO)), indent=2, ensure_ascii=False) + "\n"
+
+
+def changed(api: dict[str, dict], changes: dict[str, dict]) -> dict[str, dict]:
+    """The API copy with other inputs, by the type of their node."""
+    return {
+        node_id: node | {"inputs": node["inputs"] | changes.get(node["class_type"], {})}
+        for node_id, node in api.items()
+    }
 
 
 def refresh(comfyui: Path) -> None:

@@ -1,19 +1,15 @@
 """The real front end in a headless Chromium: what an artist sees of the shipped graphs. Skipped where there is none."""
 
-import shutil
-
 import pytest
 
 from tests.comfyui.conftest import REPOSITORY
 from tests.comfyui.server import Server
 from tests.workflows import GRAPHS, api_file, nodes, read
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WAIT = 120_000  # ms
+pytest.importorskip("playwright.sync_api")
+from tests.comfyui.browser import CHROMIUM, WAIT, front_end
+
 PACK = "any-folder_name"
-READY = """() => !!(window.app?.graph && window.app.extensionManager && window.LiteGraph
-    && LiteGraph.registered_node_types.IDAgingTrainSubject && LiteGraph.registered_node_types.MarkdownNote)"""
 TYPES = "() => app.graph._nodes.map(node => node.type).sort()"
 
 
@@ -47,18 +43,8 @@ def models(server):
 def page(server, models):
     if CHROMIUM is None:
         pytest.skip("no chromium on the PATH")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        page.errors = []
-        page.on("console", lambda message: message.type == "error" and page.errors.append(message.text))
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.goto(f"http://127.0.0.1:{server.port}/", timeout=WAIT)
-        page.wait_for_function(READY, timeout=WAIT)
-        page.wait_for_timeout(4000)  # a new user is shown the templates
-        page.keyboard.press("Escape")
+    with front_end(server) as page:
         yield page
-        browser.close()
 
 
 def test_templates_shows_our_six_with_thumbnails(page):

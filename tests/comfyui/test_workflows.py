@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.comfyui.conftest import FACENET
 from tests.locales import english
-from tests.workflows import GRAPHS, OBJECT_INFO, REPOSITORY, api_file, read
+from tests.workflows import AFTER_TRAINING, GRAPHS, OBJECT_INFO, REPOSITORY, api_file, changed, read
 from training.dataset import read_regularization_set
 
 SMALL = {
@@ -29,13 +29,11 @@ WRITES = {  # what each leaves in output/
     "score_identity": "aging/scored_00001_.png",
     "make_regularization_set": "ages/middle-aged_00001_.png",
 }
-AFTER_TRAINING = sorted(GRAPHS, key=lambda path: path.stem != "train_subject")
 
 
 def small(path):
-    graph = read(api_file(path))
+    graph = changed(read(api_file(path)), SMALL)
     for node in graph.values():
-        node["inputs"] |= SMALL.get(node["class_type"], {})
         if node["class_type"] == "EmptyLatentImage" and isinstance(node["inputs"]["batch_size"], int):
             node["inputs"]["batch_size"] = 2
         if node["inputs"].get("steps") == 48:

@@ -103,3 +103,18 @@ def test_a_subject_trained_on_drawn_faces_is_more_alike_than_the_untrained_model
     with Image.open(server.base / "output" / image["filename"]) as curves:
         assert curves.height > curves.width  # the looks below the losses
     assert outcome.pictures, "the judged previews were shown on the node"
+
+
+def test_the_report_judges_the_ages_of_drawn_faces_without_a_clip(server, world):
+    graph = WorldStudio()
+    photos = graph.add("IDAgingLoadPhotos", folder="drawn/photos"), 0
+    report = graph.add(
+        "IDAgingIdentityReport", images=photos, references=photos, face_embedder=graph.embedder("drawn-score"),
+        photo_age=28, filename_prefix="drawn",
+    )  # fmt: skip
+    years = graph.add("PreviewAny", source=(report, 3))
+    outcome = server.run(graph)
+    assert outcome.status == "success", outcome.error
+    judged = [float(text) for text in outcome.outputs[years]["text"]]
+    assert len(judged) == 8
+    assert abs(sum(judged) / 8 - 28) < 10
