@@ -1,14 +1,23 @@
 """The study: its rates counted by hand, and its quick mode from training to table."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_curve
 
 from training.__main__ import main
-from training.study.plan import DREAMBOOTH, MAIN, SUBJECTS, Variant, quick, trials
+from training.age_estimator import load_age_estimator
+from training.observation import observe
+from training.photos import to_image
+from training.report import DRAWN, build
+from training.study.plan import DREAMBOOTH, MAIN, SUBJECTS, UNTRAINED, WHOLE, Variant, quick, trials
 from training.study.results import results, table
 from training.study.steps import compared, steps_chosen
+from training.world.place import known_place
+from training.world.shipped import world_embedder
+from training.world.trial import draw_six, subject_set, trainer_of
 
 OURS = Variant("ours", "ours", {})
 
@@ -67,6 +76,43 @@ def test_the_plan_names_every_trial_once_and_has_each_way_on_each_subject():
         seeds = 3 if variant.trained else 1
         assert sum(trial.variant.name == variant.name for trial in plan) == seeds * len(SUBJECTS)
     assert len(SUBJECTS) >= 8
+
+
+def stored(name):
+    return (Path(__file__).parent.parent / "study" / name).read_text()
+
+
+def test_the_stored_numbers_are_what_scikit_learn_makes_of_the_stored_comparisons():
+    rows = [json.loads(line) for line in stored("trials.jsonl").splitlines()]
+    for result in json.loads(stored("results.json"))["rows"]:
+        mine = [row for row in rows if row["variant"] == result["name"]]
+        if not mine:
+            continue  # the watched runs are in another file
+        mated, others = (np.concatenate([np.ravel(row[kind]) for row in mine]) for kind in ("mated", "non_mated"))
+        assert (len(mated), len(others)) == (result["mated_comparisons"], result["non_mated_comparisons"])
+        labels = np.repeat([1, 0], [len(mated), len(others)])
+        fmr, tmr, _ = roc_curve(labels, np.concatenate([mated, others]), drop_intermediate=False)
+        for target, rate in result["fnmr"].items():
+            assert rate["value"] == pytest.approx(1 - tmr[fmr <= float(target)].max()), (result["name"], target)
+
+
+def test_the_report_says_of_a_subject_what_the_study_says():
+    known = next(row for row in map(json.loads, stored("trials.jsonl").splitlines()) if row["trial"].startswith("untr"))
+    subject, config = subject_set(known["subject"]), UNTRAINED.config(known["seed"], 1)
+    trainer = trainer_of(subject, None, config)
+    pictures = [to_image(picture) for seed in WHOLE.noises for picture in draw_six(trainer, seed)]
+    judges = world_embedder("score"), load_age_estimator("drawn-age")
+    drawn = [
+        observe(f"{number}", picture, age, known_place, *judges)
+        for number, (picture, age) in enumerate(zip(pictures, known["asked"], strict=True))
+    ]
+    photos = [observe(photo.name, photo.image(), None, known_place, *judges) for photo in subject.photos]
+    report = build(drawn, photos, "drawn-score", estimator="drawn-age")
+    assert np.allclose(report.row(DRAWN).comparisons.similarities, np.ravel(known["mated"]), atol=0.02)
+    assert np.allclose([picture.estimate.years for picture in report.images], known["years"], atol=1)
+    (line,) = results([known | {"variant": "ours"}], [OURS])
+    assert report.row(DRAWN).mean.value == pytest.approx(line.similarity.value, abs=0.005)
+    assert report.ages.drawn.right == pytest.approx(line.age_accuracy.value)
 
 
 def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import os
 import pickle
 import re
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from .errors import UserError
@@ -133,3 +135,14 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if not tensors:
         raise UserError(f"{path} holds no weights.")
     return tensors
+
+
+def finite(value: Any) -> Any:
+    """``value`` as JSON can hold it: plain types, and None for every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

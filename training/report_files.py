@@ -2,16 +2,13 @@
 
 import csv
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from .comparisons import Comparisons
-from .files import written
+from .files import finite, written
 from .photos import save
 from .plots import plots
 from .rates import least_fmr, supports
@@ -49,7 +46,7 @@ def write(report: BiometricReport, path: Path, pictures: dict[str, Image.Image])
 
 def as_json(report: BiometricReport) -> dict:
     """Everything, of plain types. A number that does not exist, or that the comparisons do not support, is None."""
-    return _finite(
+    return finite(
         {
             "summary": report.score.summary() | {"memorised": len(report.copies.memorised)},
             "matcher": report.score.matcher,
@@ -117,13 +114,3 @@ def _row(report: BiometricReport, row: Row) -> dict:
             for point, missed in zip(row.points, row.fnmr, strict=True)
         ],
     }
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from ..files import written
+from ..files import finite, written
 from ..photos import save
 from .plan import MAIN, OTHERS, PARTS, WEIGHTS, Size
 from .plots import change_plot, trade_off
@@ -53,7 +53,7 @@ def write(out: Path, rows: list[dict], looks: list[dict], size: Size) -> str:
         save(picture, out / name)
     lines = [asdict(row) for row in (*main, *weights, *parts, *watched)]
     with written(out / "results.json") as temporary:
-        temporary.write_text(json.dumps({"steps": size.steps, "rows": lines}, indent=1))
+        temporary.write_text(json.dumps(finite({"steps": size.steps, "rows": lines}), indent=1))
     with written(out / "README.md") as temporary:
         temporary.write_text("\n".join(text))
     return shown
