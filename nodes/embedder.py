@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..training.embedder import DRAWN, WEIGHTS, load_embedder, open_facenet
 from .folders import FACENET, facenet_file
-from .sockets import CATEGORY, FaceEmbedder, advanced
+from .sockets import CATEGORY, FaceEmbedder, advanced, also_called
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 
@@ -23,6 +23,7 @@ class LoadFaceEmbedder(io.ComfyNode):
             node_id="IDAgingLoadFaceEmbedder",
             display_name="Load Face Embedder",
             category=CATEGORY,
+            **also_called("facenet", "face recognition", "load facenet", "vggface2"),
             description="FaceNet, which tells faces apart. Train with one and score with the other, or the score "
             "flatters.",
             inputs=[

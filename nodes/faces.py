@@ -8,7 +8,7 @@ from ..training.faces import upright
 from ..training.sheet import annotated
 from .device import detector
 from .images import to_batch, to_batches, to_pictures
-from .sockets import CATEGORY, advanced
+from .sockets import CATEGORY, advanced, also_called
 
 
 class AlignFaces(io.ComfyNode):
@@ -21,6 +21,7 @@ class AlignFaces(io.ComfyNode):
             node_id="IDAgingAlignFaces",
             display_name="Align Faces",
             category=CATEGORY,
+            **also_called("face crop", "face detection", "mtcnn"),
             description="Finds the largest, most central face of each picture, turns it upright and cuts it out.",
             is_input_list=True,
             inputs=[

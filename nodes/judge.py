@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from .estimator import CLIP_HELP, age_estimator
-from .sockets import CATEGORY, FaceEmbedder, JudgeSocket, TrainingJudge
+from .sockets import CATEGORY, FaceEmbedder, JudgeSocket, TrainingJudge, also_called
 
 
 class JudgeTraining(io.ComfyNode):
@@ -16,6 +16,7 @@ class JudgeTraining(io.ComfyNode):
             node_id="IDAgingJudgeTraining",
             display_name="Judge While Training",
             category=CATEGORY,
+            **also_called("early stopping", "best checkpoint", "best step"),
             description="Has every preview of Train Aging Subject judged: how alike the six ages are to the photos, "
             "and whether they look their age. The training then gives out its best step instead of its last.",
             inputs=[

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ..training.photos import read_folder
 from .folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .images import to_batches
-from .sockets import CATEGORY
+from .sockets import CATEGORY, also_called
 
 
 class LoadPhotos(io.ComfyNode):
@@ -18,6 +18,7 @@ class LoadPhotos(io.ComfyNode):
             node_id="IDAgingLoadPhotos",
             display_name="Load Photos",
             category=CATEGORY,
+            **also_called("photos folder", "load folder", "image folder", "load images from folder"),
             description="Opens every picture of a folder, each at its own size and upright.",
             inputs=[
                 io.Combo.Input(

@@ -10,7 +10,7 @@ from ..training.errors import UserError
 from ..training.pick import pick_best
 from .images import to_batches, to_pictures
 from .report import ages_in_turn
-from .sockets import CATEGORY
+from .sockets import CATEGORY, also_called
 
 
 class PickBest(io.ComfyNode):
@@ -23,6 +23,7 @@ class PickBest(io.ComfyNode):
             node_id="IDAgingPickBest",
             display_name="Pick Best Per Age",
             category=CATEGORY,
+            **also_called("best of", "select best", "pick best"),
             description="Takes for each age the most similar candidate whose age is right. Where none is, the one "
             "nearest in age, and the report says so.",
             is_input_list=True,

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ..training.ages import AGE_CLASSES, MAX_AGE, SAMPLING_PROMPT, age_sequence, fill_prompt, parse_age
 from ..training.errors import UserError
-from .sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced
+from .sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced, also_called
 
 AGES_HELP = f"One of {', '.join(AGE_CLASSES)}; or years from 0 to {MAX_AGE}."
 
@@ -64,6 +64,7 @@ class PromptEncode(io.ComfyNode):
             node_id="IDAgingPromptEncode",
             display_name="Age Prompt Encode",
             category=CATEGORY,
+            **also_called("age prompt", "aging prompt", "clip text encode"),
             description="Writes and encodes the prompt that draws the subject at one age.",
             inputs=[
                 io.Clip.Input("clip", tooltip="From Train Aging Subject or Load Aging Subject."),
@@ -102,6 +103,7 @@ class SequenceEncode(io.ComfyNode):
             node_id="IDAgingSequenceEncode",
             display_name="Age Sequence Encode",
             category=CATEGORY,
+            **also_called("age progression", "aging sequence", "age slider"),
             description="Encodes a whole aging sequence as one batch, gliding between neighbouring ages. Sample it "
             "over a latent batch of the same count with one noise (Latent Batch Seed Behavior: fixed).",
             inputs=[

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..training.dataset import CAPTION_RULE, read_regularization_set
 from .folders import input_folder, input_folder_problem, input_folder_state, input_folders
-from .sockets import CATEGORY, AgeSet
+from .sockets import CATEGORY, AgeSet, also_called
 
 
 class LoadRegularizationSet(io.ComfyNode):
@@ -17,6 +17,7 @@ class LoadRegularizationSet(io.ComfyNode):
             node_id="IDAgingLoadRegularizationSet",
             display_name="Load Age Regularization Set",
             category=CATEGORY,
+            **also_called("class images", "prior preservation", "dreambooth regularization"),
             description="Faces of other people, each with its age. They keep the model's idea of an age intact while "
             "one person is trained. "
             f"The age of each picture is {CAPTION_RULE}.",

@@ -16,7 +16,7 @@ from .device import matcher
 from .estimator import CLIP_HELP, age_estimator
 from .images import to_batch, to_batches, to_pictures
 from .score import marked_faces, similarities_of
-from .sockets import CATEGORY, AgeSet, FaceEmbedder, advanced
+from .sockets import CATEGORY, AgeSet, FaceEmbedder, advanced, also_called
 
 REPORTS = "identity_reports"  # under output/
 
@@ -31,6 +31,7 @@ class IdentityReport(io.ComfyNode):
             node_id="IDAgingIdentityReport",
             display_name="Identity Report",
             category=CATEGORY,
+            **also_called("biometric report", "FMR FNMR", "face verification"),
             description="Error rates, ages and copies of training photos, with plots, and a page under "
             f"output/{REPORTS}. Says what too few pictures cannot support.",
             is_input_list=True,

@@ -11,7 +11,7 @@ from ..training.scoring import Report, score
 from ..training.sheet import annotated
 from .device import matcher
 from .images import to_batch, to_batches, to_pictures
-from .sockets import CATEGORY, FaceEmbedder
+from .sockets import CATEGORY, FaceEmbedder, also_called
 
 
 class ScoreIdentity(io.ComfyNode):
@@ -24,6 +24,7 @@ class ScoreIdentity(io.ComfyNode):
             node_id="IDAgingScoreIdentity",
             display_name="Score Identity",
             category=CATEGORY,
+            **also_called("face similarity", "face compare", "identity score"),
             description="Compares every picture's face with the reference photos. Pictures without a face are flagged, "
             "never dropped.",
             is_input_list=True,

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..training.sheet import contact_sheet
 from .images import to_batch, to_pictures
-from .sockets import CATEGORY
+from .sockets import CATEGORY, also_called
 
 
 class AgingSheet(io.ComfyNode):
@@ -19,6 +19,7 @@ class AgingSheet(io.ComfyNode):
             node_id="IDAgingAgingSheet",
             display_name="Aging Contact Sheet",
             category=CATEGORY,
+            **also_called("contact sheet", "image grid"),
             description="Puts a sequence into one picture, each with its age and similarity below.",
             is_input_list=True,
             inputs=[

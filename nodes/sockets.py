@@ -1,6 +1,6 @@
 """The pack's own socket types, and what all its nodes share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from comfy_api.latest import io
@@ -39,3 +39,9 @@ def advanced(widget: io.Input) -> io.Input:
     """``widget``, out of sight until asked for. The front end reads the flag in every version, the API has it late."""
     widget.extra_dict = {"advanced": True}
     return widget
+
+
+def also_called(*names: str) -> dict[str, list[str]]:
+    """Words under which a node is found too. ComfyUI's schema has a place for them only since after 0.3.64."""
+    known = any(field.name == "search_aliases" for field in fields(io.Schema))
+    return {"search_aliases": list(names)} if known else {}

@@ -14,7 +14,7 @@ from ..training.errors import UserError
 from ..training.files import written
 from ..training.subject import read_subject
 from .folders import METHOD_FOLDERS, SUBJECTS, subject_names, subject_path
-from .sockets import CATEGORY, SubjectSocket, TrainedSubject
+from .sockets import CATEGORY, SubjectSocket, TrainedSubject, also_called
 
 CONSENT = "Train and share only people who agreed to it."
 
@@ -43,6 +43,7 @@ class SaveSubject(io.ComfyNode):
             node_id="IDAgingSaveSubject",
             display_name="Save Aging Subject",
             category=CATEGORY,
+            **also_called("save lora", "save subject"),
             description="Keeps a trained subject as a file that Load LoRA (or, for a full fine-tune, Load Checkpoint) "
             f"opens too. {CONSENT}",
             is_output_node=True,
@@ -82,6 +83,7 @@ class LoadSubject(io.ComfyNode):
             node_id="IDAgingLoadSubject",
             display_name="Load Aging Subject",
             category=CATEGORY,
+            **also_called("load lora", "load subject"),
             description="Opens a subject that Save Aging Subject wrote. Its token and class word come along, so no "
             "prompt has to be retyped.",
             inputs=[

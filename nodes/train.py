@@ -34,6 +34,7 @@ from .sockets import (
     TrainedSubject,
     TrainingJudge,
     advanced,
+    also_called,
 )
 from .subjects import CONSENT, apply_subject
 from .watch import Watch
@@ -49,6 +50,7 @@ class TrainSubject(io.ComfyNode):
             node_id="IDAgingTrainSubject",
             display_name="Train Aging Subject",
             category=CATEGORY,
+            **also_called("dreambooth", "train lora", "train face", "age progression", "fine-tune"),
             description="Teaches a Stable Diffusion model one person, so that it can draw them at every age. Cancel "
             f"keeps what was trained, and queueing the same graph again goes on from there. {CONSENT}",
             is_input_list=True,

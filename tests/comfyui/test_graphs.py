@@ -46,6 +46,8 @@ def test_every_node_is_listed_with_its_sockets(server):
         assert set(inputs) <= listed.keys(), name
         assert node["output"] == outputs, name
         assert node["category"] == "identity aging"
+        if "search_aliases" in known["CheckpointLoaderSimple"]:
+            assert node["search_aliases"], f"{name} is found under its name only"
         for widget, (_, options) in listed.items():
             assert options.get("tooltip"), f"{name}.{widget} has no tooltip"
 
