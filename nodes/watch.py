@@ -48,5 +48,5 @@ class Watch:
             left = (now - self.start) / (progress.step - self.first_step) * (progress.steps - progress.step)
             losses = ", ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
             line = f"step {progress.step} of {progress.steps}, {tqdm.format_interval(left)} left\n{losses}"
-            PromptServer.instance.send_progress_text(line, self.node_id)
+            PromptServer.instance.send_progress_text(line, self.node_id, PromptServer.instance.client_id)
             self.told = now

@@ -198,18 +198,21 @@ def study(out: Path, quick: bool, seeds: int) -> int:
     """Measures on the drawn world what each loss does, and writes the table, the plots and the numbers."""
     from tqdm import tqdm
 
-    from .study import page, plan, steps, trials
+    from .study import gradients, page, plan, steps, trials
 
     if not 1 <= seeds <= len(plan.SEEDS):
         raise UserError(f"--seeds is {seeds}; it must be from 1 to {len(plan.SEEDS)}.")
     size, todo = plan.WHOLE, plan.trials(seeds)
     if quick:
         size, todo, out = plan.QUICK, plan.quick(), out / "quick"
-    file, looks = out / "trials.jsonl", out / "looks.jsonl"
+    file, looks, pulls = out / "trials.jsonl", out / "looks.jsonl", out / page.GRADIENTS
     try:
         with tqdm(total=len(todo) + len(size.watched), unit="trial") as bar:
             trials.run(todo, file, size, bar.update)
             steps.run(looks, size, bar.update)
+        if not pulls.is_file():
+            with written(pulls) as temporary:
+                temporary.write_text(json.dumps(gradients.measure(size), indent=1))
     finally:
         if rows := trials.read(file):  # a stopped study has a table of what it measured
             print(page.write(out, list(rows.values()), list(trials.read(looks).values()), size))

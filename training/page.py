@@ -19,7 +19,7 @@ CAPTIONS = {
     "thresholds at which the FMR is at most the one named, where the comparisons support it.",
     "det": "Lower and further left is better. Grey: too few comparisons with other people. Rates of 0 lie on the edge.",
     "by-age": "One dot a picture.",
-    "ages": "On the diagonal the age is right. The right half is what the estimator gets wrong on real faces.",
+    "ages": "On the diagonal the age is right. The right half is what the estimator gets wrong on photos.",
 }
 
 STYLE = """

@@ -101,7 +101,7 @@ def confusion(report: BiometricReport) -> Image.Image | None:
     draw = ImageDraw.Draw(image)
     draw.text((24, 14), f"Ages as {report.ages.estimator} sees them", INK, ImageFont.load_default(TEXT))
     _matrix(draw, 0, "drawn: asked (rows), estimated (columns)", report.ages.drawn)
-    _matrix(draw, WIDTH // 2, "real faces: known, estimated", report.ages.known)
+    _matrix(draw, WIDTH // 2, "photos: known, estimated", report.ages.known)
     return image
 
 

@@ -188,7 +188,7 @@ def _remarks(report: BiometricReport, references: Sequence[Observation]) -> list
     if ageless := sum(image.age is None for image in report.images):
         remarks.append(f"{ageless} of {images} drawn pictures have no known age and are in no age's row.")
     if report.ages and not report.ages.known.pictures:
-        remarks.append("The age estimator's own error is unknown here: no real face of known age was given.")
+        remarks.append("The age estimator's own error is unknown here: no photo of known age was given.")
     return remarks
 
 

@@ -82,7 +82,7 @@ def ages_sentences(report: BiometricReport) -> list[str]:
         return []
     lines = [f"Ages as {report.ages.estimator} sees them, of drawn pictures: {_agreement(report.ages.drawn)}."]
     if report.ages.known.pictures:
-        lines.append(f"Its own error, on real faces of known age: {_agreement(report.ages.known)}.")
+        lines.append(f"Its own error, on photos of known age: {_agreement(report.ages.known)}.")
     return lines
 
 

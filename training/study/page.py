@@ -6,10 +6,13 @@ from pathlib import Path
 
 from ..files import finite, written
 from ..photos import save
+from . import gradients
 from .plan import MAIN, OTHERS, PARTS, WEIGHTS, Size
 from .plots import change_plot, trade_off
 from .results import results, table
 from .steps import compared, steps_chosen
+
+GRADIENTS = "gradients.json"
 
 ABOUT = """# Does the identity loss help?
 
@@ -22,6 +25,13 @@ subjects. "Years off" is how far the estimated age lies outside the class that w
 `python -m training study` made this folder and goes on where it was stopped; `trials.jsonl` holds every comparison.
 """
 
+
+PULLS = """## How hard the losses pull
+
+The gradient of each weighted identity loss over that of reconstruction and prior together, on one subject half through
+a DreamBooth run, in the batches in which a face was decoded. Far below 1, or with a cosine near 1, a loss changes
+little; far above 1 it drowns the others, since the whole gradient is clipped at norm 1.
+"""
 
 WATCHED = """## Does the step that a judge chose beat the last one?
 
@@ -44,6 +54,8 @@ def write(out: Path, rows: list[dict], looks: list[dict], size: Size) -> str:
         text += ["![Mean similarity over the share of right ages, a dot for each weight](trade-off.png)\n"]
     if len(parts) > 1:
         text += ["## What the parts of the biometric loss do\n", table(parts)]
+    if (out / GRADIENTS).is_file():
+        text += [PULLS, gradients.table(json.loads((out / GRADIENTS).read_text()))]
     watched = compared(looks)
     if watched:
         chosen = ", ".join(map(str, sorted(steps_chosen(looks))))

@@ -22,10 +22,11 @@ class Size:
     watched: range  # the people whose training a judge watches,
     watched_steps: int  # for so long,
     look_every: int  # so often
+    gradient_batches: int  # of which gradients are compared
 
 
-WHOLE = Size(70, (101, 102), SUBJECTS, 160, 20)
-QUICK = Size(3, (101,), SUBJECTS[:2], 2, 1)  # shows that everything runs and nothing else
+WHOLE = Size(70, (101, 102), SUBJECTS, 160, 20, 24)
+QUICK = Size(3, (101,), SUBJECTS[:2], 2, 1, 3)  # shows that everything runs and nothing else
 
 
 @dataclass(frozen=True)
