@@ -51,9 +51,11 @@ def _identity(loss: str, weight: float, label: str | None = None, **other: Any) 
     return Variant(name, label or f"+ {loss}", {"loss": loss, "loss_weight": weight}, **other)
 
 
+TRUE = Variant("true", "the person itself", {"loss": "none"}, trained=False)  # drawn by the program: the best there is
 UNTRAINED = Variant("untrained", "untrained", {"loss": "none"}, trained=False)
 DREAMBOOTH = Variant("dreambooth", "DreamBooth", {"loss": "none"})
 MAIN = (
+    TRUE,
     UNTRAINED,
     Variant("plain", "plain", {"loss": "none"}, regularized=False),
     DREAMBOOTH,

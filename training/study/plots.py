@@ -4,7 +4,7 @@ from PIL import Image
 
 from ..axes import COLOURS, INK, Axes
 from ..bootstrap import Interval
-from .plan import UNTRAINED
+from .plan import TRUE, UNTRAINED
 from .results import Result
 
 
@@ -24,7 +24,7 @@ def change_plot(found: list[Result]) -> Image.Image:
 
 def trade_off(main: list[Result], weights: list[Result]) -> Image.Image:
     """Similarity against the share of right ages: the main table's rows, and a line as the identity weight rises."""
-    others = [row for row in main if row.name not in {UNTRAINED.name, *(row.name for row in weights)}]
+    others = [row for row in main if row.name not in {TRUE.name, UNTRAINED.name, *(row.name for row in weights)}]
     rows = [*others, *weights]
     across, up = _room([row.age_accuracy for row in rows]), _room([row.similarity for row in rows])
     axes = Axes("Identity against age", "share of pictures with the age asked for", "mean similarity to the photos",

@@ -40,7 +40,7 @@ def _watched(person: int, jury: Jury, steps: int, every: int) -> list[dict]:
         if progress.step % every == 0:
             seen = asdict(judge.look(progress.step, draw_ages(trainer)))
             row = {"trial": f"{person}/{progress.step}", "subject": person, "seed": 0, "look": seen}
-            rows.append(row | jury.measure(trainer, subject))
+            rows.append(row | jury.measure(jury.draw(trainer), subject))
 
     trainer.run([look])
     return rows

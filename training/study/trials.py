@@ -9,18 +9,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..age_estimator import class_middle
 from ..ages import AGE_CLASSES
 from ..dataset import SubjectSet
 from ..faces import CROP_SCALE, Face
 from ..files import written
 from ..losses import decode_probability
+from ..photos import to_tensor
 from ..trainer import Trainer
 from ..world.drawing import draw
+from ..world.photos import photos
 from ..world.place import known_place
 from ..world.population import some_ages
 from ..world.traits import identities, views
 from ..world.trial import Judges, draw_six, regularization_set, stacked, subject_set, trainer_of
-from .plan import OTHERS, Size, Trial
+from .plan import OTHERS, TRUE, Size, Trial
 
 
 def read(file: Path) -> dict[str, dict]:
@@ -54,9 +57,12 @@ class Jury:
         self.judges, self.noises = Judges.shipped(), noises
         self.others = self.judges.vectors(draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS)))
 
-    def measure(self, trainer: Trainer, subject: SubjectSet) -> dict:
-        """Similarities of every drawn picture to every photo (mated) and other person (non-mated), and years."""
-        pictures = torch.cat([draw_six(trainer, seed) for seed in self.noises])
+    def draw(self, trainer: Trainer) -> Tensor:
+        """The six ages from each noise, [6 * noises, 3, 64, 64]."""
+        return torch.cat([draw_six(trainer, seed) for seed in self.noises])
+
+    def measure(self, pictures: Tensor, subject: SubjectSet) -> dict:
+        """Similarities of every picture to every photo (mated) and other person (non-mated), and years."""
         vectors = self.judges.vectors(pictures)
         return {
             "asked": list(AGE_CLASSES) * len(self.noises),
@@ -67,8 +73,21 @@ class Jury:
 
 
 def _measured(trial: Trial, jury: Jury, steps: int) -> dict:
-    variant = trial.variant
     subject = subject_set(trial.subject)
+    pictures = _true(trial, jury) if trial.variant == TRUE else jury.draw(_trained(trial, subject, steps))
+    known = {"variant": trial.variant.name, "subject": trial.subject, "seed": trial.seed}
+    return known | jury.measure(pictures, subject)
+
+
+def _true(trial: Trial, jury: Jury) -> Tensor:
+    """The person at the middle of each age class, drawn by the program in views that are in no photo."""
+    views = range(100, 100 + len(jury.noises))
+    faces = [photos(trial.subject, class_middle(age), 1, view) for view in views for age in AGE_CLASSES]
+    return torch.cat([to_tensor(face) for (face,) in faces])
+
+
+def _trained(trial: Trial, subject: SubjectSet, steps: int) -> Trainer:
+    variant = trial.variant
     trainer = trainer_of(
         subject if variant.crop else subject_set(trial.subject, detector=whole_picture),
         regularization_set() if variant.regularized else None,
@@ -78,8 +97,7 @@ def _measured(trial: Trial, jury: Jury, steps: int) -> dict:
         trainer.data.decode_probability = _anytime
     if variant.trained:
         trainer.run()
-    measured = jury.measure(trainer, subject)
-    return {"variant": variant.name, "subject": trial.subject, "seed": trial.seed, **measured}
+    return trainer
 
 
 def _anytime(t: Tensor, timesteps: int) -> Tensor:
