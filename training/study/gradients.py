@@ -29,7 +29,7 @@ def measure(size: Size) -> list[dict]:
     weights = trained.core.unet.state_dict()
     pulls = []
     for variant in MAIN:
-        if variant.settings["loss"] == "none":
+        if variant.settings["loss"] == "none" or not variant.regularized:
             continue
         trainer = trainer_of(subject, regularization_set(), variant.config(0, steps))
         trainer.core.unet.load_state_dict(weights)

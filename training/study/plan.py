@@ -58,9 +58,10 @@ MAIN = (
     TRUE,
     UNTRAINED,
     Variant("plain", "plain", {"loss": "none"}, regularized=False),
+    Variant("plain-biometric-0.02", "plain + biometric", {"loss": "biometric", "loss_weight": 0.02}, regularized=False),
     DREAMBOOTH,
     _identity("biometric", 0.1),
-    _identity("biometric", 0.02, "biometric 0.02"),  # a weight at which its gradient does not drown the others
+    _identity("biometric", 0.02, "+ biometric 0.02"),  # a weight at which its gradient does not drown the others
     _identity("contrastive", 0.1),
     _identity("cosine", 0.1),
     _identity("triplet", 0.1),
