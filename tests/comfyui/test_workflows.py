@@ -20,6 +20,7 @@ SMALL = {
     "EmptyLatentImage": {"width": 64, "height": 64},
     "ImageScale": {"width": 64},
     "KSampler": {"steps": 2},
+    "BasicScheduler": {"steps": 2},
 }
 WRITES = {  # what each leaves in output/
     "train_subject": "aging/first_sheet_00001_.png",

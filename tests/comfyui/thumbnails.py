@@ -51,7 +51,6 @@ CHANGED = """async changes => {
     await app.loadGraphData(app.graph.serialize(), true, true, 'train_subject')
 }"""
 MORE = {  # in some graphs
-    "age_existing_photo": {"KSampler": {"seed": 2, "denoise": 0.75}},  # at 64 px less leaves the photo as it is
     "train_subject": {"IDAgingLoadFaceEmbedder": {"weights": "drawn-loss"}},
     "aging_video": {"IDAgingSequenceEncode": {"steps": 16}, "IDAgingAgingSheet": {"columns": 4}},
     "make_regularization_set": {"EmptyLatentImage": {"batch_size": 5}},
