@@ -9,12 +9,13 @@ from sklearn.metrics import roc_curve
 
 from training.__main__ import main
 from training.age_estimator import load_age_estimator
+from training.ages import AGE_CLASSES
 from training.observation import observe
 from training.photos import to_image
 from training.report import DRAWN, build
 from training.study.plan import DREAMBOOTH, MAIN, SUBJECTS, UNTRAINED, WHOLE, Variant, quick, trials
 from training.study.results import results, table
-from training.study.steps import compared, steps_chosen
+from training.study.steps import compared, gain, steps_chosen
 from training.world.place import known_place
 from training.world.shipped import world_embedder
 from training.world.trial import draw_six, subject_set, trainer_of
@@ -59,13 +60,16 @@ def test_subjects_alike_have_no_interval_and_subjects_apart_a_wide_one():
 def test_the_chosen_step_is_held_against_the_last():
     def look(subject, step, identity, mated):
         seen = {"step": step, "similarities": [identity] * 6, "years": [None] * 6}
-        return row("", subject, mated, [[0.0] * 400]) | {"look": seen}
+        right = {"asked": AGE_CLASSES, "years": [5.0, 15.0, 25.0, 50.0, 70.0, 90.0]}
+        return row("", subject, mated * 6, [[0.0] * 400], **right) | {"look": seen}
 
     rows = [look(1, 20, 0.6, [[0.9, -0.1]]), look(1, 40, 0.5, [[-0.1, -0.1]]),
             look(2, 20, 0.4, [[-0.1, -0.1]]), look(2, 40, 0.8, [[0.9, -0.1]])]  # fmt: skip
     last, chosen = compared(rows)
     assert steps_chosen(rows) == [20, 40]
     assert last.fnmr["0.01"].value == 3 / 4 and chosen.fnmr["0.01"].value == 2 / 4
+    last_score, more = gain(rows)  # every age is right; a picture that is unlike counts 0
+    assert last_score == pytest.approx((0 + 0.4) / 2) and more.value == pytest.approx((0.4 + 0) / 2)
     assert last.fnmr_change is None and chosen.fnmr_change.value == pytest.approx(2 / 3 - 1)
 
 

@@ -10,7 +10,7 @@ from . import gradients
 from .plan import MAIN, OTHERS, PARTS, WEIGHTS, Size
 from .plots import change_plot, trade_off
 from .results import results, table
-from .steps import compared, steps_chosen
+from .steps import compared, gain, steps_chosen
 
 GRADIENTS = "gradients.json"
 
@@ -38,6 +38,9 @@ WATCHED = """## Does the step that a judge chose beat the last one?
 DreamBooth for {steps} steps, with a look every {every}: the loss embedder, which trains nobody here, and the age
 estimator judge previews from one noise. Below is what the scoring embedder says of pictures from other noises. There is
 only one age estimator, so it both chooses and judges. Chosen were the steps {chosen}.
+
+By identity x age, which the judge chooses by, the jury gives the last step {last:.3f} and the chosen one {more:+.3f}
+({low:+.3f} to {high:+.3f}).
 """
 
 
@@ -59,7 +62,9 @@ def write(out: Path, rows: list[dict], looks: list[dict], size: Size) -> str:
     watched = compared(looks)
     if watched:
         chosen = ", ".join(map(str, sorted(steps_chosen(looks))))
-        text.append(WATCHED.format(steps=size.watched_steps, every=size.look_every, chosen=chosen))
+        last, more = gain(looks)
+        numbers = {"last": last, "more": more.value, "low": more.low, "high": more.high}
+        text.append(WATCHED.format(steps=size.watched_steps, every=size.look_every, chosen=chosen, **numbers))
         text.append(table(watched, "the last step"))
     for name, picture in pictures.items():
         save(picture, out / name)

@@ -4,7 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from ..age_estimator import DRAWN, load_age_estimator
+from ..ages import AGE_CLASSES
+from ..bootstrap import Interval, interval
 from ..looks import Judge, Look, best
 from ..previews import draw_ages
 from ..trainer import Progress
@@ -63,6 +67,21 @@ def chosen_and_last(rows: Iterable[dict]) -> list[dict]:
 def compared(rows: Iterable[dict]) -> list[Result]:
     """The last step's line and the chosen one's, whose change is against it."""
     return results(chosen_and_last(rows), (LAST, CHOSEN), LAST)
+
+
+def score(row: dict) -> float:
+    """Identity x age as the jury sees them: of each noise's six pictures, then the mean over noises."""
+    similarities = np.reshape([np.mean(picture) for picture in row["mated"]], (-1, len(AGE_CLASSES))).tolist()
+    years = np.reshape(row["years"], (-1, len(AGE_CLASSES))).tolist()
+    return float(np.mean([Look(0, *seen).score for seen in zip(similarities, years, strict=True)]))
+
+
+def gain(rows: Iterable[dict]) -> tuple[float, Interval]:
+    """The jury's score of the last step, and how much higher that of the chosen step is; means over subjects."""
+    scores = {(row["variant"], row["subject"]): score(row) for row in chosen_and_last(rows)}
+    last = {subject: value for (variant, subject), value in scores.items() if variant == LAST.name}
+    differences = [scores[CHOSEN.name, subject] - value for subject, value in last.items()]
+    return float(np.mean(list(last.values()))), interval(lambda drawn: float(np.mean(drawn)), differences)
 
 
 def steps_chosen(rows: Iterable[dict]) -> list[int]:
