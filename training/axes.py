@@ -10,6 +10,7 @@ Colour = tuple[int, int, int]
 WIDTH, HEIGHT = 1200, 720  # px; a page shows it at half the size, so that it prints sharp
 LEFT, TOP, RIGHT, BOTTOM = 120, 76, 40, 96
 TEXT, SMALL = 24, 21
+CROWDED = 7  # names below an axis; more stand in two rows
 PAPER, INK, GRID = (255, 255, 255), (30, 30, 30), (226, 226, 226)
 # Okabe & Ito 2008: told apart by colour-blind people too.
 COLOURS: tuple[Colour, ...] = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0))
@@ -41,8 +42,9 @@ class Axes:
             self.draw.line((LEFT, height, WIDTH - RIGHT, height), GRID, 2)
             self.draw.text((LEFT - 12, height), self._words(tick), INK, self.small, anchor="rm")
         if x_names:
+            crowded = len(x_names) > CROWDED
             for number, name in enumerate(x_names):
-                self._under(number, name)
+                self._under(number, name, row=number % 2 if crowded else 0)
         else:
             for tick in self._ticks(x):
                 self._under(tick, self._words(tick))
@@ -116,10 +118,10 @@ class Axes:
     def _words(self, tick: float) -> str:
         return f"{100 * tick:g} %" if self.log else f"{round(tick, 6) + 0.0:g}"
 
-    def _under(self, x: float, words: str) -> None:
-        across = self.at(x, self.y[0])[0]
-        self.draw.line((across, HEIGHT - BOTTOM, across, HEIGHT - BOTTOM + 8), INK, 2)
-        self.draw.text((across, HEIGHT - BOTTOM + 14), words, INK, self.small, anchor="ma")
+    def _under(self, x: float, words: str, row: int = 0) -> None:
+        across, below = self.at(x, self.y[0])[0], HEIGHT - BOTTOM + row * (SMALL + 8)
+        self.draw.line((across, HEIGHT - BOTTOM, across, below + 8), INK, 2)
+        self.draw.text((across, below + 14), words, INK, self.small, anchor="ma")
 
     def _sideways(self, words: str) -> None:
         length = int(self.draw.textlength(words, self.small)) + 4

@@ -7,6 +7,8 @@ from ..bootstrap import Interval
 from .plan import TRUE, UNTRAINED
 from .results import Result
 
+LINE = 24  # px of height that a label takes
+
 
 def change_plot(found: list[Result]) -> Image.Image:
     """FNMR at FMR 1 %, with its interval, for each way to train."""
@@ -30,11 +32,16 @@ def trade_off(main: list[Result], weights: list[Result]) -> Image.Image:
     axes = Axes("Identity against age", "share of pictures with the age asked for", "mean similarity to the photos",
                 across, up)  # fmt: skip
     axes.line([(row.age_accuracy.value, row.similarity.value) for row in weights], COLOURS[0])
+    written = []
     for group, colour in ((weights, COLOURS[0]), (others, COLOURS[1])):
         for row in group:
             place = row.age_accuracy.value, row.similarity.value
             axes.dot(*place, colour)
             x, y = axes.at(*place)
+            end = x + axes.draw.textlength(row.label, axes.small)
+            while any(x < right and left < end and abs(y - top) < LINE for left, right, top in written):
+                y += LINE
+            written.append((x, end, y))
             axes.draw.text((x + 12, y + 4), row.label, INK, axes.small)
     axes.key("biometric, weight rising", COLOURS[0])
     axes.key("other ways to train", COLOURS[1])
