@@ -38,8 +38,9 @@ class Variant:
     settings: dict[str, Any] = field(default_factory=dict)
     trained: bool = True
     regularized: bool = True
-    decode: str = "late"  # "late" with probability (1 - t/T)^2, "anytime" equally often in all
-    crop: bool = True  # False: the embedder sees the whole picture
+    anytime: bool = False  # decode at every t alike, instead of with probability (1 - t/T)^2
+    whole: bool = False  # the embedder sees the whole picture instead of the face
+    student: bool = False  # the identity loss decodes through a small decoder
 
     def config(self, seed: int, steps: int) -> TrainingConfig:
         """Every setting of a run."""
@@ -71,8 +72,9 @@ WEIGHTS = tuple(
 )
 PARTS = (
     _identity("biometric", 0.1, "(1 - t/T)², face crop"),
-    _identity("biometric", 0.1, "any t alike", decode="anytime"),
-    _identity("biometric", 0.1, "whole picture instead of crop", crop=False),
+    _identity("biometric", 0.1, "any t alike", anytime=True),
+    _identity("biometric", 0.1, "whole picture instead of crop", whole=True),
+    _identity("biometric", 0.1, "small decoder instead of the own", student=True),
 )
 
 

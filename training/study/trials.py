@@ -24,6 +24,7 @@ from ..world.population import some_ages
 from ..world.traits import identities, views
 from ..world.trial import Judges, draw_six, regularization_set, stacked, subject_set, trainer_of
 from .plan import OTHERS, TRUE, Size, Trial
+from .student import student
 
 
 def read(file: Path) -> dict[str, dict]:
@@ -89,11 +90,12 @@ def _true(trial: Trial, jury: Jury) -> Tensor:
 def _trained(trial: Trial, subject: SubjectSet, steps: int) -> Trainer:
     variant = trial.variant
     trainer = trainer_of(
-        subject if variant.crop else subject_set(trial.subject, detector=whole_picture),
+        subject_set(trial.subject, detector=whole_picture) if variant.whole else subject,
         regularization_set() if variant.regularized else None,
         variant.config(trial.seed, steps),
+        tiny_vae=student() if variant.student else None,
     )
-    if variant.decode == "anytime":
+    if variant.anytime:
         trainer.data.decode_probability = _anytime
     if variant.trained:
         trainer.run()

@@ -15,6 +15,7 @@ from ..previews import draw_ages, preview_prompts
 from ..run import build_trainer
 from ..sampler import Preset
 from ..trainer import Trainer
+from ..vae import LatentCodec
 from .drawing import SIDE
 from .export import base_model
 from .photos import age_set, photos
@@ -55,8 +56,12 @@ def trainer_of(
     regularization: RegularizationSet | None,
     config: TrainingConfig,
     state_file: Path | None = None,
+    tiny_vae: LatentCodec | None = None,
 ) -> Trainer:
-    """What trains ``subject`` on the world's base model; its identity loss reads faces with the loss embedder."""
+    """What trains ``subject`` on the world's base model; its identity loss reads faces with the loss embedder.
+
+    ``tiny_vae`` decodes them instead of the model's own autoencoder.
+    """
     return build_trainer(
         base_model(),
         subject,
@@ -65,6 +70,7 @@ def trainer_of(
         state_file,
         embedder=world_embedder("loss"),
         detector=known_place,
+        tiny_vae=tiny_vae,
         extra_prompts=preview_prompts(config),
     )
 
