@@ -33,6 +33,10 @@ a DreamBooth run, in the batches in which a face was decoded. Far below 1, or wi
 little; far above 1 it drowns the others, since the whole gradient is clipped at norm 1.
 """
 
+PARTLY = """At weight 0.1, one seed. The small decoder is trained for the study alone, in minutes: it is no TAESD, and loses
+more of a face.
+"""
+
 WATCHED = """## Does the step that a judge chose beat the last one?
 
 DreamBooth for {steps} steps, with a look every {every}: the loss embedder, which trains nobody here, and the age
@@ -58,7 +62,7 @@ def write(out: Path, rows: list[dict], looks: list[dict], size: Size) -> str:
         text += ["## Identity against age, as the identity loss weighs more\n", "One seed.\n", table(weights)]
         text += ["![Mean similarity over the share of right ages, a dot for each weight](trade-off.png)\n"]
     if len(parts) > 1:
-        text += ["## What the parts of the biometric loss do\n", "At weight 0.1, one seed.\n", table(parts)]
+        text += ["## What the parts of the biometric loss do\n", PARTLY, table(parts)]
     if (out / GRADIENTS).is_file():
         text += [PULLS, gradients.table(json.loads((out / GRADIENTS).read_text()))]
     watched = compared(looks)
