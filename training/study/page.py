@@ -33,8 +33,8 @@ a DreamBooth run, in the batches in which a face was decoded. Far below 1, or wi
 little; far above 1 it drowns the others, since the whole gradient is clipped at norm 1.
 """
 
-PARTLY = """At weight 0.1, one seed. The small decoder is trained for the study alone, in minutes: it is no TAESD, and loses
-more of a face.
+PARTLY = """At weight 0.1, one seed. The small decoder is trained for the study alone, in minutes: it is no TAESD, and
+loses more of a face.
 """
 
 WATCHED = """## Does the step that a judge chose beat the last one?
