@@ -133,6 +133,7 @@ def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsy
         "looks.jsonl",
         "gradients.json",
         "methods.png",
+        "trade-off.png",
     }
     rows = [json.loads(line) for line in (tmp_path / "quick" / "trials.jsonl").read_text().splitlines()]
     assert [row["trial"] for row in rows] == [trial.name for trial in quick()]
