@@ -14,7 +14,7 @@ from ..training.files import checked_name, read_state_dict
 from ..training.looks import Judge, sentences
 from ..training.losses import IDENTITY_LOSSES
 from ..training.photos import Photo
-from ..training.previews import preview_prompts
+from ..training.previews import LOOK_EVERY, preview_prompts
 from ..training.run import build_trainer
 from ..training.runs import FinishedRun, finish, run_folder
 from ..training.subject import read_subject
@@ -81,7 +81,7 @@ class TrainSubject(io.ComfyNode):
                     io.Int.Input(
                         "preview_every",
                         display_name="preview every",
-                        default=250,
+                        default=LOOK_EVERY,
                         min=0,
                         max=100_000,
                         tooltip="Steps between previews of the six ages on the node. Each takes about as long as 20 "

@@ -13,6 +13,7 @@ from .config import TrainingConfig
 from .dataset import CAPTION_RULE
 from .embedder import EMBEDDERS
 from .errors import UserError
+from .previews import LOOK_EVERY
 from .sampler import PRESETS
 from .subject import SAVE_PRECISIONS
 from .train import train as train_subject
@@ -83,7 +84,8 @@ def parser() -> argparse.ArgumentParser:
     _option(train, "--judge", "draw the six ages now and then, have this embedder say how alike they are, and keep "
             "the best step beside the last; not that of the identity loss, or it flatters",
             choices=EMBEDDERS)  # fmt: skip
-    _option(train, "--look-every", "steps between the looks of --judge; one takes as long as 20 steps", 250, type=int)
+    _option(train, "--look-every", "steps between the looks of --judge; one takes as long as 20 steps",
+            LOOK_EVERY, type=int)  # fmt: skip
     _option(train, "--patience", "stop when neither identity nor age is better in this many looks of --judge; 0: never",
             0, type=int)  # fmt: skip
     _option(train, "--age-estimator", f"judges the ages for --judge: {AGE_ESTIMATORS}")

@@ -19,14 +19,13 @@ from .embedder import UNTRAINED, load_embedder
 from .faces import CROP_SCALE, Face
 from .families import CONTEXT_LENGTH, END_OF_TEXT, SD1
 from .photos import Photo
-from .previews import PREVIEW
+from .previews import LOOK_EVERY, PREVIEW
 from .run import build_trainer
 from .text import TextEncoder, new_tower
 from .trainer import Trainer
 from .vae import LatentCodec
 
 MEAN_DECODES = decode_probability(torch.arange(TIMESTEPS), TIMESTEPS).mean().item()  # a third of the steps
-LOOK_EVERY = 250  # steps, by default
 WINDOW = 40  # latents a side that a portrait's face needs, of 64
 UNET = {"sample_size": 64, "cross_attention_dim": 768}  # diffusers' defaults are Stable Diffusion 1.5 but for these
 VAE = {

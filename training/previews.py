@@ -10,7 +10,8 @@ from .photos import to_image
 from .sampler import Preset, one_noise, sample
 from .trainer import Trainer
 
-# Few steps: a look every 250 training steps then costs less than a tenth of the training (see bench.py).
+LOOK_EVERY = 250  # training steps, by default
+# Few steps: such a look then costs less than a tenth of the training (see bench.py).
 PREVIEW = Preset("DPMSolverMultistepScheduler", 8, 7.5)
 
 

@@ -128,8 +128,8 @@ def train(
             _write_losses(out / LOSSES_FILE, trainer.history)
     if watcher:
         watcher.close()
-    if watcher and main_process:
-        _tell_looks(watcher, out)
+        if main_process:
+            _tell_looks(watcher, out)
     say(f"Saved {target}. Draw it with: python -m training generate --subject {out} --out sheets/{out.name}")
     return 0
 

@@ -52,13 +52,13 @@ def write(out: Path, rows: list[dict], looks: list[dict], size: Size) -> str:
     """Writes README.md, results.json and the plots into ``out``; returns the main table."""
     main = results(rows, MAIN)
     first = [row for row in rows if row["seed"] == 0]  # only the main table has other seeds
-    weights, parts, beside = (results(first, variants) for variants in (WEIGHTS, PARTS, MAIN))
+    weights, parts = (results(first, variants) for variants in (WEIGHTS, PARTS))
     shown = table(main)
     methods = "![FNMR at FMR 1 %, a line for each way to train](methods.png)\n"
     text = [ABOUT.format(steps=size.steps, others=len(OTHERS)), shown, methods]
     pictures = {"methods.png": change_plot(main)}
     if len(weights) > 1:  # the main table has one of them
-        pictures["trade-off.png"] = trade_off(beside, weights)
+        pictures["trade-off.png"] = trade_off(results(first, MAIN), weights)
         text += ["## Identity against age, as the identity loss weighs more\n", "One seed.\n", table(weights)]
         text += ["![Mean similarity over the share of right ages, a dot for each weight](trade-off.png)\n"]
     if len(parts) > 1:
