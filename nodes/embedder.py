@@ -4,11 +4,12 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..training.embedder import DRAWN, WEIGHTS, load_embedder, open_facenet
-from .folders import FACENET, facenet_file
-from .sockets import CATEGORY, FaceEmbedder, advanced, also_called
+from ..training.catalogue import DRAWN_EMBEDDERS, load_embedder
+from ..training.faces.embedders import WEIGHTS, open_facenet
+from .comfy.folders import FACENET, facenet_file
+from .comfy.sockets import CATEGORY, FaceEmbedder, advanced, also_called
 
-SUFFIXES = (".pt", ".pth", ".safetensors")
+WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
 class LoadFaceEmbedder(io.ComfyNode):
@@ -16,8 +17,7 @@ class LoadFaceEmbedder(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
-        present = folder_paths.filter_files_extensions(folder_paths.get_filename_list(FACENET), SUFFIXES)
+        present = folder_paths.filter_files_extensions(folder_paths.get_filename_list(FACENET), WEIGHT_SUFFIXES)
         published = [file for file, _ in WEIGHTS.values()]
         return io.Schema(
             node_id="IDAgingLoadFaceEmbedder",
@@ -29,7 +29,7 @@ class LoadFaceEmbedder(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "weights",
-                    options=[*published, *(file for file in present if file not in published), *DRAWN],
+                    options=[*published, *(file for file in present if file not in published), *DRAWN_EMBEDDERS],
                     tooltip="File in models/facenet. vggface2 is the usual choice for training, casia-webface for "
                     "scoring. drawn-loss and drawn-score are the same for the drawn faces that come with the pack.",
                 ),
@@ -52,5 +52,5 @@ class LoadFaceEmbedder(io.ComfyNode):
         """Opens the weights."""
         with torch.inference_mode(False):  # training takes gradients through it
             return io.NodeOutput(
-                load_embedder(weights) if weights in DRAWN else open_facenet(facenet_file(weights), download)
+                load_embedder(weights) if weights in DRAWN_EMBEDDERS else open_facenet(facenet_file(weights), download)
             )

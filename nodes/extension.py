@@ -2,10 +2,10 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .comfy.folders import register_folders
 from .embedder import LoadFaceEmbedder
 from .faces import AlignFaces
-from .folders import register_folders
-from .judge import JudgeTraining
+from .judge import JudgeWhileTraining
 from .photos import LoadPhotos
 from .pick import PickBest
 from .prompts import PromptEncode, SequenceEncode
@@ -28,7 +28,7 @@ class IdentityAging(ComfyExtension):
             LoadRegularizationSet,
             AlignFaces,
             LoadFaceEmbedder,
-            JudgeTraining,
+            JudgeWhileTraining,
             TrainSubject,
             SaveSubject,
             LoadSubject,

@@ -2,13 +2,12 @@
 
 from comfy_api.latest import io
 
-from ..training.dataset import cut_square
 from ..training.errors import UserError
-from ..training.faces import upright
-from ..training.sheet import annotated
-from .device import detector
-from .images import to_batch, to_batches, to_pictures
-from .sockets import CATEGORY, advanced, also_called
+from ..training.faces.find import cut_square, upright
+from ..training.pictures.sheet import annotated
+from .comfy.device import detector
+from .comfy.images import to_batch, to_batches, to_pictures
+from .comfy.sockets import CATEGORY, advanced, also_called
 
 
 class AlignFaces(io.ComfyNode):
@@ -16,7 +15,6 @@ class AlignFaces(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
         return io.Schema(
             node_id="IDAgingAlignFaces",
             display_name="Align Faces",

@@ -2,16 +2,15 @@
 
 from comfy_api.latest import io
 
-from .estimator import CLIP_HELP, age_estimator
-from .sockets import CATEGORY, FaceEmbedder, JudgeSocket, TrainingJudge, also_called
+from .comfy.estimator import CLIP_HELP, age_estimator
+from .comfy.sockets import CATEGORY, ChosenJudge, FaceEmbedder, JudgeSocket, also_called
 
 
-class JudgeTraining(io.ComfyNode):
+class JudgeWhileTraining(io.ComfyNode):
     """Who looks at the previews of a training, so that its best step is kept."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
         return io.Schema(
             node_id="IDAgingJudgeTraining",
             display_name="Judge While Training",
@@ -43,4 +42,4 @@ class JudgeTraining(io.ComfyNode):
     @classmethod
     def execute(cls, face_embedder, patience: int, clip_vision=None, clip=None) -> io.NodeOutput:
         """Nothing is judged yet."""
-        return io.NodeOutput(TrainingJudge(face_embedder, age_estimator(face_embedder, clip_vision, clip), patience))
+        return io.NodeOutput(ChosenJudge(face_embedder, age_estimator(face_embedder, clip_vision, clip), patience))

@@ -2,10 +2,10 @@
 
 from comfy_api.latest import io
 
-from ..training.photos import read_folder
-from .folders import input_folder, input_folder_problem, input_folder_state, input_folders
-from .images import to_batches
-from .sockets import CATEGORY, also_called
+from ..training.pictures.photos import read_folder
+from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
+from .comfy.images import to_batches
+from .comfy.sockets import CATEGORY, also_called
 
 
 class LoadPhotos(io.ComfyNode):
@@ -13,7 +13,6 @@ class LoadPhotos(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
         return io.Schema(
             node_id="IDAgingLoadPhotos",
             display_name="Load Photos",

@@ -4,13 +4,12 @@ import math
 
 from comfy_api.latest import io
 
-from ..training.age_estimator import AgeEstimate
-from ..training.ages import class_of
+from ..training.ages import AgeEstimate, class_of
+from ..training.biometrics.pick import pick_best
 from ..training.errors import UserError
-from ..training.pick import pick_best
-from .images import to_batches, to_pictures
+from .comfy.images import to_batches, to_pictures
+from .comfy.sockets import CATEGORY, also_called
 from .report import ages_in_turn
-from .sockets import CATEGORY, also_called
 
 
 class PickBest(io.ComfyNode):
@@ -18,7 +17,6 @@ class PickBest(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
         return io.Schema(
             node_id="IDAgingPickBest",
             display_name="Pick Best Per Age",

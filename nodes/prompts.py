@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ..training.ages import AGE_CLASSES, MAX_AGE, SAMPLING_PROMPT, age_sequence, fill_prompt, parse_age
 from ..training.errors import UserError
-from .sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced, also_called
+from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced, also_called
 
 AGES_HELP = f"One of {', '.join(AGE_CLASSES)}; or years from 0 to {MAX_AGE}."
 
@@ -59,7 +59,6 @@ class PromptEncode(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
         return io.Schema(
             node_id="IDAgingPromptEncode",
             display_name="Age Prompt Encode",
@@ -98,7 +97,6 @@ class SequenceEncode(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
         return io.Schema(
             node_id="IDAgingSequenceEncode",
             display_name="Age Sequence Encode",

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..training.dataset import CAPTION_RULE, read_regularization_set
-from .folders import input_folder, input_folder_problem, input_folder_state, input_folders
-from .sockets import CATEGORY, AgeSet, also_called
+from ..training.dreambooth.dataset import CAPTION_RULE, read_regularization_set
+from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
+from .comfy.sockets import CATEGORY, AgeSet, also_called
 
 
 class LoadRegularizationSet(io.ComfyNode):
@@ -12,7 +12,6 @@ class LoadRegularizationSet(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
         return io.Schema(
             node_id="IDAgingLoadRegularizationSet",
             display_name="Load Age Regularization Set",

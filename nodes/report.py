@@ -7,16 +7,16 @@ from comfy_api.latest import io
 
 from ..training.ages import parse_age
 from ..training.errors import UserError
-from ..training.observation import observe
-from ..training.plots import plots
-from ..training.report import DRAWN, build
-from ..training.report_files import write
-from ..training.report_text import text
-from .device import matcher
-from .estimator import CLIP_HELP, age_estimator
-from .images import to_batch, to_batches, to_pictures
+from ..training.faces.observation import Observation
+from ..training.report.build import DRAWN_ROW, build
+from ..training.report.files import write
+from ..training.report.plots import plots
+from ..training.report.text import text
+from .comfy.device import observer
+from .comfy.estimator import CLIP_HELP, age_estimator
+from .comfy.images import to_batch, to_batches, to_pictures
+from .comfy.sockets import CATEGORY, AgeSet, FaceEmbedder, advanced, also_called
 from .score import marked_faces, similarities_of
-from .sockets import CATEGORY, AgeSet, FaceEmbedder, advanced, also_called
 
 REPORTS = "identity_reports"  # under output/
 
@@ -26,7 +26,6 @@ class IdentityReport(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
         return io.Schema(
             node_id="IDAgingIdentityReport",
             display_name="Identity Report",
@@ -98,15 +97,15 @@ class IdentityReport(io.ComfyNode):
         clip=None,
     ) -> io.NodeOutput:
         """All pictures at once."""
-        device, find, embedder = matcher(face_embedder[0])
-        estimator = age_estimator(embedder, *(half and half[0] for half in (clip_vision, clip)))
+        estimator = age_estimator(face_embedder[0], *(half and half[0] for half in (clip_vision, clip)))
+        look = observer(face_embedder[0], estimator)
         pictures = to_pictures(images)
         asked = ages_in_turn(ages, len(pictures))
         photo_years = photo_age[0] if photo_age[0] >= 0 else None
 
-        def observed(kind, seen, known) -> list:
+        def observed(kind, seen, known) -> list[Observation]:
             return [
-                observe(f"{kind} {number}", picture, age, find, embedder, estimator, device)
+                look.observe(f"{kind} {number}", picture, age)
                 for number, (picture, age) in enumerate(zip(seen, known, strict=True), 1)
             ]
 
@@ -114,28 +113,28 @@ class IdentityReport(io.ComfyNode):
         people = observed("impostor", strangers, [None] * len(strangers))
         if others:
             people += observed("other", [photo.image() for photo in others[0].photos], others[0].ages)
-        seen = observed("picture", pictures, asked)
         report = build(
-            images=seen,
+            images=observed("picture", pictures, asked),
             references=observed("reference", photos, [photo_years] * len(photos)),
-            matcher=embedder.name,
+            matcher=look.embedder.name,
             others=people,
             untrained=observed("untrained", before, ages_in_turn(ages, len(before)) if before else []),
             photo_age=photo_years,
             estimator=estimator and estimator.name,
         )
-        rows = report.score.images
-        similarities = similarities_of(report.score)
-        marked = marked_faces(pictures, [picture.face for picture in seen], similarities)
-        drawn = list(plots(report).values())
+        seen, marked, drawn = (
+            report.images.pictures,
+            marked_faces(pictures, report.images),
+            list(plots(report).values()),
+        )
         return io.NodeOutput(
             to_batches(marked),
             to_batches(drawn) if drawn else [to_batch(marked[:1])],
-            similarities,
+            similarities_of(report.images),
             [face.estimate.years if face.estimate else float("nan") for face in seen],
-            [point.fnmr if point.supported else float("nan") for point in report.row(DRAWN).points],
+            [point.fnmr if point.supported else float("nan") for point in report.row(DRAWN_ROW).points],
             text(report),
-            str(_written(report, filename_prefix[0], dict(zip((row.image for row in rows), pictures, strict=True)))),
+            str(_written(report, filename_prefix[0], dict(zip((face.name for face in seen), pictures, strict=True)))),
         )
 
 

@@ -5,13 +5,13 @@ import math
 from comfy_api.latest import io
 from PIL import Image
 
-from ..training.embedder import find_and_embed
-from ..training.faces import Face
-from ..training.scoring import Report, score
-from ..training.sheet import annotated
-from .device import matcher
-from .images import to_batch, to_batches, to_pictures
-from .sockets import CATEGORY, FaceEmbedder, also_called
+from ..training.biometrics.comparisons import Comparisons, against, among
+from ..training.faces.observation import Observation
+from ..training.pictures.sheet import annotated
+from ..training.report.text import score_table
+from .comfy.device import observer
+from .comfy.images import to_batch, to_batches, to_pictures
+from .comfy.sockets import CATEGORY, FaceEmbedder, also_called
 
 
 class ScoreIdentity(io.ComfyNode):
@@ -19,7 +19,6 @@ class ScoreIdentity(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
         return io.Schema(
             node_id="IDAgingScoreIdentity",
             display_name="Score Identity",
@@ -57,37 +56,36 @@ class ScoreIdentity(io.ComfyNode):
     @classmethod
     def execute(cls, images: list, references: list, face_embedder: list) -> io.NodeOutput:
         """All pictures at once."""
-        device, find, embedder = matcher(face_embedder[0])
-        pictures = to_pictures(images)
-        seen = [find_and_embed(picture, find, embedder, device) for picture in pictures]
-        known = [find_and_embed(photo, find, embedder, device)[1] for photo in to_pictures(references)]
-        report = score(
-            images={f"picture {number}": vector for number, (_, vector) in enumerate(seen, 1)},
-            references={f"reference {number}": vector for number, vector in enumerate(known, 1)},
-            matcher=embedder.name,
-        )
-        similarities = similarities_of(report)
-        marked = marked_faces(pictures, [face for face, _ in seen], similarities)
+        look, pictures = observer(face_embedder[0]), to_pictures(images)
+        seen = [look.observe(f"picture {number}", picture) for number, picture in enumerate(pictures, 1)]
+        known = [look.observe(f"reference {number}", photo) for number, photo in enumerate(to_pictures(references), 1)]
+        compared = against(seen, known)
+        similarities = similarities_of(compared)
         best = max(
             range(len(pictures)), key=lambda number: (not math.isnan(similarities[number]), similarities[number])
         )
-        return io.NodeOutput(to_batches(marked), similarities, to_batch([pictures[best]]), report.table())
+        return io.NodeOutput(
+            to_batches(marked_faces(pictures, compared)),
+            similarities,
+            to_batch([pictures[best]]),
+            score_table(compared, among(known), look.embedder.name),
+        )
 
 
-def similarities_of(report: Report) -> list[float]:
+def similarities_of(compared: Comparisons) -> list[float]:
     """The mean similarity of each picture; nan where it has none, as a FLOAT socket wants it."""
-    return [math.nan if row.mean_similarity is None else row.mean_similarity for row in report.images]
+    return [math.nan if similarity is None else similarity for similarity in compared.means]
 
 
-def marked_faces(pictures: list[Image.Image], faces: list[Face | None], similarities: list[float]) -> list[Image.Image]:
+def marked_faces(pictures: list[Image.Image], compared: Comparisons) -> list[Image.Image]:
     """Every picture with its face and similarity; those without a face have a red frame."""
     return [
-        annotated(picture, face and face.box, _label(face, similarity))
-        for picture, face, similarity in zip(pictures, faces, similarities, strict=True)
+        annotated(picture, seen.face and seen.face.box, _label(seen, similarity))
+        for picture, seen, similarity in zip(pictures, compared.pictures, compared.means, strict=True)
     ]
 
 
-def _label(face: Face | None, similarity: float) -> str:
-    if face is None:
+def _label(seen: Observation, similarity: float | None) -> str:
+    if seen.face is None:
         return "no face"
-    return "no reference" if math.isnan(similarity) else f"{similarity:.3f}"
+    return "no reference" if similarity is None else f"{similarity:.3f}"

@@ -4,9 +4,9 @@ import math
 
 from comfy_api.latest import io
 
-from ..training.sheet import contact_sheet
-from .images import to_batch, to_pictures
-from .sockets import CATEGORY, also_called
+from ..training.pictures.sheet import contact_sheet
+from .comfy.images import to_batch, to_pictures
+from .comfy.sockets import CATEGORY, also_called
 
 
 class AgingSheet(io.ComfyNode):
@@ -14,7 +14,6 @@ class AgingSheet(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
         return io.Schema(
             node_id="IDAgingAgingSheet",
             display_name="Aging Contact Sheet",

@@ -12,9 +12,9 @@ from server import PromptServer
 
 from ..training.errors import UserError
 from ..training.files import written
-from ..training.subject import read_subject
-from .folders import METHOD_FOLDERS, SUBJECTS, subject_names, subject_path
-from .sockets import CATEGORY, SubjectSocket, TrainedSubject, also_called
+from ..training.models.subject import read_subject
+from .comfy.folders import METHOD_FOLDERS, SUBJECTS, subject_names, subject_path
+from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, also_called
 
 CONSENT = "Train and share only people who agreed to it."
 
@@ -38,7 +38,6 @@ class SaveSubject(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
         return io.Schema(
             node_id="IDAgingSaveSubject",
             display_name="Save Aging Subject",
@@ -78,7 +77,6 @@ class LoadSubject(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
         return io.Schema(
             node_id="IDAgingLoadSubject",
             display_name="Load Aging Subject",

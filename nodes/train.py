@@ -1,5 +1,6 @@
 """Train Aging Subject."""
 
+import contextlib
 import math
 
 import comfy.model_management
@@ -7,37 +8,36 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..training.curves import curves
-from ..training.dataset import SubjectSet, find_faces
+from ..training.config import IDENTITY_LOSSES
+from ..training.dreambooth.build import build_trainer
+from ..training.dreambooth.curves import curves
+from ..training.dreambooth.dataset import SubjectSet, find_faces
+from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, sentences
+from ..training.dreambooth.runs import FinishedRun, finish, finished, run_files
+from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
+from ..training.dreambooth.watcher import Watcher
 from ..training.errors import UserError
 from ..training.files import checked_name, read_state_dict
-from ..training.looks import Judge, sentences
-from ..training.losses import IDENTITY_LOSSES
-from ..training.photos import Photo
-from ..training.previews import LOOK_EVERY, preview_prompts
-from ..training.run import build_trainer
-from ..training.runs import FinishedRun, finish, run_folder
-from ..training.subject import read_subject
-from ..training.trainer import StopTraining, Trainer
-from ..training.watcher import Watcher
-from .bridge import open_comfy
-from .device import detector, give_back, make_room, matcher, trains_on_cpu
-from .folders import runs_folder
-from .images import to_batch, to_pictures
-from .settings import config_of, setting_widgets
-from .sockets import (
+from ..training.models.subject import read_subject
+from ..training.pictures.photos import Photo
+from .comfy.bridge import open_comfy
+from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
+from .comfy.folders import runs_folder
+from .comfy.images import to_batch, to_pictures
+from .comfy.settings import config_of, setting_widgets
+from .comfy.sockets import (
     CATEGORY,
     AgeSet,
+    ChosenJudge,
     FaceEmbedder,
     JudgeSocket,
     SubjectSocket,
     TrainedSubject,
-    TrainingJudge,
     advanced,
     also_called,
 )
+from .comfy.watch import Watch
 from .subjects import CONSENT, apply_subject
-from .watch import Watch
 
 
 class TrainSubject(io.ComfyNode):
@@ -45,7 +45,6 @@ class TrainSubject(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
         return io.Schema(
             node_id="IDAgingTrainSubject",
             display_name="Train Aging Subject",
@@ -126,6 +125,7 @@ class TrainSubject(io.ComfyNode):
             opened = open_comfy(model[0], clip[0], vae[0])
             make_room()
             try:
+                plan = _look_plan(preview_every[0], judge[0])
                 trainer = build_trainer(
                     opened,
                     faces,
@@ -133,10 +133,10 @@ class TrainSubject(io.ComfyNode):
                     config,
                     embedder=embedder,
                     detector=find,
-                    extra_prompts=preview_prompts(config),
+                    looks=plan,
                     cpu=trains_on_cpu(),
                 )
-                run = cls._finish(trainer, checked_name(name[0]), preview_every[0], faces, judge[0])
+                run = cls._finish(trainer, checked_name(name[0]), plan, faces)
             except torch.OutOfMemoryError as error:
                 raise UserError(
                     "The GPU ran out of memory; what was trained so far is saved, and queueing again goes on from "
@@ -157,21 +157,28 @@ class TrainSubject(io.ComfyNode):
         return io.NodeOutput(model, clip, subject, lora, losses, previews, "\n".join(report), plot)
 
     @classmethod
-    def _finish(
-        cls, trainer: Trainer, name: str, preview_every: int, faces: SubjectSet, looker: TrainingJudge | None
-    ) -> FinishedRun:
+    def _finish(cls, trainer: Trainer, name: str, plan: LookPlan, faces: SubjectSet) -> FinishedRun:
+        files = run_files(runs_folder(), name, trainer)
+        if known := finished(files):
+            return known
         watch = Watch(trainer, cls.hidden.unique_id)
-        judge = None
-        if looker:
-            device, find, embedder = matcher(looker.embedder)
-            judge = Judge.of(faces, embedder, find, looker.estimator, device)
-        patience = looker.patience if looker else 0
-        watcher = Watcher(trainer, preview_every, judge, patience, watch.show, watch.stop_if_cancelled)
+        judge = Judge.of(faces, plan.observer) if plan.observer else None
+        watcher = Watcher(trainer, plan, files.folder, judge, watch.show, watch.stop_if_cancelled)
+        if files.state.is_file():
+            with contextlib.suppress(StateIsAhead):
+                trainer.resume(files.state)
         try:
-            return finish(trainer, run_folder(runs_folder(), name, trainer), watcher, [watch])
+            # A full fine-tune's state is three times the model: too much to keep for a longer run that may never come.
+            return finish(trainer, files, watcher, [watch], keep_state=trainer.config.method == "lora")
         except StopTraining:
             comfy.model_management.throw_exception_if_processing_interrupted()
             raise
+
+
+def _look_plan(every: int, chosen: ChosenJudge | None) -> LookPlan:
+    if chosen is None:
+        return LookPlan(every)
+    return LookPlan(every, observer(chosen.embedder, chosen.estimator), chosen.patience)
 
 
 def _report(trainer: Trainer, run: FinishedRun, photos: int, ages) -> str:

@@ -1,7 +1,5 @@
 """Small parts that training tests are built from: real modules at toy size, pictures with a face at a known place."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from PIL import Image
@@ -9,14 +7,15 @@ from torch import nn
 
 from tests.tiny import tiny_checkpoint
 from training.ages import AGE_CLASSES
-from training.checkpoint import Model, model_from_state_dict
 from training.config import TrainingConfig
-from training.dataset import RegularizationSet, SubjectSet
-from training.faces import Face
-from training.families import SD1, Family
-from training.photos import Photo
-from training.run import build_trainer
-from training.trainer import Trainer
+from training.dreambooth.build import build_trainer
+from training.dreambooth.dataset import RegularizationSet, SubjectSet
+from training.dreambooth.looks import LookPlan
+from training.dreambooth.trainer import Trainer
+from training.faces.find import Face
+from training.models.checkpoint import Model, model_from_state_dict
+from training.models.families import SD1, Family
+from training.pictures.photos import Photo
 
 SIDE = 64  # px
 FACE = Face((16.0, 12.0, 44.0, 48.0))
@@ -61,7 +60,7 @@ def regularization_set(count: int = 6) -> RegularizationSet:
 
 
 def tiny_trainer(
-    folder: Path, model: Model | None = None, regularized: bool = True, extra_prompts: tuple[str, ...] = (), **options
+    model: Model | None = None, regularized: bool = True, looks: LookPlan | None = None, **options
 ) -> Trainer:
     options = {"resolution": SIDE, "crop": "photo", "max_train_steps": 3, "learning_rate": 1e-3} | options
     return build_trainer(
@@ -69,10 +68,9 @@ def tiny_trainer(
         subject_set(),
         regularization_set() if regularized else None,
         TrainingConfig(**options),
-        folder / "state.pt",
         ToyEmbedder(),
         known_place,
-        extra_prompts=extra_prompts,
+        looks=looks,
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 from training.ages import (
     AGE_CLASSES,
     age_class,
+    age_of,
     age_sequence,
     age_words,
     display_name,
@@ -123,3 +124,11 @@ def test_one_step_is_the_first_age_and_years_are_labelled_by_the_nearest():
 def test_a_sequence_does_not_mix_classes_and_years():
     with pytest.raises(UserError, match="from child to 70"):
         age_sequence("child", 70, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "age"),
+    [("elderly.png", "elderly"), ("45-year-old.png", 45), ("sub/child_2.png", "child"), ("x.png", None)],
+)
+def test_age_is_read_off_the_file_name(name, age):
+    assert age_of(name) == age

@@ -2,11 +2,11 @@
 
 import torch
 
-from training import layout
-from training.checkpoint import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
-from training.families import END_OF_TEXT, Family
-from training.layout import StateDict
-from training.text import new_tower
+from training.models import keys
+from training.models.checkpoint import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
+from training.models.families import END_OF_TEXT, Family
+from training.models.keys import StateDict
+from training.models.text import new_tower
 
 TEXT_WIDTH = 64
 
@@ -63,5 +63,5 @@ def tiny_checkpoint(family: Family, seed: int = 0, tiny_vae: bool = False) -> St
     state |= unet_to_state_dict(unet)
     state |= vae_to_state_dict(vae)
     if tiny_vae:  # ComfyUI's TAESD reads latents before the family's scale
-        state[layout.VAE_PREFIX + "vae_scale"] = torch.tensor(family.latent_scale)
+        state[keys.VAE_PREFIX + "vae_scale"] = torch.tensor(family.latent_scale)
     return state

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from string import Formatter
 
 from .errors import UserError
@@ -39,6 +40,7 @@ _SPELLINGS = {name: name for name in AGE_CLASSES} | {
 }
 
 MAX_AGE = 100
+TOLERANCE = 10  # years by which a face may miss an age that was asked for in years
 
 # Banerjee et al., IJCB 2023, section 3.
 INSTANCE_PROMPT = "photo of a {token} {class_word}"
@@ -54,6 +56,17 @@ def age_class(text: str) -> str | None:
 def class_of(years: float) -> str:
     """The age class of someone of ``years``; the nearest for babies and centenarians."""
     return next((name for name, (_, last) in CLASS_YEARS.items() if years < last + 1), AGE_CLASSES[-1])
+
+
+def class_middle(name: str) -> float:
+    """The middle of an age class, in years."""
+    first, last = CLASS_YEARS[name]
+    return (first + last + 1) / 2
+
+
+def middle_years(age: str | int) -> float:
+    """``age`` in years, be it years already or a class."""
+    return age if isinstance(age, int) else class_middle(age)
 
 
 def leading_age_class(text: str) -> str | None:
@@ -90,6 +103,34 @@ def parse_ages(text: str) -> list[str | int]:
     if text.strip().lower() == "all":
         return list(AGE_CLASSES)
     return [parse_age(part) for part in text.split(",") if part.strip()]
+
+
+def age_of(name: str) -> str | int | None:
+    """The age that a picture's file name begins with ("elderly.png", "45-year-old.png"), or None."""
+    stem = Path(name).stem
+    years = re.match(r"\d+-year-old", stem)
+    return parse_age(years.group()) if years else leading_age_class(stem)
+
+
+@dataclass(frozen=True)
+class AgeEstimate:
+    """How old a face looks, in years and as one of the six classes."""
+
+    years: float
+    age_class: str
+
+
+def years_off(years: float, asked: str | int) -> float:
+    """How far ``years`` are from the age asked for; from a class, how far outside it, and 0 within it."""
+    if isinstance(asked, int):
+        return abs(years - asked)
+    first, last = CLASS_YEARS[asked]
+    return max(0.0, first - years, years - (last + 1))
+
+
+def age_is_right(estimate: AgeEstimate, asked: str | int) -> bool:
+    """Whether the class is the one asked for, or the years are at most TOLERANCE from those asked for."""
+    return years_off(estimate.years, asked) <= TOLERANCE if isinstance(asked, int) else estimate.age_class == asked
 
 
 @dataclass(frozen=True)

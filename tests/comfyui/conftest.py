@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.comfyui.server import Server
+from tools.server import Server
 
 REPOSITORY = Path(__file__).parent.parent.parent
 FOLDER_NAME = "any-folder name"  # the pack may sit under any
@@ -47,9 +47,9 @@ def shallow_checkpoint() -> dict[str, torch.Tensor]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig
 
-    from training.checkpoint import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
-    from training.families import SD1
-    from training.text import new_tower
+    from training.models.checkpoint import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
+    from training.models.families import SD1
+    from training.models.text import new_tower
 
     torch.manual_seed(0)
     unet = UNet2DConditionModel(

@@ -1,7 +1,7 @@
 """Pieces of graphs that the tests put together."""
 
 from tests.comfyui.conftest import FACENET
-from tests.comfyui.server import Graph
+from tools.server import Graph
 
 SIDE = 64  # px
 NODES = {

@@ -3,11 +3,11 @@
 import pytest
 
 from tests.comfyui.conftest import REPOSITORY
-from tests.comfyui.server import Server
-from tests.workflows import GRAPHS, api_file, nodes, read
+from tools.graphs import GRAPHS, api_file, nodes, read
+from tools.server import Server
 
 pytest.importorskip("playwright.sync_api")
-from tests.comfyui.browser import CHROMIUM, WAIT, front_end
+from tools.browser import CHROMIUM, WAIT, front_end
 
 PACK = "any-folder_name"
 TYPES = "() => app.graph._nodes.map(node => node.type).sort()"

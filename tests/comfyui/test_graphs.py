@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from tests.comfyui.conftest import FOLDER_NAME
 from tests.comfyui.graphs import NODES, SIDE, Studio
-from tests.comfyui.server import Refused, Server
+from tools.server import Refused, Server
 
 
 def pictures(server, outcome, node):

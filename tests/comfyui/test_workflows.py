@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from tests.comfyui.conftest import FACENET
-from tests.locales import english
-from tests.workflows import AFTER_TRAINING, GRAPHS, OBJECT_INFO, REPOSITORY, api_file, changed, read
-from training.dataset import read_regularization_set
+from tools.graphs import AFTER_TRAINING, GRAPHS, OBJECT_INFO, REPOSITORY, api_file, changed, read
+from tools.locales import english
+from training.dreambooth.dataset import read_regularization_set
 
 SMALL = {
     "CheckpointLoaderSimple": {"ckpt_name": "shallow.safetensors"},

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from tests.comfyui.graphs import Studio
-from training.checkpoint import open_model
-from training.sampler import one_noise
-from training.world.export import export
-from training.world.photos import write_photos
+from training.models.checkpoint import open_model
+from training.models.sampler import one_noise
+from training.world.draw.photos import write_photos
+from training.world.model import export
 
 SIDE, STEPS, SEED = 64, 12, 7
 

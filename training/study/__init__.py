@@ -1,8 +1,9 @@
 """Does the identity loss help? Many subjects of the drawn world, trained in several ways and judged by other networks.
 
-plan.py       what is varied, on whom
-trials.py     one subject trained one way, drawn and judged: a row of numbers
-results.py    rows to rates with intervals, and the table
-plots.py      the same as pictures
-page.py       all of it in a folder
+recipe     how one of them is trained, drawn and judged; the demo does the same
+plan       what is varied, on whom
+trials     one subject trained one way: a row of numbers
+steps      the step that a judge chose against the last; gradients: how hard each loss pulls
+student    a small decoder, as TAESD is one
+results    rows to rates with intervals, and the table; plots, page: what is written
 """

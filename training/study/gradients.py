@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..trainer import Trainer
-from ..world.trial import regularization_set, subject_set, trainer_of
+from ..dreambooth.trainer import Trainer
 from .plan import DREAMBOOTH, MAIN, Size, Variant
+from .recipe import regularization_set, subject_set, trainer_of
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..files import finite, written
-from ..photos import save
+from ..pictures.photos import save
 from . import gradients
 from .plan import MAIN, OTHERS, PARTS, WEIGHTS, Size
 from .plots import change_plot, trade_off

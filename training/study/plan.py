@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import TrainingConfig
-from ..world.population import HELD_OUT
-from ..world.trial import SETTINGS
+from ..world.draw.population import HELD_OUT
+from .recipe import SETTINGS
 
 SUBJECTS = range(HELD_OUT + 40, HELD_OUT + 48)  # nobody on whom a setting was tried
 OTHERS = range(HELD_OUT + 1000, HELD_OUT + 1032)  # non-mated comparisons are with these

@@ -2,8 +2,8 @@
 
 from PIL import Image
 
-from ..axes import COLOURS, INK, Axes
-from ..bootstrap import Interval
+from ..biometrics.bootstrap import Interval
+from ..pictures.chart import COLOURS, INK, Axes
 from .plan import TRUE, UNTRAINED
 from .results import Result
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..age_estimator import years_off
-from ..ages import class_of
-from ..bootstrap import Interval, interval
-from ..rates import fnmr_at_fmr, supports
+from ..ages import class_of, years_off
+from ..biometrics.bootstrap import Interval, interval
+from ..biometrics.rates import fnmr_at_fmr, supports
 from .plan import DREAMBOOTH, Variant
 
 REPETITIONS = 1000

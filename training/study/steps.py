@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..age_estimator import DRAWN, load_age_estimator
 from ..ages import AGE_CLASSES
-from ..bootstrap import Interval, interval
-from ..looks import Judge, Look, best
-from ..previews import draw_ages
-from ..trainer import Progress
-from ..world.place import known_place
+from ..biometrics.bootstrap import Interval, interval
+from ..catalogue import DRAWN_AGES, load_age_estimator
+from ..dreambooth.looks import Judge, Look, best
+from ..dreambooth.previews import draw_ages
+from ..dreambooth.trainer import Progress
+from ..faces.observation import Observer
+from ..world.draw.place import known_place
 from ..world.shipped import world_embedder
-from ..world.trial import regularization_set, subject_set, trainer_of
 from .plan import DREAMBOOTH, Size, Variant
+from .recipe import regularization_set, subject_set, trainer_of
 from .results import Result, results
 from .trials import Jury, keep, read
 
@@ -23,7 +24,7 @@ LAST = Variant("last", "the last step")
 CHOSEN = Variant("chosen", "the step that the judge chose")
 
 
-def run(file: Path, size: Size, progress: Callable[[], None]) -> None:
+def watch_all(file: Path, size: Size, progress: Callable[[], None]) -> None:
     """Trains every person that ``file`` does not hold yet with DreamBooth, and keeps a row of each look."""
     jury, rows = Jury(size.noises), read(file)
     for person in size.watched:
@@ -37,7 +38,7 @@ def _watched(person: int, jury: Jury, steps: int, every: int) -> list[dict]:
     subject = subject_set(person)
     trainer = trainer_of(subject, regularization_set(), DREAMBOOTH.config(0, steps))
     # The loss embedder trains nobody here, so it may judge; the jury's is the other one.
-    judge = Judge.of(subject, world_embedder("loss"), known_place, load_age_estimator(DRAWN))
+    judge = Judge.of(subject, Observer(known_place, world_embedder("loss"), load_age_estimator(DRAWN_AGES)))
     rows = []
 
     def look(progress: Progress) -> None:

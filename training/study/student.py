@@ -4,11 +4,11 @@ import functools
 
 import torch
 
-from ..vae import LatentCodec
-from ..world.drawing import draw
-from ..world.export import base_model
-from ..world.population import HELD_OUT, some_ages
-from ..world.traits import identities, views
+from ..models.vae import LatentCodec
+from ..world.draw.drawing import draw
+from ..world.draw.population import HELD_OUT, some_ages
+from ..world.draw.traits import identities, views
+from ..world.model import base_model
 
 FACES = range(HELD_OUT + 100_000, HELD_OUT + 100_512)  # in no other part of the study
 STEPS, BATCH, RATE = 400, 16, 3e-3

@@ -9,21 +9,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..age_estimator import class_middle
-from ..ages import AGE_CLASSES
-from ..dataset import SubjectSet
-from ..faces import CROP_SCALE, Face
+from ..ages import AGE_CLASSES, class_middle
+from ..biometrics.comparisons import against
+from ..dreambooth.dataset import SubjectSet
+from ..dreambooth.losses import decode_probability
+from ..dreambooth.trainer import Trainer
+from ..faces.find import CROP_SCALE, Face
 from ..files import written
-from ..losses import decode_probability
-from ..photos import to_tensor
-from ..trainer import Trainer
-from ..world.drawing import draw
-from ..world.photos import photos
-from ..world.place import known_place
-from ..world.population import some_ages
-from ..world.traits import identities, views
-from ..world.trial import Judges, draw_six, regularization_set, stacked, subject_set, trainer_of
+from ..pictures.photos import to_image
+from ..world.draw.drawing import draw
+from ..world.draw.photos import photos
+from ..world.draw.place import known_place
+from ..world.draw.population import some_ages
+from ..world.draw.traits import identities, views
 from .plan import OTHERS, TRUE, Size, Trial
+from .recipe import draw_six, drawn_observer, regularization_set, subject_set, trainer_of
 from .student import student
 
 
@@ -33,7 +33,7 @@ def read(file: Path) -> dict[str, dict]:
     return {row["trial"]: row for row in map(json.loads, lines)}
 
 
-def run(plan: list[Trial], file: Path, size: Size, progress: Callable[[], None]) -> None:
+def measure_all(plan: list[Trial], file: Path, size: Size, progress: Callable[[], None]) -> None:
     """Runs the trials of ``plan`` that ``file`` does not hold yet, and keeps each there as a line of JSON."""
     jury, rows = Jury(size.noises), read(file)
     for trial in plan:
@@ -55,21 +55,24 @@ class Jury:
     """Those who trained nobody, the other people that they compare with, and the noises of what they are shown."""
 
     def __init__(self, noises: tuple[int, ...]):
-        self.judges, self.noises = Judges.shipped(), noises
-        self.others = self.judges.vectors(draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS)))
+        self.observer, self.noises = drawn_observer(), noises
+        faces = draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS))
+        self.others = [self.observer.observe("another", to_image(face)) for face in faces]
 
-    def draw(self, trainer: Trainer) -> Tensor:
-        """The six ages from each noise, [6 * noises, 3, 64, 64]."""
-        return torch.cat([draw_six(trainer, seed) for seed in self.noises])
+    def draw(self, trainer: Trainer) -> list[Image.Image]:
+        """The six ages from each noise."""
+        return [picture for seed in self.noises for picture in draw_six(trainer, seed)]
 
-    def measure(self, pictures: Tensor, subject: SubjectSet) -> dict:
+    def measure(self, pictures: list[Image.Image], subject: SubjectSet) -> dict:
         """Similarities of every picture to every photo (mated) and other person (non-mated), and years."""
-        vectors = self.judges.vectors(pictures)
+        asked = list(AGE_CLASSES) * len(self.noises)
+        seen = [self.observer.observe(age, picture, age) for age, picture in zip(asked, pictures, strict=True)]
+        photos = [self.observer.observe(photo.name, photo.image()) for photo in subject.photos]
         return {
-            "asked": list(AGE_CLASSES) * len(self.noises),
-            "years": _rounded(self.judges.years(pictures), 1),
-            "mated": _rounded((vectors @ self.judges.vectors(stacked(subject)).T).tolist(), 4),
-            "non_mated": _rounded((vectors @ self.others.T).tolist(), 4),
+            "asked": asked,
+            "years": [round(one.estimate.years, 1) for one in seen if one.estimate],
+            "mated": against(seen, photos).matrix.round(4).tolist(),
+            "non_mated": against(seen, self.others).matrix.round(4).tolist(),
         }
 
 
@@ -80,11 +83,10 @@ def _measured(trial: Trial, jury: Jury, steps: int) -> dict:
     return known | jury.measure(pictures, subject)
 
 
-def _true(trial: Trial, jury: Jury) -> Tensor:
+def _true(trial: Trial, jury: Jury) -> list[Image.Image]:
     """The person at the middle of each age class, drawn by the program in views that are in no photo."""
     views = range(100, 100 + len(jury.noises))
-    faces = [photos(trial.subject, class_middle(age), 1, view) for view in views for age in AGE_CLASSES]
-    return torch.cat([to_tensor(face) for (face,) in faces])
+    return [photos(trial.subject, class_middle(age), 1, view)[0] for view in views for age in AGE_CLASSES]
 
 
 def _trained(trial: Trial, subject: SubjectSet, steps: int) -> Trainer:
@@ -94,9 +96,8 @@ def _trained(trial: Trial, subject: SubjectSet, steps: int) -> Trainer:
         regularization_set() if variant.regularized else None,
         variant.config(trial.seed, steps),
         tiny_vae=student() if variant.student else None,
+        decode_probability=_anytime if variant.anytime else decode_probability,
     )
-    if variant.anytime:
-        trainer.data.decode_probability = _anytime
     if variant.trained:
         trainer.run()
     return trainer
@@ -112,7 +113,3 @@ def whole_picture(image: Image.Image) -> list[Face]:
     face = known_place(image)[0]
     inset = (1 - 1 / CROP_SCALE) / 2 * image.width
     return [Face((inset, inset, image.width - inset, image.width - inset), face.landmarks)]
-
-
-def _rounded(values: list, digits: int) -> list:
-    return [_rounded(value, digits) if isinstance(value, list) else round(value, digits) for value in values]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .place import CROP
+from .draw.place import CROP
 
 
 class _Residual(nn.Module):

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import file_sha256, read_state_dict
+from .draw.place import CROP, known_place
 from .networks import AgeNetwork, PlainEmbedder, ResidualEmbedder
-from .place import CROP, known_place
 
 FOLDER = Path(__file__).parent / "weights"
 SHA256 = {

@@ -1,0 +1,39 @@
+"""What tells ages in a graph: ComfyUI's CLIP, or the world's own estimator."""
+
+import torch
+
+from ...training.catalogue import DRAWN_AGES, DRAWN_EMBEDDERS, load_age_estimator
+from ...training.errors import UserError
+from ...training.faces.age_estimators import AgeEstimator, ZeroShotAgeEstimator
+from ...training.faces.embedders import FaceEmbedder
+from .images import to_batch
+
+CLIP_HELP = "With a fitting clip, it judges the ages; drawn faces (drawn-loss, drawn-score) need none."
+
+
+def age_estimator(embedder: FaceEmbedder, vision, words) -> AgeEstimator | None:
+    """Of a CLIP's two halves; without either, drawn faces have an estimator of their own and others None.
+
+    Raises UserError where they are not two halves of one.
+    """
+    if vision is None and words is None:
+        return load_age_estimator(DRAWN_AGES) if embedder.name in DRAWN_EMBEDDERS else None
+    if vision is None or words is None:
+        raise UserError("Judging ages needs both clip_vision and clip, two halves of one CLIP. Wire both or none.")
+    model = words.cond_stage_model
+    tower = getattr(model, "clip_g", None) or getattr(model, getattr(model, "clip", ""), None)
+    if not getattr(tower, "return_projected_pooled", False):
+        raise UserError(
+            "This clip has no projection into the space of pictures, as Stable Diffusion 1.x's has none. Wire SDXL's "
+            "with clip_vision_g, or Stable Diffusion 2.x's with clip_vision_h."
+        )
+
+    def encode_text(prompts: list[str]) -> torch.Tensor:
+        pooled = [words.encode_from_tokens(words.tokenize(prompt), return_pooled=True)[1] for prompt in prompts]
+        return torch.cat(pooled).float().cpu()
+
+    return ZeroShotAgeEstimator(
+        "CLIP, zero-shot",
+        lambda picture: vision.encode_image(to_batch([picture]))["image_embeds"][0].float().cpu(),
+        encode_text,
+    )

@@ -1,0 +1,66 @@
+"""Where the pack's files live: where ComfyUI users look for such files."""
+
+from pathlib import Path
+
+import folder_paths
+
+from ...training.pictures.photos import image_files
+
+FACENET = "facenet"  # models/facenet
+SUBJECTS = "aging_subjects"  # under models/loras and models/checkpoints
+RUNS = "aging_runs"  # under output/
+METHOD_FOLDERS = {"lora": "loras", "full": "checkpoints"}
+
+
+def register_folders() -> None:
+    """Makes models/facenet a model folder, beside those that extra_model_paths.yaml may name."""
+    folder_paths.add_model_folder_path(FACENET, str(Path(folder_paths.models_dir) / FACENET))
+
+
+def facenet_file(name: str) -> Path:
+    """The weights called ``name`` in any of the facenet folders, or where they would be put."""
+    found = folder_paths.get_full_path(FACENET, name)
+    return Path(found) if found else Path(folder_paths.get_folder_paths(FACENET)[0]) / Path(name).name
+
+
+def runs_folder() -> Path:
+    """Where runs keep what resuming them needs."""
+    return Path(folder_paths.get_output_directory()) / RUNS
+
+
+def subject_names() -> list[str]:
+    """Every saved subject, as "loras/anna_00001_.safetensors"."""
+    return [
+        f"{kind}/{name[len(SUBJECTS) + 1 :]}"
+        for kind in METHOD_FOLDERS.values()
+        for name in folder_paths.get_filename_list(kind)
+        if Path(name).parts[0] == SUBJECTS
+    ]
+
+
+def subject_path(name: str) -> Path:
+    """The file of one of ``subject_names``."""
+    kind, _, file = name.partition("/")
+    return Path(folder_paths.get_full_path_or_raise(kind, f"{SUBJECTS}/{file}"))
+
+
+def input_folders() -> list[str]:
+    """Every folder under input/."""
+    return folder_paths.get_input_subfolders()
+
+
+def input_folder(name: str) -> Path:
+    """The folder ``name`` under input/."""
+    return Path(folder_paths.get_input_directory()) / name
+
+
+def input_folder_problem(name: str, what: str) -> bool | str:
+    """What validate_inputs wants of a folder under input/: True, or that it is not there for ``what``."""
+    if name in input_folders():
+        return True
+    return f"There is no folder '{name}' under ComfyUI's input folder. Put {what} into one there."
+
+
+def input_folder_state(name: str) -> list[tuple[str, int, int]]:
+    """Changes when a file of the folder ``name`` under input/ comes, goes or changes."""
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in image_files(input_folder(name))]

@@ -1,0 +1,98 @@
+"""Widgets for the settings of a training run, made from the one list that the command line reads too."""
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ...training.config import TrainingConfig
+from ...training.options import Option, options_of
+from .sockets import advanced
+
+AUTO = "auto"
+
+# id: name on the node. These an artist sees; the rest is advanced.
+SHOWN = {
+    "method": "method",
+    "max_train_steps": "steps",
+    "loss": "identity loss",
+    "loss_weight": "identity strength",
+    "class_word": "class word",
+}
+ADVANCED = (
+    "token",
+    "resolution",
+    "learning_rate",
+    "rank",
+    "lora_layers",
+    "train_text_encoder",
+    "train_batch_size",
+    "gradient_accumulation_steps",
+    "prior_loss_weight",
+    "temperature",
+    "triplet_margin",
+    "lr_scheduler",
+    "crop",
+    "face_margin",
+    "random_flip",
+    "gradient_checkpointing",
+    "use_8bit_adam",
+    "mixed_precision",
+    "checkpointing_steps",
+    "seed",
+)
+# What suits a graph better than a command line: it fits 8 GB, and a crashed server loses little.
+DEFAULTS = {"gradient_checkpointing": True, "checkpointing_steps": 100}
+HIGHEST = {"max_train_steps": 100_000, "rank": 256}
+STEPS = {"resolution": 64, "learning_rate": 1e-7, "loss_weight": 0.01, "temperature": 0.05}
+
+
+def setting_widgets() -> list[io.Input]:
+    """The widgets, shown ones first."""
+    options = {option.name: option for option in options_of(TrainingConfig)}
+    shown = [_widget(options[name], label) for name, label in SHOWN.items()]
+    return shown + [advanced(_widget(options[name], name.replace("_", " "))) for name in ADVANCED]
+
+
+def config_of(widgets: dict[str, Any]) -> TrainingConfig:
+    """The settings that widget values mean. Raises UserError for one that makes no sense."""
+    values = {}
+    for option in options_of(TrainingConfig):
+        if option.name not in widgets:
+            continue
+        value = widgets[option.name]
+        if option.optional and value in (0, AUTO):
+            value = None
+        elif option.kind is bool and isinstance(value, str):
+            value = value == "on"
+        elif option.many:
+            value = tuple(value.split(" + "))
+        values[option.name] = value
+    return TrainingConfig(**values)
+
+
+def _widget(option: Option, label: str) -> io.Input:
+    """A widget for one option; where it may be None, 0 or "auto" stands for that."""
+    name, kind, optional = option.name, option.kind, option.optional
+    default = DEFAULTS.get(name, option.default)
+    shared = {"display_name": label, "tooltip": f"{option.help[0].upper()}{option.help[1:]}."}
+    if kind is bool and optional:
+        return io.Combo.Input(name, options=[AUTO, "on", "off"], default=AUTO, **shared)
+    if kind is bool:
+        return io.Boolean.Input(name, default=default, **shared)
+    if option.many and option.choices:
+        growing = [" + ".join(option.choices[: count + 1]) for count in range(len(option.choices))]
+        return io.Combo.Input(name, options=growing, default=" + ".join(default), **shared)
+    if option.choices:
+        auto = [AUTO] if optional else []
+        return io.Combo.Input(name, options=[*auto, *option.choices], default=default or AUTO, **shared)
+    if kind is str:
+        return io.String.Input(name, default=default, **shared)
+    if optional:
+        shared["tooltip"] += " 0 means that default."
+    low = 0 if optional else option.low
+    if kind is int:
+        if name == "seed":  # the front end would draw a new one, and train anew, each time a graph is queued
+            shared["control_after_generate"] = False
+        high = option.high or HIGHEST.get(name, 10_000)
+        return io.Int.Input(name, default=default or 0, min=low, max=high, step=STEPS.get(name, 1), **shared)
+    return io.Float.Input(name, default=default or 0.0, min=low, max=100.0, step=STEPS.get(name, 0.05), **shared)

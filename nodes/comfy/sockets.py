@@ -1,0 +1,47 @@
+"""The pack's own socket types, and what all its nodes share."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from comfy_api.latest import io
+
+from ...training.faces.age_estimators import AgeEstimator
+from ...training.faces.embedders import FaceEmbedder as Embedder
+from ...training.models.subject import Subject
+
+CATEGORY = "identity aging"
+
+AgeSet = io.Custom("AGE_SET")  # a RegularizationSet
+FaceEmbedder = io.Custom("FACE_EMBEDDER")  # a FaceEmbedder of training/
+SubjectSocket = io.Custom("SUBJECT")  # a TrainedSubject
+JudgeSocket = io.Custom("TRAINING_JUDGE")  # a ChosenJudge
+
+
+@dataclass(frozen=True)
+class TrainedSubject:
+    """What travels through a SUBJECT socket."""
+
+    name: str
+    file: Path
+    header: Subject
+
+
+@dataclass(frozen=True)
+class ChosenJudge:
+    """What travels through a TRAINING_JUDGE socket."""
+
+    embedder: Embedder
+    estimator: AgeEstimator | None
+    patience: int
+
+
+def advanced(widget: io.Input) -> io.Input:
+    """``widget``, out of sight until asked for. The front end reads the flag in every version, the API has it late."""
+    widget.extra_dict = {"advanced": True}
+    return widget
+
+
+def also_called(*names: str) -> dict[str, list[str]]:
+    """Words under which a node is found too. ComfyUI's schema has a place for them only since after 0.3.64."""
+    known = any(field.name == "search_aliases" for field in fields(io.Schema))
+    return {"search_aliases": list(names)} if known else {}

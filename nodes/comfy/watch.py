@@ -1,0 +1,52 @@
+"""What a training node shows while it works, and how Cancel reaches it."""
+
+import time
+
+import comfy.model_management
+import comfy.utils
+from PIL import Image
+from server import PromptServer
+from tqdm import tqdm
+
+from ...training.dreambooth.looks import Look, look_sheet
+from ...training.dreambooth.trainer import Progress, StopTraining, Trainer
+
+PREVIEW_SIDE = 768  # px, of the picture on the node
+STATUS_EVERY = 0.5  # s
+
+
+class Watch:
+    """A trainer's callback: progress bar, a line of text, and Cancel; and what shows a look on the node."""
+
+    def __init__(self, trainer: Trainer, node_id: str):
+        self.trainer, self.node_id = trainer, node_id
+        self.bar = comfy.utils.ProgressBar(trainer.config.max_train_steps, node_id=node_id)
+        self.start, self.told = time.monotonic(), 0.0
+        self.first_step: int | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Called after each step. Raises StopTraining once Cancel was pressed."""
+        self.stop_if_cancelled()
+        self.bar.update_absolute(progress.step, progress.steps)
+        self._tell(progress)
+
+    def show(self, pictures: list[Image.Image], look: Look | None) -> None:
+        """The six ages on the node, with what the judge saw, if there is one."""
+        sheet = look_sheet(pictures, look)
+        self.bar.update_absolute(self.trainer.step_number, preview=("JPEG", sheet, PREVIEW_SIDE))
+
+    def stop_if_cancelled(self) -> None:
+        """Raises StopTraining once Cancel was pressed."""
+        if comfy.model_management.processing_interrupted():
+            raise StopTraining
+
+    def _tell(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if self.first_step is None:
+            self.first_step, self.start = progress.step, now
+        elif now - self.told > STATUS_EVERY or progress.step == progress.steps:
+            left = (now - self.start) / (progress.step - self.first_step) * (progress.steps - progress.step)
+            losses = ", ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+            line = f"step {progress.step} of {progress.steps}, {tqdm.format_interval(left)} left\n{losses}"
+            PromptServer.instance.send_progress_text(line, self.node_id, PromptServer.instance.client_id)
+            self.told = now

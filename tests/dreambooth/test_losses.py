@@ -1,0 +1,81 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from training.dreambooth.losses import biometric, contrastive, cosine, decode_probability, reconstruction, triplet
+
+
+def latents(seed, batch=3):
+    return torch.randn(batch, 4, 5, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def vectors(seed, batch=5):
+    vector = torch.randn(batch, 16, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return vector / vector.norm(dim=1, keepdim=True)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4])
+@pytest.mark.parametrize("temperature", [0.5, 0.1])
+def test_contrastive_equals_a_loop_over_pairs(batch, temperature):
+    prediction, target = latents(0, batch).numpy(), latents(1, batch).numpy()
+
+    def similarity(a, b):
+        return float(a.ravel() @ b.ravel() / np.linalg.norm(a) / np.linalg.norm(b)) / temperature
+
+    channels = []
+    for channel in range(4):
+        views = [*prediction[:, channel], *target[:, channel]]
+        terms = []
+        for i in range(2 * batch):
+            partner = i + batch if i < batch else i - batch
+            others = sum(math.exp(similarity(views[i], views[k])) for k in range(2 * batch) if k != i)
+            terms.append(-math.log(math.exp(similarity(views[i], views[partner])) / others))
+        channels.append(sum(terms) / len(terms))
+    expected = sum(channels) / len(channels)
+    found = contrastive(torch.tensor(prediction), torch.tensor(target), temperature).item()
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_contrastive_tells_the_right_pairs_from_shuffled_ones():
+    target = latents(0, 4)
+    assert contrastive(target, target) < contrastive(target.roll(1, 0), target)
+
+
+def test_cosine_equals_torchs_embedding_loss_per_channel():
+    prediction, target = latents(0), latents(1)
+    rows = [tensor.flatten(2).flatten(0, 1) for tensor in (prediction, target)]
+    expected = nn.CosineEmbeddingLoss()(*rows, torch.ones(len(rows[0])))
+    torch.testing.assert_close(cosine(prediction, target), expected)
+
+
+@pytest.mark.parametrize("margin", [1.0, 0.2])
+def test_triplet_equals_torchs(margin):
+    anchor, positive, negative = vectors(0), vectors(1), vectors(2)
+    theirs = nn.TripletMarginWithDistanceLoss(
+        distance_function=lambda a, b: 1 - nn.functional.cosine_similarity(a, b), margin=margin, reduction="none"
+    )
+    torch.testing.assert_close(triplet(anchor, positive, negative, margin), theirs(anchor, positive, negative))
+
+
+def test_biometric_is_the_sum_of_absolute_differences():
+    found, expected = biometric(vectors(0), vectors(1)), np.abs(vectors(0).numpy() - vectors(1).numpy()).sum(axis=1)
+    np.testing.assert_allclose(found.numpy(), expected)
+
+
+def test_reconstruction_is_the_mean_square():
+    prediction, target = latents(0), latents(1)
+    assert reconstruction(prediction, target).item() == pytest.approx(((prediction - target).numpy() ** 2).mean())
+
+
+def test_a_perfect_prediction_costs_nothing():
+    assert cosine(latents(0), latents(0)).item() == pytest.approx(0, abs=1e-12)
+    assert not biometric(vectors(0), vectors(0)).any()
+    assert reconstruction(latents(0), latents(0)) == 0
+
+
+def test_decode_probability_is_the_weight_it_replaces():
+    t = torch.tensor([0, 250, 500, 1000])
+    assert decode_probability(t, 1000).tolist() == pytest.approx([1, 0.5625, 0.25, 0])

@@ -1,0 +1,364 @@
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.parts import SIDE, tiny_model, tiny_trainer, weights
+from training.config import LOSSES
+from training.dreambooth.looks import LookPlan
+from training.dreambooth.trainer import StopTraining, TrainingDiverged
+from training.errors import UserError
+from training.models.checkpoint import vae_to_state_dict
+from training.models.families import FAMILIES, SD1
+from training.models.sampler import PRESETS, one_noise, sample
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+def decoding_batch(trainer):
+    """The first batch in which a face is decoded."""
+    return next(batch for number in itertools.count() if len((batch := trainer.data.draw(number)).decode))
+
+
+@pytest.mark.parametrize("loss", ["biometric", "triplet"])
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_identity_gradient_reaches_every_trainable_tensor(loss, method):
+    trainer = tiny_trainer(loss=loss, method=method, train_text_encoder=True, triplet_margin=2.0)
+    with torch.no_grad():
+        for name, weight in trainer.trainable.items():
+            if "lora_B" in name:
+                weight.normal_(std=0.02)  # a fresh LoRA's B is zero, and so would be the gradient of its A
+    trainer.losses(decoding_batch(trainer))[loss].backward()
+    unread = {"k_proj.bias"}  # softmax ignores what is added to every key
+    silent = [
+        name
+        for name, weight in trainer.trainable.items()
+        if (weight.grad is None or not weight.grad.any()) and not any(part in name for part in unread)
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("loss", ["biometric", "triplet"])
+def test_identity_gradient_agrees_with_a_finite_difference(loss):
+    trainer = tiny_trainer(loss=loss, method="full", train_text_encoder=False, triplet_margin=2.0)
+    core, reader, batch = trainer.core, trainer.face_reader, decoding_batch(trainer)
+    for module in (core, reader.codec, reader.embedder):
+        module.double()
+    core.text.frozen_cache = {
+        prompt: replace(cached, hidden=cached.hidden.double()) for prompt, cached in core.text.frozen_cache.items()
+    }
+    batch = replace(
+        batch,
+        **{name: getattr(batch, name).double() for name in ("x_0", "noise", "squares", "references", "negatives")},
+    )
+    weight = core.unet.conv_out.weight
+    trainer.losses(batch)[loss].backward()
+    direction = torch.randn(weight.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    claimed = (weight.grad * direction).sum().item()
+
+    values, step = [], 1e-6
+    with torch.no_grad():
+        for sign in (1, -2):
+            weight += sign * step * direction
+            values.append(trainer.losses(batch)[loss].item())
+    assert claimed == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5)
+    assert abs(claimed) > 1e-6
+
+
+def test_expected_gradient_of_random_decodes_is_that_of_the_weighted_loss():
+    """Over all four outcomes of two coins, against the weighted sum written out."""
+    trainer = tiny_trainer(method="full", train_batch_size=2, random_flip=False)
+    batch = next(batch for number in itertools.count() if len((batch := trainer.data.draw(number)).decode) == 2)
+    core, weight = trainer.core, trainer.core.unet.conv_out.weight
+
+    def gradient(loss):
+        (found,) = torch.autograd.grad(loss, weight)
+        return found
+
+    probability = (1 - batch.t[:2].double() / 1000) ** 2
+    expected = torch.zeros_like(weight)
+    for outcome in ([0], [1], [0, 1]):
+        chance = 1.0
+        for place in (0, 1):
+            chance *= probability[place] if place in outcome else 1 - probability[place]
+        parts = {name: getattr(batch, name)[outcome] for name in ("decode", "squares", "references")}
+        expected += chance.float() * gradient(trainer.losses(replace(batch, **parts))["biometric"])
+
+    x_t = core.noised(batch.x_0, batch.noise, batch.t)
+    x_0 = core.predicted_x0(core(x_t, batch.t, batch.prompts), x_t, batch.t)[:2]
+    distances = (trainer.face_reader(x_0, batch.squares) - batch.references).abs().sum(dim=1)
+    weighted = gradient((probability.float() * distances).sum() / 2)
+    assert (expected - weighted).norm() < 1e-4 * weighted.norm()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_every_loss_and_method_trains(loss, method):
+    trainer = tiny_trainer(loss=loss, method=method, max_train_steps=4)
+    before, told = weights(trainer), []
+    trainer.run(None, [told.append])
+    assert [progress.step for progress in told] == [1, 2, 3, 4]
+    assert any(not torch.equal(before[name], weight) for name, weight in weights(trainer).items())
+    if loss != "none":
+        assert any(loss in progress.losses for progress in told)
+
+
+def test_photo_is_learned():
+    """Over-fitting one photo, the reconstruction at fixed noise and t falls."""
+    trainer = tiny_trainer(loss="none", method="full", regularized=False, learning_rate=3e-3)
+    batch = trainer.data.draw(0)
+    trainer.data.draw = lambda *_: batch
+    first = trainer.step()["reconstruction"]
+    for _ in range(30):
+        last = trainer.step()["reconstruction"]
+    assert last < 0.5 * first
+
+
+def test_same_seed_gives_the_same_bits_and_another_seed_does_not():
+    results = []
+    for seed in (5, 5, 6):
+        trainer = tiny_trainer(seed=seed)
+        trainer.run()
+        results.append(weights(trainer))
+    same, other = ({name: torch.equal(results[0][name], result[name]) for name in result} for result in results[1:])
+    assert all(same.values())
+    assert not any(other.values())
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_stopped_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, method):
+    options = {"method": method, "max_train_steps": 6, "lr_scheduler": "cosine", "random_flip": True}
+    whole = tiny_trainer(**options)
+    whole.run()
+
+    def stop(progress):
+        if progress.step == 2:
+            raise StopTraining
+
+    stopped = tiny_trainer(**options)
+    with pytest.raises(StopTraining):
+        stopped.run(tmp_path / "state.pt", [stop])
+    resumed = tiny_trainer(**options)
+    resumed.resume(tmp_path / "state.pt")
+    assert resumed.step_number == 2
+    resumed.run()
+    assert resumed.history == whole.history
+    expected = weights(whole)
+    assert all(torch.equal(expected[name], weight) for name, weight in weights(resumed).items())
+
+
+RUN_TO_THE_END = """
+import sys, torch
+from pathlib import Path
+from tests.parts import tiny_trainer, weights
+folder = Path(sys.argv[1])
+state = folder / "state.pt"
+trainer = tiny_trainer(max_train_steps=30, checkpointing_steps=3, loss="biometric")
+if state.exists():
+    trainer.resume(state)
+trainer.run(state, [lambda progress: print(progress.step, flush=True)])
+torch.save(weights(trainer), folder / "weights.pt")
+"""
+
+
+def test_killed_at_a_random_step_and_resumed_equals_uninterrupted_to_the_bit(tmp_path):
+    def start(folder):
+        return subprocess.Popen(
+            [sys.executable, "-c", RUN_TO_THE_END, str(folder)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        )
+
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    assert start(tmp_path / "whole").wait() == 0
+    victim = start(tmp_path / "killed")
+    last_words = random.Random(time.time()).randint(4, 26)
+    for line in victim.stdout:
+        if line.strip() == str(last_words):
+            victim.send_signal(signal.SIGKILL)
+            break
+    assert victim.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "weights.pt").exists()
+    again = start(tmp_path / "killed")
+    steps = [int(line) for line in again.stdout if line.strip().isdigit()]
+    assert again.wait() == 0
+    assert steps[0] > 3, "it started anew instead of resuming"
+    whole, resumed = (torch.load(tmp_path / name / "weights.pt") for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole), f"killed after step {last_words}"
+
+
+TWO_PROCESSES = """
+import sys, torch
+from pathlib import Path
+from tests.parts import tiny_trainer, weights
+folder, batch = Path(sys.argv[1]), int(sys.argv[2])
+trainer = tiny_trainer(train_batch_size=batch, max_train_steps=4, checkpointing_steps=2, loss="biometric")
+trainer.run(folder / "state.pt")
+if trainer.accelerator.is_main_process:
+    torch.save(weights(trainer), folder / "weights.pt")
+"""
+
+
+def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(TWO_PROCESSES)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    results = {}
+    for name, batch, launcher in (
+        ("one", 2, []),
+        ("two", 1, ["-m", "torch.distributed.run", "--nproc-per-node", "2"]),  # what accelerate launch starts on GPUs
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        subprocess.run(
+            [sys.executable, *launcher, str(script), str(folder), str(batch)],
+            check=True,
+            env=environment,
+            cwd=REPOSITORY,
+        )
+        results[name] = torch.load(folder / "weights.pt")
+    assert results["one"].keys() == results["two"].keys()
+    for name, weight in results["one"].items():
+        torch.testing.assert_close(results["two"][name], weight, rtol=0, atol=1e-4, msg=name)  # it moved by 4e-3
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_state_before_it(tmp_path):
+    trainer = tiny_trainer(loss="none", max_train_steps=9)
+    draw, seen = trainer.data.draw, []
+
+    def poisoned(number, *rest):
+        batch = draw(number, *rest)
+        return replace(batch, x_0=batch.x_0 * float("nan")) if number == 2 else batch
+
+    trainer.data.draw = poisoned
+    with pytest.raises(TrainingDiverged, match=r"step 3.*not a finite number.*learning rate"):
+        trainer.run(tmp_path / "state.pt", [lambda progress: seen.append(weights(trainer))])
+    resumed = tiny_trainer(loss="none", max_train_steps=9)
+    resumed.resume(tmp_path / "state.pt")
+    assert resumed.step_number == 2
+    assert all(torch.equal(seen[-1][name], weight) for name, weight in weights(resumed).items())
+
+
+def test_state_of_another_run_is_not_resumed(tmp_path):
+    tiny_trainer().save_state(tmp_path / "state.pt")
+    other = tiny_trainer(rank=8)
+    with pytest.raises(UserError, match=r"rank 16 .now 8."):
+        other.resume(tmp_path / "state.pt")
+
+
+def test_accumulated_batches_count_as_one_step():
+    trainer = tiny_trainer(gradient_accumulation_steps=3, max_train_steps=2)
+    drawn, draw = [], trainer.data.draw
+    trainer.data.draw = lambda number, *rest: drawn.append(number) or draw(number, *rest)
+    trainer.run()
+    assert drawn == [0, 1, 2, 3, 4, 5]
+    assert trainer.optimizer.optimizer.state[next(iter(trainer.trainable.values()))]["step"] == 2
+
+
+def test_gradient_checkpointing_changes_memory_not_weights():
+    results = []
+    for checkpointing in (False, True):
+        trainer = tiny_trainer(gradient_checkpointing=checkpointing, max_train_steps=4)
+        trainer.run()
+        results.append(weights(trainer))
+    for name, weight in results[0].items():
+        torch.testing.assert_close(results[1][name], weight, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_bf16_leaves_the_vae_exact(method):
+    """It is saved with a full checkpoint, so it must not have passed through 8 bits of mantissa."""
+    trainer = tiny_trainer(mixed_precision="bf16", method=method, max_train_steps=4)
+    trainer.run()
+    before, after = (vae_to_state_dict(model.codec.vae) for model in (tiny_model(), trainer.model))
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert any("biometric" in losses for losses in trainer.history)
+
+
+def test_bf16_trains_lora_weights_that_stay_float32():
+    trainer = tiny_trainer(mixed_precision="bf16", max_train_steps=4)
+    before = weights(trainer)
+    trainer.run()
+    assert trainer.core.unet.conv_in.weight.dtype == torch.bfloat16
+    after = weights(trainer)
+    assert all(weight.dtype == torch.float32 and weight.isfinite().all() for weight in after.values())
+    assert not all(torch.equal(before[name], weight) for name, weight in after.items())
+    assert trainer.core.alphas_cumprod.dtype == torch.float32
+
+
+def test_a_callback_can_draw_previews_without_changing_the_result():
+    prompts = ["photo of a sks person as child", "photo of a sks person as old"]
+    pictures = []
+
+    def preview(progress):
+        noise = one_noise(trainer.model, SIDE, seed=0)
+        pictures.append(sample(trainer.model, prompts, noise, replace(PRESETS["fast"], steps=2)))
+
+    plain = tiny_trainer(max_train_steps=3)
+    plain.run()
+    trainer = tiny_trainer(max_train_steps=3, looks=LookPlan(0))
+    trainer.run(None, [preview])
+    assert pictures[0].shape == (2, 3, SIDE, SIDE)
+    assert not torch.equal(pictures[0], pictures[2])
+    expected = weights(plain)
+    assert all(torch.equal(expected[name], weight) for name, weight in weights(trainer).items())
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({"max_train_steps": 9, "gradient_checkpointing": True, "checkpointing_steps": 1}, True),
+        ({"learning_rate": 1e-4}, False),
+        ({"seed": 3}, False),
+        ({"loss": "cosine"}, False),
+    ],
+)
+def test_only_settings_that_change_no_result_may_change_on_resuming(tmp_path, options, allowed):
+    tiny_trainer().save_state(tmp_path / "state.pt")
+    other = tiny_trainer(**options)
+    if allowed:
+        other.resume(tmp_path / "state.pt")
+    else:
+        with pytest.raises(UserError, match="of another run"):
+            other.resume(tmp_path / "state.pt")
+
+
+def test_frozen_text_is_encoded_once():
+    trainer = tiny_trainer()
+    trainer.core.text.towers[0].forward = None  # calling it again would fail
+    trainer.run()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("tiny_vae", [False, True])
+def test_every_family_trains(family, tiny_vae):
+    trainer = tiny_trainer(tiny_model(family, tiny_vae=tiny_vae), loss="biometric", max_train_steps=3)
+    trainer.run()
+    assert trainer.step_number == 3
+
+
+def test_both_prediction_types_agree_on_the_clean_latents():
+    epsilon, v = (tiny_model(SD1, kind).denoiser for kind in ("epsilon", "v_prediction"))
+    shape = (4, 4, SIDE // 8, SIDE // 8)
+    x_0, noise, t = torch.randn(shape), torch.randn(shape), torch.tensor([0, 250, 700, 999])
+    for denoiser in (epsilon, v):
+        x_t = denoiser.noised(x_0, noise, t)
+        found = denoiser.predicted_x0(denoiser.target(x_0, noise, t), x_t, t)
+        torch.testing.assert_close(found, x_0, atol=2e-4, rtol=0)
+
+
+def test_denoiser_agrees_with_diffusers_scheduler():
+    from diffusers import DDPMScheduler
+
+    denoiser = tiny_model(SD1, "v_prediction").denoiser
+    schedule = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    x_0, noise, t = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8), torch.tensor([1, 500, 998])
+    torch.testing.assert_close(denoiser.noised(x_0, noise, t), schedule.add_noise(x_0, noise, t))
+    torch.testing.assert_close(denoiser.target(x_0, noise, t), schedule.get_velocity(x_0, noise, t))

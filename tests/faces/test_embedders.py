@@ -1,0 +1,134 @@
+import warnings
+
+import pytest
+import torch
+from facenet_pytorch import InceptionResnetV1
+
+from training.catalogue import UNTRAINED_FACENET, load_embedder
+from training.errors import UserError
+from training.faces.embedders import FaceNet
+from training.faces.find import Face
+from training.faces.observation import Observation, Observer
+
+FILE = "20180402-114759-vggface2.pt"
+RECORDED = "281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b"
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(3)
+    return InceptionResnetV1().eval()
+
+
+def test_facenet_reads_bytes_less_127_5_over_128(network):
+    pixels = torch.randint(0, 256, (1, 3, 160, 160)).float()
+    ours = FaceNet("test", network)(pixels / 127.5 - 1)
+    torch.testing.assert_close(ours, network((pixels - 127.5) / 128), atol=1e-5, rtol=0)
+    assert ours.norm(dim=1).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_gradient_reaches_the_pixels_and_no_weight(network):
+    pixels = torch.rand(1, 3, 160, 160, requires_grad=True)
+    FaceNet("test", network)(pixels).sum().backward()
+    assert pixels.grad.any()
+    assert all(weight.grad is None for weight in network.parameters())
+
+
+def test_published_layout_is_read_and_an_unknown_hash_warned_about(network, tmp_path):
+    torch.save({**network.state_dict(), "logits.weight": torch.zeros(8631, 512)}, tmp_path / FILE)
+    with pytest.warns(UserWarning, match=rf"has SHA-256 [0-9a-f]{{64}}, but .* is recorded as {RECORDED}"):
+        loaded = load_embedder("vggface2", tmp_path)
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in loaded.network.state_dict().items())
+
+
+def test_file_without_recorded_hash_is_not_warned_about(network, tmp_path):
+    torch.save(network.state_dict(), tmp_path / "20180408-102900-casia-webface.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_embedder("casia-webface", tmp_path).name == "FaceNet casia-webface"
+
+
+def test_missing_weights_name_file_source_and_folder_and_download_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "download_url_to_file", None)
+    with pytest.raises(UserError) as error:
+        load_embedder("vggface2", tmp_path)
+    assert all(
+        part in str(error.value) for part in (FILE, str(tmp_path), "https://github.com/timesler", "option download")
+    )
+
+
+def test_download_goes_into_the_folder_only_when_asked(network, tmp_path, monkeypatch):
+    asked = []
+
+    def download(url, target):
+        asked.append(url)
+        torch.save(network.state_dict(), target)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    load_embedder("casia-webface", tmp_path, download=True)
+    load_embedder("casia-webface", tmp_path, download=True)
+    assert len(asked) == 1 and asked[0].startswith("https://")
+
+
+def test_failed_download_says_what_to_do(tmp_path):
+    def refuse(url, target):
+        raise OSError("no route")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match=r"no route.* by hand"):
+        patch.setattr(torch.hub, "download_url_to_file", refuse)
+        load_embedder("casia-webface", tmp_path, download=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Code:
+    def __reduce__(self):
+        return (print, ("code in the weights was run",))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"conv2d_1a.conv.weight": torch.zeros(2, 2)}, "another network"),
+        ({"weight": Code()}, "hold code"),
+        ({}, "holds no weights"),
+    ],
+)
+def test_wrong_weights_are_refused(tmp_path, content, sentence, capsys):
+    torch.save(content, tmp_path / "20180408-102900-casia-webface.pt")
+    with pytest.raises(UserError, match=sentence):
+        load_embedder("casia-webface", tmp_path)
+    assert "code in the weights was run" not in capsys.readouterr().out
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    (tmp_path / "20180408-102900-casia-webface.pt").write_bytes(b"half a file")
+    with pytest.raises(UserError, match="damaged"):
+        load_embedder("casia-webface", tmp_path)
+
+
+def test_untrained_is_the_same_every_time_and_says_so():
+    first, second = (load_embedder(UNTRAINED_FACENET) for _ in range(2))
+    assert "untrained" in first.name
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
+
+
+def test_only_the_face_square_is_embedded(astronaut):
+    seen = []
+
+    class Witness:
+        name, size = "witness", 8
+
+        def __call__(self, crops):
+            seen.append(crops)
+            return crops.flatten(1)
+
+    face = Face((180.0, 70.0, 260.0, 190.0))
+    assert Observer(lambda image: [face], Witness()).observe("one", astronaut).face is face
+    side, (x, y) = 120 * 1.1, face.center
+    half = side / 2
+    expected = astronaut.resize((8, 8), 4, box=(x - half, y - half, x + half, y + half))  # 4: box filter, an average
+    shown = ((seen[0][0].permute(1, 2, 0) + 1) * 127.5).numpy()
+    assert abs(shown - expected).mean() < 12
+    assert Observer(lambda image: [], Witness()).observe("none", astronaut) == Observation("none", None)

@@ -1,0 +1,178 @@
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+from safetensors.torch import save_file
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from tests.tiny import tiny_checkpoint
+from training.errors import UserError
+from training.models.checkpoint import model_from_state_dict, model_to_state_dict, open_model, open_tiny_vae
+from training.models.families import FAMILIES, SD1, SD2, SDXL
+
+EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+
+
+def prediction(model):
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        return model.denoiser(torch.randn(1, 4, 8, 8, generator=generator), torch.tensor([500]), ["photo of a child"])
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize("tiny_vae", [False, True])
+def test_opened_and_laid_out_again_a_checkpoint_is_the_same(family, tiny_vae):
+    checkpoint = tiny_checkpoint(family, tiny_vae=tiny_vae)
+    checkpoint["cond_stage_model.logit_scale"] = torch.tensor(4.6)
+    model = model_from_state_dict(checkpoint, "tiny")
+    again = model_to_state_dict(model)
+    assert model.family is family
+    assert again.keys() == checkpoint.keys()
+    assert all(torch.equal(again[key], checkpoint[key]) for key in checkpoint)
+
+
+class Trap:
+    def __reduce__(self):
+        return (print, ("code in the checkpoint was run",))
+
+
+def test_ckpt_like_the_published_one_is_read(tmp_path, monkeypatch):
+    """Weights under state_dict, averaged twins, and a trainer's callbacks with a class of its own and numpy numbers."""
+    module = types.ModuleType("pytorch_lightning.callbacks.model_checkpoint")
+    module.ModelCheckpoint = type("ModelCheckpoint", (), {"__module__": module.__name__})
+    checkpoint = tiny_checkpoint(SD1)
+    averaged = {"model_ema." + key.removeprefix("model.").replace(".", ""): value for key, value in checkpoint.items()}
+    with monkeypatch.context() as patch:
+        for name in ("pytorch_lightning", "pytorch_lightning.callbacks", module.__name__):
+            patch.setitem(sys.modules, name, module)
+        callbacks = {module.ModelCheckpoint: {"best_model_score": np.float64(0.5)}}
+        state = {"epoch": 1, "state_dict": {**checkpoint, **averaged}, "callbacks": callbacks}
+        torch.save(state, tmp_path / "sd-v1-4-full-ema.ckpt")
+    model = open_model(tmp_path / "sd-v1-4-full-ema.ckpt")
+    torch.testing.assert_close(prediction(model), prediction(model_from_state_dict(checkpoint, "tiny")))
+    assert not any("model_ema" in key for key in model.unmapped)
+
+
+def test_ckpt_with_code_is_refused_and_the_code_not_run(tmp_path, capsys):
+    torch.save({"state_dict": tiny_checkpoint(SD1), "callbacks": Trap()}, tmp_path / "trap.ckpt")
+    with pytest.raises(UserError, match="hold code"):
+        open_model(tmp_path / "trap.ckpt")
+    assert "was run" not in capsys.readouterr().out
+
+
+@EVERY_FAMILY
+def test_diffusers_folder_predicts_what_the_single_file_does(tmp_path, family):
+    model = model_from_state_dict(tiny_checkpoint(family), "tiny")
+    model.denoiser.unet.save_pretrained(tmp_path / "unet")
+    model.codec.vae.save_pretrained(tmp_path / "vae")
+    for folder, tower in zip(("text_encoder", "text_encoder_2"), model.denoiser.text.towers, strict=False):
+        kind = CLIPTextModelWithProjection if tower.spec.pooled else CLIPTextModel
+        encoder = kind(CLIPTextConfig(**tower.text_model.config.to_dict()))
+        encoder.load_state_dict(as_transformers_has_it(encoder, tower.state_dict()))
+        encoder.save_pretrained(tmp_path / folder)
+    (tmp_path / "scheduler").mkdir()
+    settings = {"_class_name": "DDIMScheduler", "prediction_type": "v_prediction"}
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(settings))
+    opened = open_model(tmp_path)
+    assert opened.family is family
+    assert opened.denoiser.prediction_type == "v_prediction"
+    torch.testing.assert_close(prediction(opened), prediction(model))
+    assert not any(weight.requires_grad for weight in opened.denoiser.parameters())
+    again = model_to_state_dict(opened)
+    assert all(torch.equal(again[key], value) for key, value in tiny_checkpoint(family).items() if key in again)
+
+
+def as_transformers_has_it(encoder, state):
+    if any(key.startswith("text_model.") for key in encoder.state_dict()):
+        return state
+    return {key.removeprefix("text_model."): value for key, value in state.items()}
+
+
+def test_incomplete_folder_says_what_it_needs(tmp_path):
+    with pytest.raises(UserError, match="needs unet, vae, text_encoder and scheduler"):
+        open_model(tmp_path)
+
+
+def inpainting():
+    checkpoint = tiny_checkpoint(SD1)
+    key = "model.diffusion_model.input_blocks.0.0.weight"
+    return checkpoint | {key: torch.zeros(32, 9, 3, 3)}
+
+
+STRANGERS = {
+    "Flux": {"model.diffusion_model.double_blocks.0.img_attn.qkv.weight": torch.zeros(1)},
+    "Stable Diffusion 3": {"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight": torch.zeros(1)},
+    "a LoRA": {"lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight": torch.zeros(1)},
+    "the SDXL refiner": {"conditioner.embedders.0.model.ln_final.weight": torch.zeros(1)},
+    "first keys are encoder": {"encoder.weight": torch.zeros(1)},
+    "9 input channels": None,
+}
+
+
+@pytest.mark.parametrize("seen", STRANGERS)
+def test_unknown_models_are_named(tmp_path, seen):
+    save_file(STRANGERS[seen] or inpainting(), tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=seen):
+        open_model(tmp_path / "model.safetensors")
+
+
+def test_missing_and_surplus_layers_are_named():
+    checkpoint = tiny_checkpoint(SD1)
+    lacking = {key: value for key, value in checkpoint.items() if "input_blocks.1.0.out_layers.3.bias" not in key}
+    with pytest.raises(UserError, match=r"UNet in tiny.*conv2\.bias is missing"):
+        model_from_state_dict(lacking, "tiny")
+    surplus = checkpoint | {"model.diffusion_model.input_blocks.1.2.weight": torch.zeros(1)}
+    with pytest.raises(UserError, match=r"layers that .* has not, such as .*input_blocks\.1\.2\.weight"):
+        model_from_state_dict(surplus, "tiny")
+
+
+def test_prediction_type_is_recognised_and_can_be_overruled():
+    sdxl, sd2 = tiny_checkpoint(SDXL), tiny_checkpoint(SD2)
+    assert model_from_state_dict(sdxl, "tiny").denoiser.prediction_type == "epsilon"
+    assert model_from_state_dict(sdxl | {"v_pred": torch.tensor([])}, "tiny").denoiser.prediction_type == "v_prediction"
+    assert model_from_state_dict(sd2, "tiny").denoiser.prediction_type == "epsilon"
+    assert model_from_state_dict(sd2, "tiny", "v_prediction").denoiser.prediction_type == "v_prediction"
+
+
+def test_sd2_trains_at_768_for_v_and_512_for_epsilon():
+    sd2 = tiny_checkpoint(SD2)
+    assert model_from_state_dict(sd2, "tiny", "v_prediction").resolution == 768
+    assert model_from_state_dict(sd2, "tiny").resolution == 512
+
+
+def test_tiny_vae_opens_as_folder_as_file_and_as_taesds_decoder(tmp_path):
+    torch.manual_seed(0)
+    tiny = AutoencoderTiny()
+    tiny.save_pretrained(tmp_path / "taesd")
+    decoder = {key: value for key, value in tiny.state_dict().items() if key.startswith("decoder.layers.")}
+    published = {}
+    for key, value in decoder.items():  # TAESD's Sequential begins with a clamp, which has no weights
+        index, rest = key.removeprefix("decoder.layers.").split(".", 1)
+        published[f"{int(index) + 1}.{rest}"] = value
+    save_file(published, tmp_path / "taesd_decoder.safetensors")
+    latents = torch.randn(1, 4, 4, 4)
+    expected = tiny.decode(latents).sample
+    for path in ("taesd", "taesd/diffusion_pytorch_model.safetensors", "taesd_decoder.safetensors"):
+        torch.testing.assert_close(open_tiny_vae(tmp_path / path).decode(latents), expected)
+
+
+def test_other_files_are_no_tiny_vae(tmp_path):
+    save_file({"decoder.weight": torch.zeros(1)}, tmp_path / "a.safetensors")
+    with pytest.raises(UserError, match="tiny VAE"):
+        open_tiny_vae(tmp_path / "a.safetensors")
+
+
+@EVERY_FAMILY
+def test_latents_have_the_familys_scale(family):
+    vae = model_from_state_dict(tiny_checkpoint(family), "tiny").codec
+    pixels = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        mean, std = vae.encode(pixels)
+        posterior = vae.vae.encode(pixels).latent_dist
+        torch.testing.assert_close(mean, posterior.mean * family.latent_scale)
+        torch.testing.assert_close(std, posterior.std * family.latent_scale)
+        torch.testing.assert_close(vae.decode(mean), vae.vae.decode(posterior.mean).sample, atol=1e-4, rtol=1e-4)

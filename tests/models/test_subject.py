@@ -1,0 +1,212 @@
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from tests.parts import SIDE, tiny_model, tiny_trainer
+from tests.tiny import tiny_checkpoint
+from training.errors import UserError
+from training.files import read_state_dict
+from training.models.checkpoint import model_from_state_dict, model_to_state_dict
+from training.models.families import FAMILIES, SD1
+from training.models.lora import lora_state_dict, merge_lora
+from training.models.sampler import PRESETS, one_noise, sample
+from training.models.subject import HEADER, open_subject, read_subject
+
+EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+
+
+def trained(folder, family=SD1, **options):
+    """A subject on disk, and the model in memory that it was saved from."""
+    rate = 0.05 if options.get("method") != "full" else 1e-3
+    options = {"learning_rate": rate, "max_train_steps": 3} | options
+    trainer = tiny_trainer(tiny_model(family), **options)
+    path = folder / "anna.safetensors"
+    trainer.run()
+    trainer.write_subject(path, torch.float32)
+    return trainer.model, path
+
+
+def prediction(model, prompt="photo of a sks person as old"):
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(1, 4, SIDE // 8, SIDE // 8, generator=generator)
+    model.denoiser.text.frozen_cache = None
+    with torch.no_grad():
+        return model.denoiser(latents, torch.tensor([400]), [prompt])
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_saved_subject_predicts_what_the_trained_model_does(tmp_path, family, method):
+    model, path = trained(tmp_path, family, method=method, train_text_encoder=True)
+    base = tmp_path / "base.safetensors"
+    save(tiny_checkpoint(family), base)
+    opened, subject = open_subject(path, base)
+    torch.testing.assert_close(prediction(opened), prediction(model), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(prediction(opened), prediction(tiny_model(family)), atol=1e-2)
+    assert (subject.family, subject.method) == (family.name, method)
+
+
+def save(state, path):
+    from safetensors.torch import save_file
+
+    save_file(state, path)
+
+
+@EVERY_FAMILY
+def test_lora_opens_in_diffusers_and_changes_the_output_as_ours_does(tmp_path, family):
+    import diffusers
+
+    model, path = trained(tmp_path, family, lora_layers=("attention", "feed-forward", "convolution"), lora_alpha=8.0)
+    fresh = tiny_model(family)
+    mixin = diffusers.loaders.StableDiffusionXLLoraLoaderMixin
+    if len(family.towers) == 1:
+        mixin = diffusers.loaders.StableDiffusionLoraLoaderMixin
+    state, alphas = mixin.lora_state_dict(str(path), unet_config=fresh.denoiser.unet.config)[:2]
+    mixin.load_lora_into_unet(state, network_alphas=alphas, unet=fresh.denoiser.unet)
+    torch.testing.assert_close(prediction(fresh), prediction(model), atol=1e-4, rtol=1e-4)
+
+
+def test_text_encoder_lora_opens_in_diffusers(tmp_path):
+    import diffusers
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    model, path = trained(tmp_path, train_text_encoder=True)
+    tower = tiny_model().denoiser.text.towers[0]
+    encoder = CLIPTextModel(CLIPTextConfig(**tower.text_model.config.to_dict()))
+    inner = getattr(encoder, "text_model", encoder)
+    inner.load_state_dict(tower.text_model.state_dict())
+    mixin = diffusers.loaders.StableDiffusionLoraLoaderMixin
+    state, alphas = mixin.lora_state_dict(str(path))[:2]
+    mixin.load_lora_into_text_encoder(state, network_alphas=alphas, text_encoder=encoder)
+    tokens = torch.tensor([[49406, 320, 1125, 49407]])
+    ours = model.denoiser.text.towers[0].text_model(tokens).last_hidden_state
+    untouched = tower.text_model(tokens).last_hidden_state
+    theirs = encoder(tokens).last_hidden_state
+    torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(theirs, untouched, atol=1e-3)
+
+
+@EVERY_FAMILY
+def test_full_checkpoint_has_the_keys_of_the_model_it_came_from(tmp_path, family):
+    _, path = trained(tmp_path, family, method="full", train_text_encoder=False)
+    base, saved = tiny_checkpoint(family), load_file(path)
+    assert saved.keys() == base.keys()
+    changed = {key for key in base if not torch.equal(base[key], saved[key])}
+    assert changed and all(key.startswith("model.diffusion_model.") for key in changed)
+
+
+@EVERY_FAMILY
+def test_full_checkpoint_opens_in_diffusers(tmp_path, family):
+    """diffusers' own converters read our single file into a UNet that predicts the same."""
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
+
+    model, path = trained(tmp_path, family, method="full")
+    unet = tiny_model(family).denoiser.unet
+    unet.load_state_dict(convert_ldm_unet_checkpoint(load_file(path), unet.config))
+    theirs, ours = unet.state_dict(), model.denoiser.unet.state_dict()
+    assert all(torch.equal(theirs[key], ours[key]) for key in ours)
+
+
+def test_strength_scales_the_lora(tmp_path):
+    _model, path = trained(tmp_path)
+    lora = read_state_dict(path)
+    for strength in (0.0, 0.5, -1.0):
+        fresh, base = tiny_model(), tiny_model()
+        merge_lora(fresh.denoiser, lora, strength)
+        name = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight"
+        key = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+        change = lora[f"{key}.lora_up.weight"] @ lora[f"{key}.lora_down.weight"]
+        before, after = base.denoiser.unet.get_parameter(name), fresh.denoiser.unet.get_parameter(name)
+        torch.testing.assert_close(after, before + strength * change)
+
+
+def test_fresh_lora_changes_nothing(tmp_path):
+    trainer = tiny_trainer()
+    torch.testing.assert_close(prediction(trainer.model), prediction(tiny_model()))
+    assert all(not value.any() for key, value in lora_state_dict(trainer.core, 16).items() if "lora_up" in key)
+
+
+def test_header_says_how_to_ask_for_the_person(tmp_path):
+    _, path = trained(tmp_path, token="ohwx", class_word="woman", loss="cosine", seed=9)
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    said = json.loads(header[HEADER])
+    assert (said["token"], said["class_word"], said["loss"], said["seed"], said["steps"]) == (
+        "ohwx",
+        "woman",
+        "cosine",
+        9,
+        3,
+    )
+    assert said["base_model"] == "tiny.safetensors"
+    assert said["ages"] == ["child", "teenager", "youngadults", "middleaged", "elderly", "old"]
+    assert header["modelspec.architecture"] == "stable-diffusion-v1/lora"
+    assert header["modelspec.resolution"] == "64x64"
+    assert read_subject(path).prompt(45) == "photo of a ohwx woman as 45-year-old"
+
+
+def test_lora_for_another_model_is_refused(tmp_path):
+    _, path = trained(tmp_path)
+    base = tmp_path / "sdxl.safetensors"
+    save(tiny_checkpoint(FAMILIES[2]), base)
+    with pytest.raises(UserError, match=r"trained on Stable Diffusion 1\.x.* is SDXL"):
+        open_subject(path, base)
+    with pytest.raises(UserError, match=r"--checkpoint tiny\.safetensors"):
+        open_subject(path, None)
+
+
+def test_file_without_our_header_is_refused(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save({"weight": torch.zeros(1)}, path)
+    with pytest.raises(UserError, match="no subject file"):
+        read_subject(path)
+
+
+def test_all_ages_start_from_one_noise_and_batches_do_not_matter():
+    model, noise = tiny_model(), one_noise(tiny_model(), SIDE, seed=3)
+    prompts = ["photo of a child", "photo of a child", "photo of a old"]
+    first, twin, other = sample(model, prompts, noise, PRESETS["fast"], batch_size=3)
+    torch.testing.assert_close(first, twin, atol=1e-4, rtol=0)
+    assert not torch.allclose(first, other)
+    one_by_one = sample(model, prompts, noise, PRESETS["fast"], batch_size=1)
+    torch.testing.assert_close(one_by_one, torch.stack([first, twin, other]), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_sampler_agrees_with_diffusers_pipeline(preset):
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+
+    model, noise = tiny_model(), one_noise(tiny_model(), SIDE, seed=3)
+    settings = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+    if preset == "paper":
+        scheduler = DDIMScheduler(clip_sample=False, set_alpha_to_one=False, **settings)
+    else:
+        scheduler = DPMSolverMultistepScheduler(**settings)
+    pipeline = StableDiffusionPipeline(
+        model.codec.vae, None, None, model.denoiser.unet, scheduler, None, None, requires_safety_checker=False
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    with torch.no_grad():
+        text, empty = (model.denoiser.text([prompt]).hidden for prompt in ("photo of a old", ""))
+    theirs = pipeline(
+        prompt_embeds=text,
+        negative_prompt_embeds=empty,
+        latents=noise,
+        num_inference_steps=PRESETS[preset].steps,
+        guidance_scale=PRESETS[preset].guidance,
+        output_type="pt",
+    ).images
+    ours = sample(model, ["photo of a old"], noise, PRESETS[preset])
+    torch.testing.assert_close((ours + 1) / 2, theirs, atol=1e-3, rtol=0)
+
+
+@EVERY_FAMILY
+def test_single_file_layout_round_trips_after_training(tmp_path, family):
+    _model, path = trained(tmp_path, family, method="full", train_text_encoder=True)
+    again = model_to_state_dict(model_from_state_dict(load_file(path), "again"))
+    saved = load_file(path)
+    assert again.keys() == saved.keys()
+    assert all(torch.equal(again[key], saved[key]) for key in saved)

@@ -1,0 +1,34 @@
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+# Without its package, whose other modules need ComfyUI.
+_spec = importlib.util.spec_from_file_location(
+    "images", Path(__file__).parent.parent.parent / "nodes" / "comfy" / "images.py"
+)
+images = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(images)
+
+
+def test_every_8_bit_picture_survives_the_way_to_a_batch_and_back():
+    pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    batch = images.to_batch([Image.fromarray(pixels), Image.fromarray(255 - pixels)])
+    assert batch.shape == (2, 16, 16, 3) and batch.dtype == torch.float32
+    assert torch.equal(batch[0], torch.from_numpy(pixels) / 255)
+    back = images.to_pictures([batch])
+    assert [np.asarray(picture).tolist() for picture in back] == [pixels.tolist(), (255 - pixels).tolist()]
+
+
+def test_values_out_of_range_are_clipped_and_alpha_is_left_out():
+    (picture,) = images.to_pictures([torch.tensor([[[[-0.5, 0.5, 1.5, 0.2]]]])])
+    assert picture.mode == "RGB" and picture.getpixel((0, 0)) == (0, 128, 255)
+
+
+@pytest.mark.parametrize(("sizes", "batches"), [([(8, 8), (8, 8)], [2]), ([(8, 8), (16, 8)], [1, 1])])
+def test_pictures_of_one_size_are_one_batch_and_others_a_batch_each(sizes, batches):
+    made = images.to_batches([Image.new("RGB", size) for size in sizes])
+    assert [len(batch) for batch in made] == batches

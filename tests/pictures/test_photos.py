@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from training.errors import UserError
+from training.pictures.photos import open_rgb, read_folder, to_image, to_tensor
+
+WIDTH, HEIGHT = 24, 16
+RED, GREEN, BLUE, GREY = (250, 10, 10), (10, 250, 10), (10, 10, 250), (120, 120, 120)
+
+
+def quadrants():
+    """Four colours, so that every turn and flip looks different."""
+    image = Image.new("RGB", (WIDTH, HEIGHT), RED)
+    image.paste(GREEN, (WIDTH // 2, 0, WIDTH, HEIGHT // 2))
+    image.paste(BLUE, (0, HEIGHT // 2, WIDTH // 2, HEIGHT))
+    image.paste(GREY, (WIDTH // 2, HEIGHT // 2, WIDTH, HEIGHT))
+    return image
+
+
+def corners(image):
+    width, height = image.size
+    places = [(3, 3), (width - 4, 3), (3, height - 4), (width - 4, height - 4)]
+    return [image.getpixel(place) for place in places]
+
+
+def close(image, expected, tolerance=0):
+    assert image.mode == "RGB"
+    difference = np.asarray(image).astype(int) - np.asarray(expected).astype(int)
+    assert np.abs(difference).max() <= tolerance
+
+
+STORED_AS = {  # EXIF orientation: how an upright picture must be stored to look upright again (EXIF 2.32, tag 0x0112)
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("orientation", STORED_AS)
+def test_exif_rotation_is_undone(tmp_path, orientation):
+    turn = STORED_AS[orientation]
+    stored = quadrants() if turn is None else quadrants().transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "a.png", exif=exif)
+    close(open_rgb(tmp_path / "a.png"), quadrants())
+
+
+def test_sixteen_bit_grey_keeps_its_range(tmp_path):
+    ramp = np.linspace(0, 65535, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    expected = np.repeat((ramp / 257).round()[..., None], 3, axis=2)
+    close(open_rgb(tmp_path / "a.png"), expected, tolerance=1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("RGB", "png"), ("RGB", "jpg"), ("RGB", "webp"), ("P", "png"), ("CMYK", "jpg")]
+)
+def test_colours_survive_every_mode_and_format(tmp_path, mode, suffix):
+    image = quadrants().convert(mode) if mode != "P" else quadrants().quantize(8)
+    image.save(tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {"quality": 100}))
+    for found, expected in zip(corners(open_rgb(tmp_path / f"a.{suffix}")), corners(quadrants()), strict=True):
+        assert np.abs(np.array(found) - expected).max() <= (12 if suffix == "jpg" else 3)
+
+
+def test_grey_becomes_equal_channels(tmp_path):
+    grey = quadrants().convert("L")
+    grey.save(tmp_path / "a.png")
+    close(open_rgb(tmp_path / "a.png"), np.repeat(np.asarray(grey)[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_becomes_white(tmp_path, mode):
+    alpha = Image.new("L", (WIDTH, HEIGHT), 255)
+    alpha.paste(0, (0, 0, WIDTH // 2, HEIGHT))
+    alpha.paste(128, (0, HEIGHT // 2, WIDTH // 2, HEIGHT))
+    image = Image.new("RGBA", (WIDTH, HEIGHT), (40, 40, 40, 255))
+    image.putalpha(alpha)
+    if mode == "P":
+        image = image.quantize(8)
+    (image if mode == "P" else image.convert(mode)).save(tmp_path / "a.png")
+    clear, solid, half, _ = corners(open_rgb(tmp_path / "a.png"))
+    assert clear == (255, 255, 255)
+    assert solid == (40, 40, 40)
+    assert half[0] == pytest.approx(40 * 128 / 255 + 255 * 127 / 255, abs=2)
+
+
+def test_damaged_and_false_images_are_named(tmp_path):
+    quadrants().resize((400, 300)).save(tmp_path / "whole.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:300])
+    (tmp_path / "text.jpg").write_text("no picture")
+    for name in ("half.png", "text.jpg"):
+        with pytest.raises(UserError, match=f"{name} cannot be read as an image"):
+            open_rgb(tmp_path / name)
+
+
+def test_folders_are_read_in_order_without_hidden_and_other_files(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / ".cache").mkdir()
+    for name in ("2.JPG", "1.png", "b/3.webp", ".hidden.png", ".cache/4.png"):
+        quadrants().save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("x")
+    assert [photo.name for photo in read_folder(tmp_path, "photos")] == ["1.png", "2.JPG", "b/3.webp"]
+
+
+def test_empty_and_missing_folders_say_what_was_wanted(tmp_path):
+    with pytest.raises(UserError, match="holds no jpg, png or webp file, so there are no photos"):
+        read_folder(tmp_path, "photos")
+    with pytest.raises(UserError, match=r"no folder .*gone for photos"):
+        read_folder(tmp_path / "gone", "photos")
+
+
+def test_tensors_are_in_minus_one_to_one_and_back():
+    image = quadrants()
+    pixels = to_tensor(image)
+    assert pixels.shape == (1, 3, HEIGHT, WIDTH)
+    assert pixels[0, :, 3, 3].tolist() == pytest.approx([channel / 127.5 - 1 for channel in RED])
+    close(to_image(pixels[0]), image)
+    assert to_image(torch.full((3, 2, 2), 7.0)).getpixel((0, 0)) == (255, 255, 255)

@@ -1,0 +1,257 @@
+"""The report on faces with known embeddings, pixels and ages."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import confusion_matrix, roc_auc_score
+
+from training.ages import AGE_CLASSES, AgeEstimate, class_of
+from training.biometrics.comparisons import against, among
+from training.biometrics.copies import find_copies
+from training.biometrics.pick import pick_best
+from training.errors import UserError
+from training.faces.find import Face
+from training.faces.observation import ALIGNED, Observation, Observer
+from training.report.build import BASE_ROW, DRAWN_ROW, REAL_ROW, build
+from training.report.files import as_json, write
+from training.report.plots import plots
+from training.report.text import text
+
+FACE = Face((10.0, 10.0, 50.0, 50.0))
+
+
+def face(name, person, spread, seed, age=None, years=None):
+    """A face whose embedding and pixels are those of ``person`` with noise of ``spread``."""
+    generator = torch.Generator().manual_seed(1000 + seed)
+    centre = torch.Generator().manual_seed(person)
+    vector = torch.randn(32, generator=centre) + spread * torch.randn(32, generator=generator)
+    pixels = torch.randn(ALIGNED, ALIGNED, generator=centre) + spread * torch.randn(
+        ALIGNED, ALIGNED, generator=generator
+    )
+    estimate = None if years is None else AgeEstimate(years, class_of(years))
+    return Observation(name, age, FACE, vector / vector.norm(), pixels, estimate)
+
+
+def people(count, first=0):
+    return [face(f"other {n}", 100 + n, 0.3, first + n, AGE_CLASSES[n % 6], 5 + 15 * (n % 6)) for n in range(count)]
+
+
+PHOTOS = [face(f"photo {n}", 1, 0.6, n) for n in range(6)] + [Observation("blurred", None)]
+IMAGES = [
+    *(
+        face(f"{age} {n}", 1, 1.0, 50 + 7 * n + k, age, 5 + 15 * k)
+        for k, age in enumerate(AGE_CLASSES)
+        for n in range(2)
+    ),
+    Observation("faceless", "old"),
+    face("ageless", 1, 1.0, 99),
+]
+
+
+@pytest.fixture(scope="module")
+def report():
+    untrained = [face(f"base {n}", 300 + n, 0.5, 400 + n) for n in range(4)]
+    return build(IMAGES, PHOTOS, "one", people(60), untrained, "another", 28, "an estimator")
+
+
+def cosines(rows, columns):
+    return [
+        float(np.dot(a.vector, b.vector))
+        for a in rows
+        for b in columns
+        if a.vector is not None and b.vector is not None
+    ]
+
+
+def test_comparisons_are_counted(report):
+    drawn = report.row(DRAWN_ROW).comparisons
+    assert (len(drawn.pictures), drawn.failures_to_detect) == (14, 1)
+    assert drawn.similarities == pytest.approx(cosines(IMAGES, PHOTOS), abs=1e-5) and drawn.similarities.size == 13 * 6
+    real = report.row(REAL_ROW).comparisons
+    pairs = [cosines([PHOTOS[a]], [PHOTOS[b]])[0] for a in range(6) for b in range(a + 1, 6)]
+    assert real.similarities == pytest.approx(pairs, abs=1e-5) and (len(real.pictures), real.failures_to_detect) == (
+        7,
+        1,
+    )
+    assert report.row(BASE_ROW).comparisons.similarities.size == 24
+    assert report.non_mated.similarities.size == 360
+
+
+def test_rows_hold_the_rates_of_their_comparisons(report):
+    mated, non_mated = cosines(IMAGES, PHOTOS), cosines(people(60), PHOTOS)
+    row = report.row(DRAWN_ROW)
+    assert row.auc == pytest.approx(roc_auc_score([1] * len(mated) + [0] * len(non_mated), mated + non_mated))
+    assert row.mean.low < row.mean.value < row.mean.high
+    assert [point.supported for point in row.points] == [True, True, False, False]
+    allowed = sorted(non_mated)[-1 - int(0.01 * len(non_mated))]
+    assert row.points[1].fnmr == pytest.approx(np.mean(np.array(mated) <= allowed + 1e-9))
+    assert row.fnmr[1].value == pytest.approx(row.points[1].fnmr)
+
+
+def test_ages_and_gaps_have_rows_of_their_own(report):
+    assert [row.name for row in report.by_age] == [
+        "child", "teenager", "young adult", "middle-aged", "elderly", "old",
+    ]  # fmt: skip
+    old = report.by_age[-1].comparisons
+    assert (len(old.pictures), old.failures_to_detect) == (3, 1)
+    assert sum(len(row.comparisons.pictures) for row in report.by_gap) == 13
+    # The middles of the six classes are 7.5, 16.5, 27.5, 45, 65 and 85.5 years; the photos are of 28.
+    assert [len(row.comparisons.pictures) for row in report.by_gap] == [2, 4, 4, 3]
+    assert any("1 of 14 drawn pictures have no known age" in remark for remark in report.remarks)
+
+
+def test_ages_are_held_against_those_asked_for_with_the_estimators_own_error_beside(report):
+    asked = [image.age for image in IMAGES if image.estimate]
+    seen = [image.estimate.age_class for image in IMAGES if image.estimate]
+    assert report.ages.drawn.confusion == confusion_matrix(asked, seen, labels=list(AGE_CLASSES)).tolist()
+    assert report.ages.drawn.right == pytest.approx(np.mean([a == b for a, b in zip(asked, seen, strict=True)]))
+    assert report.ages.known.pictures == 60
+    # Of 5, 20, 35, 50, 65 and 80 years, 20 and 35 begin the next class: wrong, by no year at all.
+    assert report.ages.drawn.mean_absolute_error == 0
+    assert report.ages.drawn.right == pytest.approx(4 / 6)
+
+
+def test_no_miss_at_all_has_no_interval():
+    report = build(PHOTOS[:6], PHOTOS, "one", people(60))
+    point, missed = report.row(DRAWN_ROW).points[1], report.row(DRAWN_ROW).fnmr[1]
+    assert point.supported and point.fnmr == missed.value == 0 and np.isnan(missed.low)
+
+
+def test_what_n_cannot_support_is_marked_and_no_number(report):
+    words = text(report)
+    assert "360 non-mated comparisons support an FMR of 0.83 % and more" in words
+    assert "0.1 % (3000), 0.01 % (30000)" in words
+    points = as_json(report)["rows"][2]["operating_points"]
+    assert [point["fnmr"] is None for point in points] == [False, False, True, True]
+    assert points[3] == {"target": 0.0001, "threshold": None, "fmr": None, "fnmr": None, "supported": False,
+                         "interval": None}  # fmt: skip
+
+
+def test_matchers_are_named_and_one_for_both_is_warned_of():
+    flattering = build(IMAGES, PHOTOS, "one", trained_with="one")
+    assert "The identity loss was trained with one; scored with one." in flattering.remarks
+    assert any("flatter" in remark for remark in flattering.remarks)
+
+
+def test_no_impostors_leaves_similarities_alone():
+    report = build(IMAGES, PHOTOS, "one")
+    assert report.non_mated.similarities.size == 0 and np.isnan(report.row(DRAWN_ROW).eer)
+    assert "there is no FMR" in text(report) and "FNMR at" not in text(report)
+    assert set(plots(report)) == {"similarities", "by-age"}
+
+
+def test_one_photo_and_one_picture():
+    report = build(IMAGES[:1], PHOTOS[:1], "one", people(1))
+    assert "Only one reference photo has a face" in text(report)
+    assert report.row(DRAWN_ROW).mean.value == pytest.approx(cosines(IMAGES[:1], PHOTOS[:1])[0], abs=1e-5)
+    assert np.isnan(report.row(DRAWN_ROW).mean.low) and not any(
+        point.supported for point in report.row(DRAWN_ROW).points
+    )
+    assert report.copies.pictures[0].memorised is None
+    json.dumps(as_json(report), allow_nan=False)
+    assert plots(report)
+
+
+@pytest.mark.parametrize("photos", [PHOTOS, [Observation("blurred", None)]])
+def test_no_faces_at_all(photos, tmp_path):
+    report = build([Observation("faceless", "old")], photos, "one", [Observation("nobody", None)])
+    assert np.isnan(report.row(DRAWN_ROW).mean.value)
+    assert "No face was found in 1 of 1 drawn pictures" in text(report)
+    for suffix in ("json", "csv", "html", "png"):
+        write(report, tmp_path / f"r.{suffix}", {})
+
+
+def test_an_embedding_that_is_no_number_is_refused():
+    def broken(crops):
+        return torch.full((1, 4), float("nan"))
+
+    broken.name, broken.size = "a broken embedder", 8
+    with pytest.raises(UserError, match=r"a broken embedder gives no number for the face in x\.png"):
+        Observer(lambda image: [FACE], broken).observe("x.png", Image.new("RGB", (64, 64)))
+
+
+def test_files_hold_every_picture(report, tmp_path):
+    pictures = {"child 0": Image.new("RGB", (300, 200), "green")}
+    for suffix in ("json", "csv", "html"):
+        assert write(report, tmp_path / f"r.{suffix}", pictures) == [tmp_path / f"r.{suffix}"]
+    assert len(write(report, tmp_path / "r.png", {})) == len(list(tmp_path.glob("r-*.png"))) == 4
+    saved = json.loads((tmp_path / "r.json").read_text())
+    assert saved["matcher"] == "one" and saved["trained_with"] == "another"
+    assert [row["image"] for row in saved["images"]] == [image.name for image in IMAGES]
+    assert saved["summary"]["failures_to_detect"] == 1
+    rows = list(csv.DictReader((tmp_path / "r.csv").open()))
+    assert [row["image"] for row in rows] == [picture.name for picture in IMAGES + PHOTOS]
+    assert rows[12]["face_found"] == "False" and rows[12]["mean_similarity"] == ""
+    html = (tmp_path / "r.html").read_text()
+    assert html.count("data:image/png") == 4 and html.count("data:image/jpeg") == 1
+    assert not re.search(r'(src|href)="(?!data:)', html), "the page holds everything it shows"
+
+
+def test_names_cannot_write_html():
+    report = build([face("<script>", 1, 1.0, 5)], PHOTOS, "<b>", people(2))
+    from training.report.page import page
+
+    assert "<script>" not in page(report, {}) and "<b>" not in page(report, {})
+
+
+def copies(pictures, photos):
+    return find_copies(against(pictures, photos), among(photos))
+
+
+def test_copies_are_flagged_and_likenesses_are_not():
+    copy = Observation("copy", None, FACE, PHOTOS[2].vector, PHOTOS[2].aligned)
+    mirrored = Observation("mirrored", None, FACE, PHOTOS[3].vector, PHOTOS[3].aligned.flip(-1) * 0.5 + 0.2)
+    fresh = face("fresh", 1, 1.0, 77)
+    only_alike = Observation("only alike", None, FACE, PHOTOS[2].vector, fresh.aligned)
+    found = copies([copy, mirrored, only_alike], PHOTOS)
+    assert found.memorised == ["copy", "mirrored"]
+    assert found.pictures[0].nearest_by_pixels == found.pictures[0].nearest_by_embedding == "photo 2"
+    assert found.pictures[1].pixels == pytest.approx(1)
+    assert found.photos == 6 and found.chance == pytest.approx(2 / 7)
+    pixels = [photo.aligned.flatten().numpy() for photo in PHOTOS[:6]]
+    both = np.corrcoef(pixels + [photo.aligned.flip(-1).flatten().numpy() for photo in PHOTOS[:6]])[:6]
+    nearest = max(max(both[a, b], both[a, b + 6]) for a in range(6) for b in range(6) if a != b)
+    assert found.nearest_pair_pixels == pytest.approx(nearest)
+
+
+def test_a_fresh_photo_is_flagged_no_more_often_than_promised():
+    flagged = 0
+    for trial in range(200):
+        photos = [face(str(n), 1, 0.6, 10_000 + 7 * trial + n) for n in range(7)]
+        flagged += len(copies(photos[:1], photos[1:]).memorised)
+    assert flagged / 200 <= 2 / 7 + 0.05
+
+
+def test_comparisons_of_nothing():
+    assert against([], PHOTOS).similarities.size == among([]).each_pair_once().similarities.size == 0
+
+
+def estimate(years):
+    return AgeEstimate(years, class_of(years))
+
+
+def test_the_pick_is_the_likest_whose_age_is_right():
+    ages = ["child", "old"] * 3
+    similarities = [0.5, 0.6, 0.9, 0.7, 0.6, float("nan")]
+    picks = pick_best(ages, similarities, [estimate(y) for y in (6, 80, 40, 60, 11, 80)])
+    assert [(pick.age, pick.index, pick.similarity) for pick in picks] == [("child", 4, 0.6), ("old", 1, 0.6)]
+    assert picks[0].remark == "child: the likest of 2 of 3 whose age is right"
+
+
+def test_where_no_age_is_right_the_nearest_is_taken_and_said():
+    (pick,) = pick_best([30, 30], [0.9, 0.2], [estimate(70), estimate(50)])
+    assert pick.index == 1 and "the age is right in none of 2" in pick.remark and "50 years old" in pick.remark
+
+
+def test_picks_without_ages_without_faces_and_of_unequal_lengths():
+    picks = pick_best([30, "old"], [0.9, float("nan")])
+    assert picks[0].index == 0 and "was not looked at" in picks[0].remark
+    assert picks[1].index is None and picks[1].remark == "old: no face in any of 1 candidates"
+    assert pick_best([30], [0.9], [None])[0].index == 0
+    with pytest.raises(UserError, match="2 candidates but 1 similarities"):
+        pick_best([30, 40], [0.9])

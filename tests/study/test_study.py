@@ -1,0 +1,150 @@
+"""The study: its rates counted by hand, and its quick mode from training to table."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_curve
+
+from training.__main__ import main
+from training.ages import AGE_CLASSES
+from training.catalogue import load_age_estimator
+from training.faces.observation import Observer
+from training.report.build import DRAWN_ROW, build
+from training.study.plan import DREAMBOOTH, MAIN, SUBJECTS, UNTRAINED, WHOLE, Variant, quick, trials
+from training.study.recipe import draw_six, subject_set, trainer_of
+from training.study.results import results, table
+from training.study.steps import compared, gain, steps_chosen
+from training.world.draw.place import known_place
+from training.world.shipped import world_embedder
+
+OURS = Variant("ours", "ours", {})
+
+
+def row(variant, subject, mated, non_mated, asked=("child", "old"), years=(5.0, 50.0), seed=0):
+    return {"trial": f"{variant}/{subject}/{seed}", "variant": variant, "subject": subject, "seed": seed,
+            "asked": list(asked), "years": list(years), "mated": mated, "non_mated": non_mated}  # fmt: skip
+
+
+def test_rates_and_ages_counted_by_hand():
+    others = [[number / 1000 for number in range(400)]]  # FMR is at most 1 % from 0.396 on
+    rows = [
+        row("dreambooth", 1, [[0.1, 0.2, 0.3, 0.9]], others),
+        row("dreambooth", 2, [[0.1, 0.2, 0.9, 0.9]], others),
+        row("ours", 1, [[0.1, 0.9, 0.9, 0.9]], others),
+        row("ours", 2, [[0.9, 0.9, 0.9, 0.9]], others, years=(5.0, 80.0)),
+    ]
+    theirs, ours = results(rows, [DREAMBOOTH, OURS])
+    assert theirs.fnmr["0.01"].value == pytest.approx(5 / 8) and ours.fnmr["0.01"].value == pytest.approx(1 / 8)
+    assert ours.fnmr_change.value == pytest.approx(1 / 5 - 1)
+    assert ours.fnmr["0.001"] is None  # 800 comparisons cannot support it
+    assert theirs.age_accuracy.value == 0.5 and ours.age_accuracy.value == 0.75
+    assert theirs.age_error.value == pytest.approx(25 / 2) and ours.age_error.value == pytest.approx(25 / 4)
+    assert (ours.mated_comparisons, ours.non_mated_comparisons, ours.subjects, ours.seeds) == (8, 800, 2, 1)
+    shown = table([theirs, ours])
+    assert "not supported" in shown and "62.5 (" in shown and "-80 (" in shown
+
+
+def test_subjects_alike_have_no_interval_and_subjects_apart_a_wide_one():
+    others = [list(np.linspace(-1, 0, 400))]
+    alike = [row("ours", subject, [[0.5, -0.5]], others) for subject in range(4)]
+    apart = [row("ours", subject, [[0.5 if subject % 2 else -0.5]], others) for subject in range(4)]
+    (same,), (other,) = results(alike, [OURS]), results(apart, [OURS])
+    assert same.fnmr["0.01"].low == same.fnmr["0.01"].high == same.fnmr["0.01"].value == 0.5
+    assert other.fnmr["0.01"].low == 0 and other.fnmr["0.01"].high == 1
+    assert same.fnmr_change is None  # there is no DreamBooth to compare with
+
+
+def test_the_chosen_step_is_held_against_the_last():
+    def look(subject, step, identity, mated):
+        seen = {"step": step, "similarities": [identity] * 6, "years": [None] * 6}
+        right = {"asked": AGE_CLASSES, "years": [5.0, 15.0, 25.0, 50.0, 70.0, 90.0]}
+        return row("", subject, mated * 6, [[0.0] * 400], **right) | {"look": seen}
+
+    rows = [look(1, 20, 0.6, [[0.9, -0.1]]), look(1, 40, 0.5, [[-0.1, -0.1]]),
+            look(2, 20, 0.4, [[-0.1, -0.1]]), look(2, 40, 0.8, [[0.9, -0.1]])]  # fmt: skip
+    last, chosen = compared(rows)
+    assert steps_chosen(rows) == [20, 40]
+    assert last.fnmr["0.01"].value == 3 / 4 and chosen.fnmr["0.01"].value == 2 / 4
+    last_score, more = gain(rows)  # every age is right; a picture that is unlike counts 0
+    assert last_score == pytest.approx((0 + 0.4) / 2) and more.value == pytest.approx((0.4 + 0) / 2)
+    assert last.fnmr_change is None and chosen.fnmr_change.value == pytest.approx(2 / 3 - 1)
+
+
+def test_the_plan_names_every_trial_once_and_has_each_way_on_each_subject():
+    plan = trials()
+    assert len({trial.name for trial in plan}) == len(plan)
+    for variant in MAIN:
+        seeds = 3 if variant.trained else 1
+        assert sum(trial.variant.name == variant.name for trial in plan) == seeds * len(SUBJECTS)
+    assert len(SUBJECTS) >= 8
+
+
+def stored(name):
+    return (Path(__file__).parent.parent.parent / "study" / name).read_text()
+
+
+def test_the_stored_numbers_are_what_scikit_learn_makes_of_the_stored_comparisons():
+    rows = [json.loads(line) for line in stored("trials.jsonl").splitlines()]
+    for result in json.loads(stored("results.json"))["rows"]:
+        mine = [row for row in rows if row["variant"] == result["name"] and row["seed"] < result["seeds"]]
+        if not mine:
+            continue  # the watched runs are in another file
+        mated, others = (np.concatenate([np.ravel(row[kind]) for row in mine]) for kind in ("mated", "non_mated"))
+        assert (len(mated), len(others)) == (result["mated_comparisons"], result["non_mated_comparisons"])
+        labels = np.repeat([1, 0], [len(mated), len(others)])
+        fmr, tmr, _ = roc_curve(labels, np.concatenate([mated, others]), drop_intermediate=False)
+        for target, rate in result["fnmr"].items():
+            assert (rate is None) == (len(others) < 3 / float(target))  # rule of three
+            if rate is None:
+                continue
+            assert rate["value"] == pytest.approx(1 - tmr[fmr <= float(target)].max()), (result["name"], target)
+
+
+def test_the_report_says_of_a_subject_what_the_study_says():
+    known = next(row for row in map(json.loads, stored("trials.jsonl").splitlines()) if row["trial"].startswith("untr"))
+    subject, config = subject_set(known["subject"]), UNTRAINED.config(known["seed"], 1)
+    trainer = trainer_of(subject, None, config)
+    pictures = [picture for seed in WHOLE.noises for picture in draw_six(trainer, seed)]
+    observer = Observer(known_place, world_embedder("score"), load_age_estimator("drawn-age"))
+    drawn = [
+        observer.observe(f"{number}", picture, age)
+        for number, (picture, age) in enumerate(zip(pictures, known["asked"], strict=True))
+    ]
+    photos = [observer.observe(photo.name, photo.image()) for photo in subject.photos]
+    report = build(drawn, photos, "drawn-score", estimator="drawn-age")
+    assert np.allclose(report.row(DRAWN_ROW).comparisons.similarities, np.ravel(known["mated"]), atol=0.02)
+    assert np.allclose([picture.estimate.years for picture in report.images.pictures], known["years"], atol=1)
+    (line,) = results([known | {"variant": "ours"}], [OURS])
+    assert report.row(DRAWN_ROW).mean.value == pytest.approx(line.similarity.value, abs=0.005)
+    assert report.ages.drawn.right == pytest.approx(line.age_accuracy.value)
+
+
+def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch):
+    assert main(["study", "--quick", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"| {variant.label} |" in shown for variant in MAIN)
+    assert {path.name for path in (tmp_path / "quick").iterdir()} == {
+        "README.md",
+        "results.json",
+        "trials.jsonl",
+        "looks.jsonl",
+        "gradients.json",
+        "methods.png",
+        "trade-off.png",
+    }
+    rows = [json.loads(line) for line in (tmp_path / "quick" / "trials.jsonl").read_text().splitlines()]
+    assert [row["trial"] for row in rows] == [trial.name for trial in quick()]
+    assert all(len(row["mated"]) == len(row["non_mated"]) == len(row["asked"]) for row in rows)
+    looks = [json.loads(line) for line in (tmp_path / "quick" / "looks.jsonl").read_text().splitlines()]
+    assert [look["trial"] for look in looks] == [f"{person}/{step}" for person in SUBJECTS[:2] for step in (1, 2)]
+    pulls = json.loads((tmp_path / "quick" / "gradients.json").read_text())
+    assert [pull["name"] for pull in pulls] == [
+        variant.name for variant in MAIN if variant.settings["loss"] != "none" and variant.regularized
+    ]
+    assert all(abs(value) <= 1 for pull in pulls for value in pull["direction"])
+    monkeypatch.setattr("training.study.trials._measured", None)
+    monkeypatch.setattr("training.study.steps._watched", None)
+    assert main(["study", "--quick", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == shown

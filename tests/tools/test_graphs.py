@@ -1,0 +1,152 @@
+"""The graphs of workflows/, without ComfyUI: held against what the oldest ComfyUI that we allow says of each node."""
+
+import re
+from itertools import combinations
+
+import pytest
+
+from tools.graphs import GRAPHS, NOTES, OBJECT_INFO, REPOSITORY, api_file, api_text, nodes, read, widgets
+
+KNOWN = read(OBJECT_INFO)
+PROJECT = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+PACK = tuple(re.search(rf'^{key} = "(.+)"', PROJECT, re.MULTILINE)[1] for key in ("name", "version"))
+TITLE_BAR = 30  # px, above a node's position
+
+# What a newcomer has not got yet, and the shipped value that the README tells where to get.
+TO_COME = {
+    "ckpt_name": "v1-5-pruned-emaonly-fp16.safetensors",
+    "subject_file": "loras/subject_00001_.safetensors",
+    "image": "example.png",
+    "folder": ("photos", "ages", "pictures"),
+}
+PERSONAL = re.compile(
+    r"(?<![\w.])/(?:home|root|Users|tmp|work|mnt)/|[A-Za-z]:\\|file://|[\w.]+@[\w.]+\.\w+|127\.0\.0\.1"
+)
+
+
+@pytest.fixture(params=GRAPHS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def graph(path):
+    return read(path)
+
+
+def test_there_are_six():
+    assert {path.stem for path in GRAPHS} == {
+        "train_subject", "aging_sequence", "age_existing_photo", "aging_video", "score_identity",
+        "make_regularization_set",
+    }  # fmt: skip
+
+
+def test_every_node_is_known_and_says_which_pack_it_needs(graph):
+    for node in nodes(graph):
+        assert node["type"] in KNOWN, node["type"]
+        ours = node["type"].startswith("IDAging")
+        expected = PACK if ours else ("comfy-core", "0.3.64")
+        assert (node["properties"]["cnr_id"], node["properties"]["ver"]) == expected
+        assert node["mode"] == 0
+    notes = [node for node in graph["nodes"] if node["type"] in NOTES]
+    assert len(notes) == 1 and len(notes[0]["widgets_values"][0].split("\n\n")) == 3
+
+
+def test_every_link_joins_equal_types(graph):
+    by_id = {node["id"]: node for node in graph["nodes"]}
+    seen = set()
+    for link, source, out, target, into, kind in graph["links"]:
+        output, slot = by_id[source]["outputs"][out], by_id[target]["inputs"][into]
+        known = KNOWN[by_id[source]["type"]]
+        assert output["type"] == known["output"][out] == kind and output["name"] == known["output_name"][out]
+        assert slot["type"] == "*" or kind in slot["type"].split(","), (link, kind, slot)
+        assert slot["link"] == link and link in output["links"]
+        seen.add(link)
+    wired = [slot["link"] for node in graph["nodes"] for slot in node["inputs"] if slot["link"] is not None]
+    assert sorted(wired) == sorted(seen)
+
+
+def test_every_required_socket_is_wired(graph):
+    for node in nodes(graph):
+        slots = {slot["name"]: slot for slot in node["inputs"]}
+        values = {name for name, _, _ in widgets(node, KNOWN[node["type"]])}
+        for name in KNOWN[node["type"]]["input"]["required"]:
+            assert name in values or slots[name]["link"] is not None, (node["type"], name)
+
+
+def legal(name, value, options):
+    kind = options["type"].split(",")[0]
+    if kind == "COMBO":
+        shipped = TO_COME.get(name, ())
+        return value in options["options"] or value in ((shipped,) if isinstance(shipped, str) else shipped)
+    if kind in ("INT", "FLOAT"):
+        fits = isinstance(value, int if kind == "INT" else (int, float)) and not isinstance(value, bool)
+        return fits and options["min"] <= value <= options["max"]
+    return isinstance(value, bool if kind == "BOOLEAN" else str)
+
+
+def test_every_widget_value_is_legal(graph):
+    for node in nodes(graph):
+        for name, value, options in widgets(node, KNOWN[node["type"]]):
+            assert legal(name, value, options), (node["type"], name, value)
+
+
+def test_the_loss_graph_is_written_into_no_folder(graph):
+    """Plot Loss Graph makes none in ComfyUI 0.3.64."""
+    assert not any("/" in node["widgets_values"][0] for node in nodes(graph) if node["type"] == "LossGraphNode")
+
+
+def test_the_models_that_a_loader_names_can_be_fetched(graph):
+    for node in nodes(graph):
+        if node["type"] not in ("CheckpointLoaderSimple", "IDAgingLoadFaceEmbedder"):
+            assert "models" not in node["properties"]
+            continue
+        (model,) = node["properties"]["models"]
+        assert model["name"] == node["widgets_values"][0]
+        assert model["url"].startswith("https://") and model["url"].endswith("/" + model["name"])
+        assert model["directory"] == ("checkpoints" if node["type"].startswith("Checkpoint") else "facenet")
+
+
+def test_training_and_scoring_use_different_weights(graph):
+    weights = {node["id"]: node["widgets_values"][0] for node in nodes(graph) if "FaceEmbedder" in node["type"]}
+    by_id = {node["id"]: node["type"] for node in nodes(graph)}
+    for _, source, _, target, _, _ in graph["links"]:
+        if source in weights:
+            assert ("vggface2" in weights[source]) == (by_id[target] == "IDAgingTrainSubject")
+
+
+def test_nothing_personal(path):
+    for file in (path, api_file(path), OBJECT_INFO):
+        assert not PERSONAL.search(file.read_text(encoding="utf-8")), file
+
+
+def test_the_api_copy_is_up_to_date(path):
+    assert api_file(path).read_text(encoding="utf-8") == api_text(path), "run python -m tools.graphs"
+
+
+def test_it_reads_from_left_to_right(graph):
+    boxes = {node["id"]: (*node["pos"], *node["size"]) for node in graph["nodes"]}
+    for link, source, _, target, _, _ in graph["links"]:
+        assert boxes[source][0] + boxes[source][2] < boxes[target][0], f"link {link} runs backwards"
+    for (one, (x, y, w, h)), (other, (u, v, s, t)) in combinations(boxes.items(), 2):
+        apart = x + w <= u or u + s <= x or y + h <= v - TITLE_BAR or v + t <= y - TITLE_BAR
+        assert apart, f"nodes {one} and {other} overlap"
+    for node in nodes(graph):
+        x, y, w, h = boxes[node["id"]]
+        groups = [
+            group["title"]
+            for group in graph["groups"]
+            for left, top, width, height in [group["bounding"]]
+            if left < x and top < y - TITLE_BAR and x + w < left + width and y + h < top + height
+        ]
+        assert len(groups) == 1, f"node {node['id']} lies in {groups}"
+    titles = [group["title"] for group in graph["groups"]]
+    assert [title.split()[0] for title in titles] == [str(number) for number in range(1, len(titles) + 1)]
+
+
+def test_every_graph_has_a_thumbnail(path):
+    from PIL import Image
+
+    with Image.open(path.with_suffix(".jpg")) as picture:
+        assert min(picture.size) >= 300
+    assert path.with_suffix(".jpg").stat().st_size < 200_000

@@ -1,0 +1,153 @@
+"""The graphs' thumbnails, drawn by the graphs themselves, and the README's picture of one: a real ComfyUI runs each on
+the drawn world, and its front end shows the first.
+
+usage: python -m tools.thumbnails COMFYUI    writes workflows/*.jpg and docs/train_subject.jpg; takes minutes
+"""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from tools.browser import front_end
+from tools.graphs import AFTER_TRAINING, REPOSITORY, api_file, changed, read
+from tools.server import Graph, Server
+from training.pictures.sheet import BACKGROUND, contact_sheet, headed
+from training.world.draw.photos import SUBJECT, photos, write_photos
+from training.world.model import export
+
+SIDE, SHOWN = 64, 192  # px: what the world draws, and how large the sheets show it
+CARD = 512  # px; ComfyUI shows squares
+WORLD = {
+    "CheckpointLoaderSimple": {"ckpt_name": "world.safetensors"},
+    "IDAgingTrainSubject": {
+        "method": "full", "max_train_steps": 100, "resolution": SIDE, "learning_rate": 2.5e-4, "train_batch_size": 4,
+        "train_text_encoder": "off", "random_flip": False, "preview_every": 25,
+    },
+    "IDAgingLoadSubject": {"subject_file": "checkpoints/subject_00001_.safetensors"},
+    "IDAgingLoadFaceEmbedder": {"weights": "drawn-score"},
+    "LoadImage": {"image": "photo.png"},
+    "EmptyLatentImage": {"width": SIDE, "height": SIDE},
+    "ImageScale": {"width": SIDE},
+    "CLIPTextEncode": {"text": ""},  # the world knows no words but those of the prompts
+    "IDAgingPromptEncode": {"extra": ""},
+    "KSampler": {"cfg": 6.0, "seed": 101},
+    "IDAgingAgingSheet": {"columns": 3},
+}  # fmt: skip
+BICUBIC = {"upscale_method": "bicubic", "crop": "disabled"}
+UNCLUTTERED = """async () => {
+    const set = (name, value) => app.extensionManager.setting.set(name, value)
+    await set('Comfy.VueNodes.Enabled', true)
+    for (const name of ['Minimap.Visible', 'Graph.CanvasMenu', 'Graph.CanvasInfo']) await set('Comfy.' + name, false)
+    await app.extensionManager.command.execute('Workspace.ToggleFocusMode')
+}"""
+CHANGED = """async changes => {
+    for (const node of app.graph._nodes)
+        for (const [name, value] of Object.entries(changes[node.type] ?? {}))
+            node.widgets.find(widget => widget.name === name).value = value
+    // opened anew, or what was missing before stays marked
+    await app.loadGraphData(app.graph.serialize(), true, true, 'train_subject')
+}"""
+MORE = {  # in some graphs
+    "train_subject": {"IDAgingLoadFaceEmbedder": {"weights": "drawn-loss"}},
+    "aging_video": {"IDAgingSequenceEncode": {"steps": 16}, "IDAgingAgingSheet": {"columns": 4}},
+    "make_regularization_set": {"EmptyLatentImage": {"batch_size": 5}},
+}
+
+
+def world_base(base: Path) -> None:
+    """A base directory with the pack and, in it, everything that the graphs name, from the world."""
+    for folder in ("custom_nodes", "models/checkpoints", "input/pictures"):
+        (base / folder).mkdir(parents=True)
+    (base / "custom_nodes/identity-aging").symlink_to(REPOSITORY)
+    export(base / "models/checkpoints/world.safetensors")
+    write_photos(base / "input")
+    shutil.copy(base / "input/photos/01.png", base / "input/photo.png")
+    for number, picture in enumerate([*photos(SUBJECT, 28, 5, 100), *photos(SUBJECT + 1, 28, 4)]):
+        picture.resize((SHOWN, SHOWN), Image.Resampling.BICUBIC).save(base / f"input/pictures/{number}.png")
+
+
+def world_graph(path: Path) -> Graph:
+    """The graph as its user would set it for the world, its pictures enlarged on their way to the sheet."""
+    graph = Graph(changed(changed(read(api_file(path)), WORLD), MORE.get(path.stem, {})))
+    for sheet in [node["inputs"] for node in graph.values() if node["class_type"] == "IDAgingAgingSheet"]:
+        larger = {"image": sheet["images"], "width": SHOWN, "height": SHOWN} | BICUBIC
+        graph["larger"] = {"class_type": "ImageScale", "inputs": larger}
+        sheet["images"] = ["larger", 0]
+    return graph
+
+
+def saved(server: Server, path: Path) -> list[Image.Image]:
+    """Runs the graph and opens what its Save Image wrote."""
+    graph = world_graph(path)
+    outcome = server.run(graph)
+    if outcome.status != "success":
+        raise RuntimeError(f"{path.stem}: {outcome.error.get('exception_message')}")
+    (node,) = [node for node in graph if graph[node]["class_type"] == "SaveImage"]
+    files = [server.base / "output" / file["subfolder"] / file["filename"] for file in outcome.outputs[node]["images"]]
+    return [Image.open(file).convert("RGB") for file in files]
+
+
+def row(pictures: list[Image.Image], side: int, columns: int | None = None) -> Image.Image:
+    shown = [picture.resize((side, side), Image.Resampling.BICUBIC) for picture in pictures]
+    return contact_sheet(shown, [""] * len(shown), columns)
+
+
+def card(picture: Image.Image) -> Image.Image:
+    """The whole of ``picture`` on a square, below the badge that ComfyUI lays over the upper left corner."""
+    side = max(picture.width, picture.height * 8 // 7)
+    square = Image.new("RGB", (side, side), BACKGROUND)
+    square.paste(picture, ((side - picture.width) // 2, side - picture.height))
+    return square.resize((CARD, CARD), Image.Resampling.LANCZOS)
+
+
+def cards(server: Server) -> dict[str, Image.Image]:
+    """What stands for each graph."""
+    pictures = {path.stem: saved(server, path) for path in AFTER_TRAINING}
+    cards = {name: drawn[0] for name, drawn in pictures.items()}
+    known = [Image.open(file) for file in sorted((server.base / "input/photos").iterdir())]
+    for name, heading, count, after in (
+        ("train_subject", "Photos", 5, "After training"),
+        ("age_existing_photo", "One photo", 1, "At six ages"),
+    ):
+        cards[name] = headed([(heading, row(known[:count], 108)), (after, cards[name])])
+    by_age = pictures["make_regularization_set"]
+    cards["make_regularization_set"] = row([picture for age in range(5) for picture in by_age[age::5]], 96, 6)
+    return {name: card(picture) for name, picture in cards.items()}
+
+
+def screenshot(server: Server) -> None:
+    """Runs the graph that trains in the front end and takes a picture of all but what it saves at the right."""
+    path = AFTER_TRAINING[0]
+    with front_end(server) as page:
+        page.set_viewport_size({"width": 1700, "height": 1010})
+        page.evaluate(UNCLUTTERED)
+        page.evaluate("graph => app.loadGraphData(graph, true, true, 'train_subject')", read(path))
+        page.evaluate(CHANGED, WORLD | MORE[path.stem])
+        page.evaluate("() => app.queuePrompt(0)")
+        page.wait_for_timeout(2000)
+        while any(server.get("/queue").values()):
+            page.wait_for_timeout(1000)
+        page.evaluate("() => { app.canvas.ds.scale = 0.7; app.canvas.ds.offset.splice(0, 2, 36, 165) }")
+        page.evaluate("() => app.canvas.setDirty(true, true)")
+        page.wait_for_timeout(2000)
+        page.screenshot(path=REPOSITORY / "docs" / f"{path.stem}.jpg", type="jpeg", quality=80)
+
+
+def main(comfyui: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        world_base(base)
+        server = Server(comfyui / ".venv" / "bin" / "python", comfyui, base)
+        try:
+            screenshot(server)
+            for name, picture in cards(server).items():
+                picture.save(REPOSITORY / "workflows" / f"{name}.jpg", quality=88)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

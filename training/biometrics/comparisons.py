@@ -1,0 +1,80 @@
+"""The one table of similarities that everything else reads: pictures against the subject's references."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from ..faces.observation import Observation
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Cosine similarities of ``pictures`` to ``references``: mated or non-mated, as the pictures' person is."""
+
+    pictures: tuple[Observation, ...]
+    references: tuple[Observation, ...]
+    matrix: np.ndarray  # float64 [P, R], in [-1, 1]; nan where there is no such comparison, as without a face
+
+    @cached_property
+    def per_picture(self) -> list[np.ndarray]:
+        """What there is, an array for each picture that has any."""
+        rows = [row[~np.isnan(row)] for row in self.matrix]
+        return [row for row in rows if row.size]
+
+    @cached_property
+    def similarities(self) -> np.ndarray:
+        """All of them, [N]."""
+        return self.matrix[~np.isnan(self.matrix)]
+
+    @property
+    def failures_to_detect(self) -> int:
+        """Pictures in which no face was found."""
+        return len(self.pictures) - len(with_face(self.pictures))
+
+    @property
+    def means(self) -> list[float | None]:
+        """The mean similarity of each picture; None where it has none."""
+        return [None if np.isnan(row).all() else float(np.nanmean(row)) for row in self.matrix]
+
+    def best(self, number: int) -> tuple[float, Observation] | None:
+        """The reference that picture ``number`` is most alike, and how much; None where it has no similarity."""
+        row = self.matrix[number]
+        return None if np.isnan(row).all() else (float(np.nanmax(row)), self.references[int(np.nanargmax(row))])
+
+    def of(self, numbers: Sequence[int]) -> "Comparisons":
+        """Those of some pictures only."""
+        return Comparisons(tuple(self.pictures[number] for number in numbers), self.references, self.matrix[numbers])
+
+    def each_pair_once(self) -> "Comparisons":
+        """Of references among themselves: as samples of a rate, the two ways round are one."""
+        upper = np.triu(np.ones(self.matrix.shape, dtype=bool))
+        return replace(self, matrix=np.where(upper, self.matrix, np.nan))
+
+
+def against(pictures: Sequence[Observation], references: Sequence[Observation]) -> Comparisons:
+    """Every picture with a face against every reference with one."""
+    matrix = np.full((len(pictures), len(references)), np.nan)
+    rows, columns = ([one.vector is not None for one in side] for side in (pictures, references))
+    if any(rows) and any(columns):
+        matrix[np.ix_(rows, columns)] = _unit(pictures) @ _unit(references).T
+    return Comparisons(tuple(pictures), tuple(references), matrix)
+
+
+def among(references: Sequence[Observation]) -> Comparisons:
+    """Every reference against the others (leave one out): how alike real photos of the subject are."""
+    compared = against(references, references)
+    return replace(compared, matrix=np.where(np.eye(len(references), dtype=bool), np.nan, compared.matrix))
+
+
+def with_face(pictures: Sequence[Observation]) -> list[Observation]:
+    """Those in which a face was found."""
+    return [picture for picture in pictures if picture.vector is not None]
+
+
+def _unit(pictures: Sequence[Observation]) -> np.ndarray:
+    """Unit vectors [N, D], float64, of the faces that were found."""
+    vectors = torch.stack([picture.vector for picture in pictures if picture.vector is not None])
+    return torch.nn.functional.normalize(vectors.double()).numpy()

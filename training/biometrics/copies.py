@@ -1,0 +1,99 @@
+"""Copy-paste check: is a drawn picture the person, or one of the training photos again?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..faces.observation import Observation
+from .comparisons import Comparisons, with_face
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The training photos nearest to one picture, by embedding (cosine) and by pixels (correlation), in [-1, 1]."""
+
+    image: str
+    nearest_by_embedding: str
+    embedding: float
+    nearest_by_pixels: str
+    pixels: float
+    memorised: bool | None  # None where the photos give no mark to hold it against
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Every picture with a face, and as the mark the two training photos that are nearest to each other.
+
+    A picture is flagged as memorised where it is nearer to some photo than any two photos are to each other, in
+    embedding and in pixels alike. A fresh photo of the person, taken like the others, would be flagged with a
+    probability of at most ``chance`` = 2 / (photos + 1), since by exchangeability it is no likelier than the others to
+    be in the nearest pair. Photos of one burst put the mark too high: leave them out.
+    """
+
+    pictures: list[Copy]
+    photos: int
+    nearest_pair_embedding: float | None
+    nearest_pair_pixels: float | None
+
+    @property
+    def chance(self) -> float | None:
+        """How often, at most, a fresh photo would be flagged."""
+        return 2 / (self.photos + 1) if self.photos > 1 else None
+
+    @property
+    def memorised(self) -> list[str]:
+        """Names of the flagged pictures."""
+        return [picture.image for picture in self.pictures if picture.memorised]
+
+
+def find_copies(images: Comparisons, photos: Comparisons) -> Copies:
+    """Holds every picture of ``images`` against the training photos, which ``photos`` compares among themselves.
+
+    Pictures and photos without a face are left out.
+    """
+    drawn, known = ([one.vector is not None for one in side] for side in (images.pictures, images.references))
+    faces, references = with_face(images.pictures), with_face(images.references)
+    if not references:
+        return Copies([], 0, None, None)
+    marks: tuple[float | None, float | None] = (None, None)
+    if len(references) > 1:
+        pairs = np.triu_indices(len(references), 1)
+        marks = float(np.nanmax(photos.matrix)), float(_by_pixels(references, references)[pairs].max())
+    if not faces:
+        return Copies([], len(references), *marks)
+    by_embedding, by_pixels = images.matrix[np.ix_(drawn, known)], _by_pixels(faces, references)
+    rows = []
+    for face, embedding, pixels in zip(faces, by_embedding, by_pixels, strict=True):
+        nearest, alike = int(embedding.argmax()), int(pixels.argmax())
+        memorised = None
+        if marks[0] is not None and marks[1] is not None:
+            memorised = bool(embedding[nearest] > marks[0] and pixels[alike] > marks[1])
+        rows.append(
+            Copy(
+                face.name,
+                references[nearest].name,
+                float(embedding[nearest]),
+                references[alike].name,
+                float(pixels[alike]),
+                memorised,
+            )
+        )
+    return Copies(rows, len(references), *marks)
+
+
+def _by_pixels(rows: list[Observation], columns: list[Observation]) -> np.ndarray:
+    """Zero-normalised cross-correlation, the larger of that with the photo and that with its mirror image."""
+    faces = [picture.aligned for picture in rows]
+    photos = [picture.aligned for picture in columns]
+    return np.maximum(
+        _correlation(faces, photos),
+        _correlation(faces, [photo.flip(-1) for photo in photos]),  # as random_flip trains them
+    )
+
+
+def _correlation(rows: list[Tensor], columns: list[Tensor]) -> np.ndarray:
+    sides = [torch.stack(side).double().flatten(1) for side in (rows, columns)]
+    left, right = (torch.nn.functional.normalize(side - side.mean(1, keepdim=True)) for side in sides)
+    return (left @ right.T).numpy()

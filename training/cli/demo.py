@@ -1,0 +1,94 @@
+"""The demo command: the whole method on a person who was drawn by program, with all of it on a page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from ..ages import AGE_CLASSES, display_name
+from ..biometrics.comparisons import against
+from ..catalogue import DRAWN_AGES
+from ..config import TrainingConfig
+from ..dreambooth.curves import curves
+from ..faces.observation import Observer
+from ..options import check, option, spelled
+from ..pictures.photos import save
+from ..pictures.sheet import contact_sheet, headed
+from ..study.recipe import SETTINGS, YEARS, draw_six, drawn_observer, regularization_set, subject_set, trainer_of
+from ..world.draw.photos import SUBJECT, write_photos
+from .console import say
+from .score import ScoreOptions, score
+from .shared import LAST_PERSON, PERSON_HELP
+
+PHOTO, PICTURE = 144, 196  # px; eight of one beside each other are as wide as six of the other
+NOISE = 101  # seed of the noise that all twelve pictures grow from
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Whom to train, for how long."""
+
+    out: Path = option(Path("demo"), help="folder for everything the demo writes")
+    person: int = option(SUBJECT, help=PERSON_HELP, low=0, high=LAST_PERSON)
+    steps: int = option(100, help="training steps", low=1)
+
+    def __post_init__(self):
+        check(self)
+
+
+def demo(options: DemoOptions) -> int:
+    """Trains a held-out person of the drawn world and writes everything into ``out``."""
+    out, steps = options.out, options.steps
+    write_photos(out, options.person, YEARS)
+    subject = subject_set(options.person)
+    photos = [photo.image() for photo in subject.photos]
+    say(f"Drew {len(photos)} photos of one person, and other people of all ages, into {out}.")
+    trainer = trainer_of(subject, regularization_set(), TrainingConfig(**SETTINGS, max_train_steps=steps))
+    before = draw_six(trainer, NOISE)
+    with tqdm(total=steps, unit="step", desc="training") as bar:
+        trainer.run(out / "training-state.pt", [lambda _: bar.update()])
+    trainer.write_subject(out / "subject.safetensors", torch.float16)
+    after = draw_six(trainer, NOISE)
+
+    observer = drawn_observer()
+    references = [observer.observe(f"photo {number}", photo) for number, photo in enumerate(photos, 1)]
+    sheets = [(f"{len(photos)} photos at {YEARS:g} years", _row(photos, PHOTO, [""] * len(photos)))]
+    for folder, heading, pictures in (
+        ("before", "The six ages before training: some person", before),
+        ("after", f"The six ages after {steps} steps", after),
+    ):
+        sheets.append((heading, _row(pictures, PICTURE, _labels(pictures, observer, references))))
+        for age, picture in zip(AGE_CLASSES, pictures, strict=True):
+            save(picture, out / folder / f"{age}.png")
+    save(headed(sheets), out / "sheet.png")
+    save(curves(trainer.history), out / "losses.png")
+    scoring = ScoreOptions(
+        reference=out / "photos",
+        images=out / "after",
+        untrained=out / "before",
+        regularization=out / "ages",
+        photo_age=int(YEARS),
+        trained_with="drawn-loss",
+        embedder="drawn-score",
+        age_estimator=DRAWN_AGES,
+        report=(out / "report.html", out / "report.json"),
+    )
+    say(f"\n$ python -m training score {spelled(scoring)}")
+    score(scoring)
+    say(f"\nLook at {out / 'sheet.png'} and {out / 'losses.png'}, and open {out / 'report.html'} in a browser.")
+    return 0
+
+
+def _labels(pictures: list[Image.Image], observer: Observer, references: list) -> list[str]:
+    seen = [observer.observe(age, picture, age) for age, picture in zip(AGE_CLASSES, pictures, strict=True)]
+    return [
+        f"{display_name(age)}\nsimilarity {similarity:.2f}\nlooks {one.estimate.years:.0f} years"
+        for age, one, similarity in zip(AGE_CLASSES, seen, against(seen, references).means, strict=True)
+    ]
+
+
+def _row(pictures: list[Image.Image], side: int, labels: list[str]) -> Image.Image:
+    shown = [picture.resize((side, side), Image.Resampling.BICUBIC) for picture in pictures]
+    return contact_sheet(shown, labels)

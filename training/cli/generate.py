@@ -1,0 +1,97 @@
+"""The generate command: the subject at several ages, one picture an age and a contact sheet."""
+
+import json
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from PIL.PngImagePlugin import PngInfo
+from tqdm import tqdm
+
+from ..ages import SAMPLING_PROMPT, age_words, display_name, parse_ages
+from ..config import MAX_SEED
+from ..files import written
+from ..models.sampler import PRESETS, one_noise, sample
+from ..models.subject import open_subject, read_subject
+from ..options import check, option
+from ..pictures.photos import save, to_image
+from ..pictures.sheet import contact_sheet
+from .console import say
+
+RUN_FILE = "run.json"  # what a trained folder says of its run
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """What to draw, and how."""
+
+    subject: Path = option(help="folder or file of the trained subject")
+    out: Path = option(help="folder for one image an age; the contact sheet goes beside it")
+    ages: str = option("all", help="'all', or a comma-separated list of age classes and whole years")
+    seed: int = option(0, help="seed of the one noise behind all ages", low=0, high=MAX_SEED)
+    checkpoint: Path | None = option(
+        None, help="the model that a LoRA subject was trained on; by default where it was then"
+    )
+    prompt: str = option(SAMPLING_PROMPT, help="template with {token}, {class_word} and {age}")
+    negative_prompt: str = option("", help="what the picture should not be")
+    preset: str = option(
+        "fast",
+        help="fast: DPM++ 2M, 25 steps, guidance 7.5; paper: DDIM, eta 0, 100 steps, guidance 10",
+        choices=tuple(PRESETS),
+    )
+    num_inference_steps: int | None = option(None, help="sampling steps, instead of the preset's", low=1, high=1000)
+    guidance_scale: float | None = option(None, help="guidance, instead of the preset's", low=0, high=100)
+    lora_strength: float = option(1.0, help="how much of a LoRA is used", low=-10, high=10)
+    resolution: int | None = option(
+        None, help="side of the images, px, a multiple of 8; by default as trained", low=64, high=4096, multiple=8
+    )
+    batch_size: int = option(2, help="images drawn at once; more need more memory", low=1)
+
+    def __post_init__(self):
+        check(self)
+
+
+def generate(options: GenerateOptions) -> int:
+    """Draws one PNG an age into the folder ``out``, and the contact sheet ``out``.png."""
+    ages = parse_ages(options.ages)
+    header = read_subject(options.subject)
+    prompts = [header.prompt(age, options.prompt) for age in ages]
+    base = options.checkpoint or _recorded_checkpoint(options.subject)
+    model, header = open_subject(options.subject, base, options.lora_strength)
+    if header.method == "lora" and model.sha256 != header.base_sha256:
+        warnings.warn(
+            f"{base} is not the very model that the subject was trained on ({header.base_model}).", stacklevel=1
+        )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    model.to(device, torch.bfloat16 if bf16 else torch.float32)
+
+    preset = PRESETS[options.preset]
+    preset = replace(
+        preset,
+        steps=options.num_inference_steps or preset.steps,
+        guidance=preset.guidance if options.guidance_scale is None else options.guidance_scale,
+    )
+    batches = -(-len(ages) // options.batch_size)
+    with tqdm(total=batches * preset.steps, unit="step") as bar:
+        noise = one_noise(model, options.resolution or header.resolution, options.seed)
+        pixels = sample(model, prompts, noise, preset, options.negative_prompt, options.batch_size, bar.update)
+    pictures = [to_image(picture) for picture in pixels]
+    for picture, age, text in zip(pictures, ages, prompts, strict=True):
+        info = PngInfo()
+        info.add_text("prompt", text)
+        info.add_text("seed", str(options.seed))
+        with written(options.out / f"{age_words(age)}.png") as temporary:
+            picture.save(temporary, pnginfo=info)
+    sheet = options.out.with_name(f"{options.out.name}.png")
+    save(contact_sheet(pictures, [display_name(age) for age in ages]), sheet)
+    say(f"Drew {len(pictures)} ages into {options.out}, all from seed {options.seed}; contact sheet {sheet}")
+    return 0
+
+
+def _recorded_checkpoint(subject: Path) -> Path | None:
+    run_file = (subject if subject.is_dir() else subject.parent) / RUN_FILE
+    if not run_file.is_file():
+        return None
+    return Path(json.loads(run_file.read_text())["checkpoint"])

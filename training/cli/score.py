@@ -1,0 +1,96 @@
+"""The score command: how well identity survived, as text and as files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..ages import MAX_AGE, age_of
+from ..biometrics.comparisons import with_face
+from ..catalogue import EMBEDDERS, load_age_estimator, load_embedder, matcher_name
+from ..dreambooth.dataset import read_regularization_set
+from ..errors import UserError
+from ..faces.find import MTCNNDetector
+from ..faces.observation import Observation, Observer
+from ..options import check, option
+from ..pictures.photos import Photo, read_folder
+from ..report.build import BiometricReport, build
+from ..report.files import REPORT_SUFFIXES, write
+from ..report.text import text
+from .console import say
+from .shared import AGE_ESTIMATORS, EMBEDDER_HELP, WEIGHTS_HELP
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """Whom to compare with whom, and who does it."""
+
+    reference: Path = option(help="folder with photos of the subject")
+    images: Path = option(help="folder with the images to score")
+    impostors: Path | None = option(
+        None, help="folder with real photos of other people: non-mated comparisons, which FMR and FNMR need"
+    )
+    regularization: Path | None = option(None, help="the age-captioned faces, which are other people too")
+    untrained: Path | None = option(None, help="folder with what the base model draws without training, as a yardstick")
+    photo_age: int | None = option(None, help="the subject's age in the reference photos, years", low=0, high=MAX_AGE)
+    age_estimator: str | None = option(None, help=f"judges the ages: {AGE_ESTIMATORS}")
+    trained_with: str | None = option(None, help="the embedder of the identity loss, for the record", choices=EMBEDDERS)
+    report: tuple[Path, ...] = option(
+        (), help="file to write: .json, .csv, .html, or .png (one a plot); may be given several times"
+    )
+    embedder: str = option("casia-webface", help=EMBEDDER_HELP, choices=EMBEDDERS)
+    embedder_weights: Path | None = option(None, help=WEIGHTS_HELP)
+    download: bool = option(False, help="fetch missing FaceNet weights into that folder")
+
+    def __post_init__(self):
+        check(self)
+        for path in self.report:
+            if path.suffix.lower() not in REPORT_SUFFIXES:
+                raise UserError(f"--report {path} must end in one of {', '.join(REPORT_SUFFIXES)}.")
+
+
+def score(options: ScoreOptions) -> int:
+    """Compares the faces in ``images`` with those in ``reference``, and both with other people's."""
+    photos = read_folder(options.reference, "reference photos")
+    drawn = read_folder(options.images, "images to score")
+    result = _report(options, photos, drawn)
+    say(text(result))
+    for path in options.report:
+        for file in write(result, path, {photo.name: photo.image() for photo in drawn}):
+            say(f"wrote {file}")
+    return 0
+
+
+def _report(options: ScoreOptions, photos: list[Photo], drawn: list[Photo]) -> BiometricReport:
+    """The report on the pictures ``drawn``. Raises UserError where no reference photo has a face."""
+    before = read_folder(options.untrained, "pictures of the untrained model") if options.untrained else []
+    people = read_folder(options.impostors, "pictures of other people") if options.impostors else []
+    people_ages = _ages_of(people)
+    if options.regularization:
+        captioned = read_regularization_set(options.regularization)
+        people, people_ages = people + captioned.photos, people_ages + captioned.ages
+    estimator = load_age_estimator(options.age_estimator) if options.age_estimator else None
+    network = load_embedder(options.embedder, options.embedder_weights, options.download)
+    observer = Observer(network.detector or MTCNNDetector(), network, estimator)
+
+    def observed(pictures: list[Photo], ages: Sequence[str | int | None]) -> list[Observation]:
+        return [observer.observe(one.name, one.image(), age) for one, age in zip(pictures, ages, strict=True)]
+
+    references = observed(photos, [options.photo_age] * len(photos))
+    if not with_face(references):
+        raise UserError(
+            f"No face was found in any of the {len(photos)} reference photos; similarity needs at least one."
+        )
+    return build(
+        images=observed(drawn, _ages_of(drawn)),
+        references=references,
+        matcher=network.name,
+        others=observed(people, people_ages),
+        untrained=observed(before, _ages_of(before)),
+        trained_with=options.trained_with and matcher_name(options.trained_with),
+        photo_age=options.photo_age,
+        estimator=estimator and estimator.name,
+    )
+
+
+def _ages_of(photos: list[Photo]) -> list[str | int | None]:
+    return [age_of(photo.name) for photo in photos]

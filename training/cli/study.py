@@ -1,0 +1,44 @@
+"""The study command: what each loss does, measured on drawn people."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..files import written
+from ..options import check, option
+from ..study import gradients, page, plan, steps, trials
+from .console import say
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """How much of it."""
+
+    out: Path = option(Path("study"), help="folder for the table, the plots and the numbers")
+    seeds: int = option(3, help="runs of each way to train on each subject", low=1, high=len(plan.SEEDS))
+    quick: bool = option(False, help="two subjects and three steps: only shows that it works")
+
+    def __post_init__(self):
+        check(self)
+
+
+def study(options: StudyOptions) -> int:
+    """Trains what is not measured yet, and writes the table, the plots and the numbers."""
+    out, size, todo = options.out, plan.WHOLE, plan.trials(options.seeds)
+    if options.quick:
+        out, size, todo = out / "quick", plan.QUICK, plan.quick()
+    file, looks, pulls = out / "trials.jsonl", out / "looks.jsonl", out / page.GRADIENTS
+    try:
+        with tqdm(total=len(todo) + len(size.watched), unit="trial") as bar:
+            trials.measure_all(todo, file, size, bar.update)
+            steps.watch_all(looks, size, bar.update)
+        if not pulls.is_file():
+            with written(pulls) as temporary:
+                temporary.write_text(json.dumps(gradients.measure(size), indent=1))
+    finally:
+        if rows := trials.read(file):  # a stopped study has a table of what it measured
+            say(page.write(out, list(rows.values()), list(trials.read(looks).values()), size))
+    say(f"Wrote {out / 'README.md'}, the plots beside it, and results.json.")
+    return 0

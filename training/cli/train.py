@@ -1,0 +1,194 @@
+"""The train command: from photos to a subject in its folder."""
+
+import contextlib
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ..catalogue import DRAWN_EMBEDDERS, EMBEDDERS, load_age_estimator, load_embedder
+from ..config import IDENTITY_LOSSES, TrainingConfig
+from ..dreambooth.build import build_trainer
+from ..dreambooth.dataset import CAPTION_RULE, SubjectSet, find_faces, read_regularization_set
+from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
+from ..dreambooth.runs import FinishedRun, RunFiles, finish
+from ..dreambooth.trainer import Progress, StopTraining, Trainer
+from ..dreambooth.watcher import Watcher
+from ..errors import UserError
+from ..faces.embedders import FaceEmbedder
+from ..faces.find import MTCNNDetector
+from ..faces.observation import Observer
+from ..files import written
+from ..models.checkpoint import open_model, open_tiny_vae
+from ..models.subject import SAVE_PRECISIONS
+from ..options import check, option
+from ..pictures.photos import read_folder, save
+from .console import say
+from .generate import RUN_FILE
+from .shared import AGE_ESTIMATORS, EMBEDDER_HELP, WEIGHTS_HELP
+
+LOOKS = "looks"  # the folder of their sheets
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a scheduler's stop, a closed terminal
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Whom to train on what, and who watches; TrainingConfig has the settings of the training itself."""
+
+    checkpoint: Path = option(help="Stable Diffusion 1.x, 2.x or SDXL: .safetensors, .ckpt or diffusers folder")
+    subject: Path = option(help="folder with 3-30 photos of one person (jpg, png, webp)")
+    out: Path = option(help="folder of the trained subject, such as subjects/anna")
+    regularization: Path | None = option(
+        None,
+        help=f"folder of age-captioned faces; the age class is {CAPTION_RULE}. Without it: plain fine-tuning, no prior "
+        "preservation",
+    )
+    resume: bool = option(False, help="go on from the state saved in --out")
+    tiny_vae: Path | None = option(
+        None, help="AutoencoderTiny (TAESD) that decodes faces for the identity loss: faster"
+    )
+    prediction_type: str | None = option(
+        None, help="what the model predicts, where its weights mislead", choices=("epsilon", "v_prediction")
+    )
+    save_precision: str = option("fp16", help="number format of the subject file", choices=tuple(SAVE_PRECISIONS))
+    embedder: str = option("vggface2", help=EMBEDDER_HELP, choices=EMBEDDERS)
+    embedder_weights: Path | None = option(None, help=WEIGHTS_HELP)
+    download: bool = option(False, help="fetch missing FaceNet weights into that folder")
+    judge: str | None = option(
+        None,
+        help="draw the six ages now and then, have this embedder say how alike they are, and keep the best step beside "
+        "the last; not that of the identity loss, or it flatters",
+        choices=EMBEDDERS,
+    )
+    look_every: int = option(
+        LOOK_EVERY, help="steps between the looks of --judge; one takes as long as 20 steps", low=0
+    )
+    patience: int = option(
+        0, help="stop when neither identity nor age is better in this many looks of --judge; 0: never", low=0
+    )
+    age_estimator: str | None = option(None, help=f"judges the ages for --judge: {AGE_ESTIMATORS}")
+
+    def __post_init__(self):
+        check(self)
+        if not self.judge and (self.patience or self.age_estimator):
+            raise UserError("--patience and --age-estimator are for looks while training: say who looks with --judge.")
+
+
+def train(options: TrainOptions, config: TrainingConfig) -> int:
+    """Trains a subject into the folder ``out``."""
+    from accelerate import PartialState
+
+    out = options.out
+    files = RunFiles(out / f"{out.name}.safetensors")
+    _refuse(files, options.resume)
+    processes = PartialState()
+    tell = say if processes.is_main_process else lambda *_: None
+    with processes.local_main_process_first():  # which downloads for all
+        needed = config.loss in IDENTITY_LOSSES or options.embedder in DRAWN_EMBEDDERS  # which know where faces are
+        embedder = _embedder(options, options.embedder) if needed else None
+        looker = _embedder(options, options.judge) if options.judge else None
+    detector = (embedder and embedder.detector) or MTCNNDetector()
+    photos = read_folder(options.subject, "photos of the subject")
+    ages = read_regularization_set(options.regularization) if options.regularization else None
+    faces = find_faces(photos, detector)
+    tell(*faces.remarks, f"{len(photos)} photos, {sum(face is not None for face in faces.faces)} with a face")
+    tell(ages.report if ages else "No regularization set: plain fine-tuning, without prior preservation.")
+    model = open_model(options.checkpoint, options.prediction_type)
+    tell(f"{model.name}: {model.family.name}, predicts {model.denoiser.prediction_type}")
+    if config.loss in IDENTITY_LOSSES and embedder:
+        tell(f"identity loss: {config.loss}, {embedder.name}")
+    tiny = open_tiny_vae(options.tiny_vae) if options.tiny_vae else None
+    plan = _look_plan(options, looker) if looker else None
+    trainer = build_trainer(model, faces, ages, config, embedder, detector, tiny, plan)
+    watcher = _watcher(trainer, plan, faces, out) if plan else None
+    if options.resume:
+        trainer.resume(files.state)
+        tell(f"resumed after step {trainer.step_number}")
+    if processes.is_main_process:
+        with written(out / RUN_FILE) as temporary:
+            temporary.write_text(json.dumps({"checkpoint": str(options.checkpoint.resolve())}, indent=2))
+    try:
+        with _shown(trainer) as show:
+            run = finish(trainer, files, watcher, [show], SAVE_PRECISIONS[options.save_precision])
+    except StopTraining:
+        tell(f"Stopped after step {trainer.step_number}; the state is saved. Go on with the same command and --resume.")
+        return 130
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"The GPU ran out of memory at step {trainer.step_number + 1}; the state before it is saved. Free the GPU, "
+            "or add --gradient-checkpointing, and --resume. If that is not enough, lower --train-batch-size or "
+            "--resolution and start anew."
+        ) from error
+    if run.looks:
+        tell(*sentences(run.looks), _where(run, files))
+    tell(f"Saved {files.subject}. Draw it with: python -m training generate --subject {out} --out sheets/{out.name}")
+    return 0
+
+
+def _refuse(files: RunFiles, resume: bool) -> None:
+    """Raises UserError where ``files`` holds something that this call would not go on with."""
+    if files.subject.exists():
+        raise UserError(
+            f"{files.folder} already holds a finished subject. Give another --out, or delete that folder first."
+        )
+    if files.state.exists() and not resume:
+        raise UserError(
+            f"{files.folder} holds an unfinished run. Add --resume to go on with it, or delete that folder first."
+        )
+    if resume and not files.state.exists():
+        raise UserError(f"There is nothing to resume: {files.state} does not exist. Leave --resume out to start anew.")
+
+
+def _embedder(options: TrainOptions, name: str) -> FaceEmbedder:
+    return load_embedder(name, options.embedder_weights, options.download)
+
+
+def _look_plan(options: TrainOptions, embedder: FaceEmbedder) -> LookPlan:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    estimator = load_age_estimator(options.age_estimator) if options.age_estimator else None
+    observer = Observer(embedder.detector or MTCNNDetector(), embedder.to(device), estimator, device)
+    return LookPlan(options.look_every, observer, options.patience)
+
+
+def _watcher(trainer: Trainer, plan: LookPlan, faces: SubjectSet, out: Path) -> Watcher:
+    """Looks at the training, with a sheet of each look under ``out``."""
+
+    def show(pictures, look) -> None:
+        save(look_sheet(pictures, look), out / LOOKS / f"step_{look.step}.png")
+
+    return Watcher(trainer, plan, out, Judge.of(faces, plan.observer), show)
+
+
+@contextlib.contextmanager
+def _shown(trainer: Trainer) -> Iterator:
+    """A callback that shows the progress and ends the run after a step in which somebody asked for it."""
+    stopping: list[bool] = []
+    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    before = {number: signal.signal(number, lambda *_: stopping.append(True)) for number in numbers}
+    main, steps = trainer.accelerator.is_main_process, trainer.config.max_train_steps
+    bar = tqdm(total=steps, initial=trainer.step_number, disable=not main, unit="step")
+
+    def show(progress: Progress) -> None:
+        with contextlib.suppress(OSError):  # nobody reads the bar any more
+            bar.set_postfix({name: f"{value:.4f}" for name, value in progress.losses.items()}, refresh=False)
+            bar.update()
+        # Every process must leave at the same step, or the others wait for it forever.
+        asked = torch.tensor(float(bool(stopping)), device=trainer.accelerator.device)
+        if trainer.accelerator.reduce(asked) > 0:
+            raise StopTraining
+
+    try:
+        yield show
+    finally:
+        with contextlib.suppress(OSError):
+            bar.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _where(run: FinishedRun, files: RunFiles) -> str:
+    return f"The best is {run.file}; sheets in {files.folder / LOOKS}, curves in {files.curves}."

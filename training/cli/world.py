@@ -1,0 +1,41 @@
+"""The world command: a small model and pictures to try everything with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..ages import MAX_AGE
+from ..errors import UserError
+from ..options import check, option
+from ..world.draw.photos import SUBJECT, write_photos
+from ..world.model import export as write_checkpoint
+from .console import say
+from .shared import LAST_PERSON, PERSON_HELP
+
+
+@dataclass(frozen=True)
+class WorldOptions:
+    """What to write, and where."""
+
+    export: Path | None = option(None, help="file for the base model, a Stable Diffusion 1.x checkpoint (.safetensors)")
+    photos: Path | None = option(None, help="folder for a subject's photos and an age set, drawn by program")
+    person: int = option(SUBJECT, help=PERSON_HELP, low=0, high=LAST_PERSON)
+    years: float = option(28.0, help="age of the subject in the photos", low=0, high=MAX_AGE)
+
+    def __post_init__(self):
+        check(self)
+        if not self.export and not self.photos:
+            raise UserError("Say what to write: --photos FOLDER, --export FILE.safetensors, or both.")
+        if self.export and self.export.suffix != ".safetensors":
+            raise UserError(f"--export {self.export} must end in .safetensors.")
+
+
+def world(options: WorldOptions) -> int:
+    """Writes the world's base model, or a held-out subject's photos and an age set, or both."""
+    folder, file = options.photos, options.export
+    if folder:
+        write_photos(folder, options.person, options.years)
+        say(f"Wrote {folder / 'photos'}, one person at {options.years:g} years, and {folder / 'ages'}, other people.")
+    if file:
+        write_checkpoint(file)
+        say(f"Wrote {file}. It draws at 64 px: train it with --resolution 64.")
+    return 0

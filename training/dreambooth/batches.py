@@ -1,0 +1,219 @@
+"""Training batches: what is random in a step, and what is computed once and kept."""
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import ImageOps
+from torch import Tensor
+
+from ..ages import AGE_CLASSES, fill_prompt
+from ..config import IDENTITY_LOSSES, TrainingConfig
+from ..errors import UserError
+from ..faces.embedders import FaceEmbedder, embed_face
+from ..faces.find import FaceDetector, cut_square
+from ..models.denoiser import TIMESTEPS
+from ..models.vae import LatentCodec
+from ..pictures.photos import to_tensor
+from .dataset import RegularizationSet, SubjectSet
+from .losses import decode_probability
+
+DecodeProbability = Callable[[Tensor, int], Tensor]
+# Which of the seed's streams shuffles what. Other numbers would be other batches from the same seed.
+STREAMS = {"instance": 8, "regularization": 14}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch: B instances first, then B regularization images (or none). Tensors on the training device."""
+
+    x_0: Tensor  # clean latents [N, C, h, w]
+    noise: Tensor  # [N, C, h, w]
+    t: Tensor  # timesteps, int64 [N]
+    prompts: list[str]
+    instances: int  # B
+    decode: Tensor  # indices of the instances that the identity loss decodes this time, int64 [K], on the CPU
+    squares: Tensor  # their face squares in the training picture [K, 4], px, on the CPU
+    references: Tensor  # their photos' embeddings [K, D]
+    negatives: Tensor  # an embedding of a regularization face for each [K, D]
+
+
+class TrainingData:
+    """Draws batches. Every random choice of micro-batch n comes from (seed, n) alone, so a run can go on anywhere.
+
+    Latents, face squares and reference embeddings are computed when first used and kept.
+    """
+
+    def __init__(
+        self,
+        subject: SubjectSet,
+        regularization: RegularizationSet | None,
+        config: TrainingConfig,
+        resolution: int,
+        codec: LatentCodec,
+        embedder: FaceEmbedder | None,
+        detector: FaceDetector | None,
+        device: torch.device,
+        decode_probability: DecodeProbability = decode_probability,
+    ):
+        margin = config.face_margin if config.crop == "face" else None
+        self.config, self.resolution, self.device = config, resolution, device
+        self.regularization, self.codec, self.embedder = regularization, codec, embedder
+        self.instances = [
+            cut_square(photo.image(), face, resolution, margin)
+            for photo, face in zip(subject.photos, subject.faces, strict=True)
+        ]
+        self.reads_faces = config.loss in IDENTITY_LOSSES
+        self.decode_probability = decode_probability
+        self._photos = subject.photos
+        self._latents: dict[tuple[str, int, bool], tuple[Tensor, Tensor]] = {}
+        self._references: dict[tuple[int, bool], Tensor] = {}
+        self.negatives = torch.empty(0)
+        if not self.reads_faces:
+            return
+        if embedder is None:
+            raise UserError(f"The {config.loss} loss compares faces and needs a face embedder.")
+        if not any(subject.faces):
+            raise UserError(
+                f"No face was found in any of the {len(subject.photos)} photos, and the {config.loss} loss needs at "
+                "least one. Use photos in which the face is larger and seen from the front, or a loss that compares no "
+                "faces: contrastive, cosine, none."
+            )
+        if config.loss == "triplet":
+            self.negatives = self._regularization_embeddings(detector)
+
+    @property
+    def face_squares(self) -> list[tuple[float, float, float, float]]:
+        """The square around every face, in its training picture, px."""
+        return [face.square() for _, face in self.instances if face]
+
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 of every picture by its name: a photo as it is trained with its face, another's with its age."""
+        known = {}
+        for photo, (picture, face) in zip(self._photos, self.instances, strict=True):
+            known[f"photo {photo.name}"] = _sha256(picture.tobytes(), face)
+        if self.regularization:
+            for photo, age in zip(self.regularization.photos, self.regularization.ages, strict=True):
+                known[f"regularization image {photo.name}"] = _sha256(photo.content(), age)
+        return known
+
+    def prompts(self) -> list[str]:
+        """Every prompt that a batch can hold."""
+        ages = AGE_CLASSES if self.regularization else ()
+        return [self._instance_prompt(), *(self._regularization_prompt(age) for age in ages)]
+
+    def draw(self, number: int, process: int = 0, processes: int = 1) -> Batch:
+        """Micro-batch ``number``: this process's share of what one process with the whole batch would draw."""
+        total = self.config.train_batch_size * processes
+        share = slice(process * self.config.train_batch_size, (process + 1) * self.config.train_batch_size)
+        kinds = 2 if self.regularization else 1
+        generator = self._generator(number)
+        flips = torch.rand(kinds, total, generator=generator) < 0.5 * self.config.random_flip
+        t = torch.randint(TIMESTEPS, (kinds, total), generator=generator)
+        chance = torch.rand(total, generator=generator)
+        negative = torch.randint(max(1, len(self.negatives)), (total,), generator=generator)
+        latent = (self.codec.vae.config.latent_channels, self.resolution // 8, self.resolution // 8)
+        noise = torch.randn(kinds, 2, total, *latent, generator=generator)
+
+        positions = range(number * total + share.start, number * total + share.stop)
+        chosen = [self._shuffled("instance", len(self.instances), positions)]
+        prompts = [self._instance_prompt()] * len(positions)
+        if self.regularization:
+            chosen.append(self._shuffled("regularization", len(self.regularization.photos), positions))
+            prompts += [self._regularization_prompt(self.regularization.ages[index]) for index in chosen[1]]
+        posteriors = [
+            self._posterior(kind, index, bool(flip))
+            for kind, indices, row in zip(("instance", "regularization"), chosen, flips[:, share], strict=False)
+            for index, flip in zip(indices, row, strict=True)
+        ]
+        mean, std = (torch.stack(parts) for parts in zip(*posteriors, strict=True))
+        posterior_noise, noise = (noise[:, which, share].flatten(0, 1) for which in (0, 1))
+
+        decode, squares, references = [], [], []
+        kept = chance[share] < self.decode_probability(t[0, share], TIMESTEPS)
+        for place, (index, flip) in enumerate(zip(chosen[0], flips[0, share].tolist(), strict=True)):
+            face = self.instances[index][1]
+            if self.reads_faces and face and kept[place]:
+                decode.append(place)
+                squares.append((face.mirrored(self.resolution) if flip else face).square())
+                references.append(self._reference(index, flip))
+        return Batch(
+            x_0=(mean + std * posterior_noise).to(self.device),
+            noise=noise.to(self.device),
+            t=t[:, share].flatten().to(self.device),
+            prompts=prompts,
+            instances=len(positions),
+            decode=torch.tensor(decode, dtype=torch.int64),
+            squares=torch.tensor(squares).reshape(-1, 4),
+            references=torch.stack(references).to(self.device) if references else torch.empty(0),
+            negatives=self.negatives[negative[share]][decode].to(self.device)
+            if len(self.negatives)
+            else self.negatives,
+        )
+
+    def _generator(self, *key: int) -> torch.Generator:
+        state = np.random.SeedSequence([self.config.seed, *key]).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+    def _shuffled(self, kind: str, count: int, positions: range) -> list[int]:
+        """Which of ``count`` pictures stand at ``positions`` of an endless sequence, shuffled anew every round."""
+        rounds = {}
+        for position in positions:
+            turn = position // count
+            if turn not in rounds:
+                rounds[turn] = torch.randperm(count, generator=self._generator(turn, STREAMS[kind])).tolist()
+        return [rounds[position // count][position % count] for position in positions]
+
+    @torch.no_grad()
+    def _posterior(self, kind: str, index: int, flip: bool) -> tuple[Tensor, Tensor]:
+        key = (kind, index, flip)
+        if key not in self._latents:
+            if kind == "instance":
+                picture = self.instances[index][0]
+            else:
+                picture, _ = cut_square(self.regularization.photos[index].image(), None, self.resolution, None)
+            pixels = to_tensor(ImageOps.mirror(picture) if flip else picture).to(self.device)
+            self._latents[key] = tuple(part[0].cpu() for part in self.codec.encode(pixels))
+        return self._latents[key]
+
+    def _reference(self, index: int, flip: bool) -> Tensor:
+        if (index, flip) not in self._references:
+            picture, face = self.instances[index]
+            if flip:
+                picture, face = ImageOps.mirror(picture), face.mirrored(self.resolution)
+            self._references[index, flip] = embed_face(self.embedder, picture, face, self.device)
+        return self._references[index, flip]
+
+    def _regularization_embeddings(self, detector: FaceDetector | None) -> Tensor:
+        if self.regularization is None or detector is None:
+            raise UserError("The triplet loss tells the subject from other people and needs a regularization set.")
+        embeddings = []
+        for photo in self.regularization.photos:
+            picture, _ = cut_square(photo.image(), None, self.resolution, None)
+            if face := next(iter(detector(picture)), None):
+                embeddings.append(embed_face(self.embedder, picture, face, self.device))
+        if not embeddings:
+            raise UserError(
+                f"No face was found in any of the {len(self.regularization.photos)} regularization images, and the "
+                "triplet loss needs at least one."
+            )
+        return torch.stack(embeddings)
+
+    def _instance_prompt(self) -> str:
+        return fill_prompt(self.config.instance_prompt, token=self.config.token, class_word=self.config.class_word)
+
+    def _regularization_prompt(self, age: str) -> str:
+        return fill_prompt(self.config.regularization_prompt, age=age, class_word=self.config.class_word)
+
+
+def latent_window(squares: list[tuple[float, float, float, float]], latent_side: int, context: int = 2) -> int:
+    """Side of the latent window that holds every face square with ``context`` latents around it."""
+    largest = max(right - left for left, _, right, _ in squares)
+    return min(latent_side, math.ceil(largest / 8) + 2 * context)
+
+
+def _sha256(content: bytes, about: object) -> str:
+    return hashlib.sha256(content + repr(about).encode()).hexdigest()

@@ -1,0 +1,110 @@
+"""A trainer out of its parts, and what names them: the command line, the nodes and the study all call this."""
+
+from typing import Any
+
+import torch
+
+from ..config import TrainingConfig
+from ..errors import UserError
+from ..faces.embedders import FaceEmbedder
+from ..faces.find import FaceDetector
+from ..files import digest
+from ..models.checkpoint import Model
+from ..models.vae import LatentCodec
+from .batches import DecodeProbability, TrainingData, latent_window
+from .dataset import RegularizationSet, SubjectSet
+from .face_reader import FaceReader
+from .looks import LookPlan
+from .losses import decode_probability
+from .previews import preview_prompts
+from .trainer import Trainer
+
+
+def build_trainer(
+    model: Model,
+    subject: SubjectSet,
+    regularization: RegularizationSet | None,
+    config: TrainingConfig,
+    embedder: FaceEmbedder | None = None,
+    detector: FaceDetector | None = None,
+    tiny_vae: LatentCodec | None = None,
+    looks: LookPlan | None = None,
+    cpu: bool = False,
+    decode_probability: DecodeProbability = decode_probability,
+) -> Trainer:
+    """A trainer on the best device, everything moved there; ``cpu`` leaves a GPU alone.
+
+    ``tiny_vae`` decodes faces instead of the model's own VAE. ``looks`` says that the six ages will be drawn on the
+    way. ``decode_probability`` of a timestep says how often an identity loss decodes there. Raises UserError for
+    settings that do not fit the data.
+    """
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
+
+    views = 2 * config.train_batch_size if regularization else config.train_batch_size
+    if config.loss == "contrastive" and views < 2:
+        raise UserError(
+            "The contrastive loss compares the pictures of a batch with each other and needs two or more: raise "
+            "train_batch_size, or give a regularization set."
+        )
+    precision = config.mixed_precision or ("no" if cpu else _best_precision())
+    inputs = _model_inputs(model, tiny_vae) | {"precision": precision, "looks": looks.key if looks else ""}
+    # Else a second run in one process could have neither another precision nor another device.
+    AcceleratorState._reset_state(reset_partial_state=cpu)
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision=precision,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        # SDXL's text towers end in layers that it never reads
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=config.trains_text_encoder)],
+    )
+    device = accelerator.device
+    inputs["processes"] = accelerator.num_processes
+    if config.method == "lora" and precision != "no":
+        model.denoiser.unet.to(torch.bfloat16 if precision == "bf16" else torch.float16)
+    decoder = tiny_vae or model.codec
+    model.denoiser.unet.to(memory_format=torch.channels_last)  # the fastest layout for convolutions, on GPU and CPU
+    for codec in (model.codec, decoder):
+        codec.to(device).to(memory_format=torch.channels_last)
+    embedder = embedder.to(device) if embedder else None
+    resolution = config.resolution or model.resolution
+    data = TrainingData(
+        subject, regularization, config, resolution, model.codec, embedder, detector, device, decode_probability
+    )
+    inputs |= _data_inputs(data)
+    reader = None
+    if data.reads_faces:
+        window = latent_window(data.face_squares, resolution // 8)
+        reader = FaceReader(decoder, embedder, window, bf16=precision == "bf16")
+    prompts = preview_prompts(config) if looks else []
+    return Trainer(model, data, config, accelerator, inputs, reader, prompts)
+
+
+def _model_inputs(model: Model, tiny_vae: LatentCodec | None) -> dict[str, Any]:
+    """What the result takes from the model, by name."""
+    denoiser = model.denoiser
+    return {
+        "UNet": digest(denoiser.unet.state_dict()),
+        "prediction type": denoiser.prediction_type,
+        "noise schedule": digest({"alphas_cumprod": denoiser.alphas_cumprod}),
+        "text encoder": digest(denoiser.text.state_dict()),
+        "VAE": digest(model.codec.state_dict()),
+        "tiny VAE": digest(tiny_vae.state_dict()) if tiny_vae else "",
+    }
+
+
+def _data_inputs(data: TrainingData) -> dict[str, Any]:
+    """What it takes from the pictures, and from whoever reads faces in them."""
+    found: dict[str, Any] = {"pictures": data.fingerprints(), "side": data.resolution}
+    if data.reads_faces:
+        chance = data.decode_probability
+        found |= {
+            "matcher": digest(data.embedder.state_dict()),
+            "negatives": digest({"vectors": data.negatives}),
+            "decoded": f"{chance.__module__}.{chance.__qualname__}",
+        }
+    return found
+
+
+def _best_precision() -> str:
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"

@@ -1,0 +1,53 @@
+"""All curves of a run in one picture: its losses, and below them what was seen when somebody looked."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from ..pictures.chart import COLOURS, HEIGHT, WIDTH, Axes
+from .looks import Look, best
+
+SMOOTHED = 0.1  # of the run: losses jump with the noise level that a step happens to draw
+
+
+def curves(history: list[dict[str, float]], looks: Sequence[Look] = ()) -> Image.Image:
+    """Each loss of ``history`` [steps], and identity, age and their product at each of ``looks``, if any."""
+    if not looks:
+        return loss_curves(history)
+    both = Image.new("RGB", (WIDTH, 2 * HEIGHT))
+    both.paste(loss_curves(history), (0, 0))
+    both.paste(look_curves(looks, len(history)), (0, HEIGHT))
+    return both
+
+
+def loss_curves(history: list[dict[str, float]]) -> Image.Image:
+    """Each loss of ``history`` [steps], smoothed, relative to where it began; it is known only in some steps."""
+    names = list(dict.fromkeys(name for losses in history for name in losses))
+    lines = {}
+    for name in names:
+        steps = [number for number, losses in enumerate(history, 1) if name in losses]
+        values = np.array([history[step - 1][name] for step in steps])
+        width = max(1, round(SMOOTHED * len(values)))
+        smooth = np.convolve(values, np.ones(width) / width, "valid")
+        lines[name] = list(zip(steps[width - 1 :], smooth / smooth[0], strict=True))
+    top = max(height for line in lines.values() for _, height in line)
+    axes = Axes("Losses while training", "step", "relative to the first steps", (0, len(history)), (0, 1.1 * top))
+    for name, colour in zip(names, COLOURS, strict=False):
+        axes.line(lines[name], colour)
+        axes.key(name, colour)
+    return axes.image
+
+
+def look_curves(looks: Sequence[Look], steps: int) -> Image.Image:
+    """Identity, age and their product over ``steps``, the best step marked."""
+    axes = Axes("What the judges saw", "step", "0 to 1", (0, steps), (0, 1))
+    axes.upright(best(looks).step, "best")
+    parts = {"identity": "identity", "age": "age", "score": "identity x age"}
+    for (part, name), colour in zip(parts.items(), COLOURS, strict=False):
+        values = [(look.step, getattr(look, part)) for look in looks]
+        axes.line(values, colour)
+        for step, value in values:
+            axes.dot(step, value, colour)
+        axes.key(name, colour)
+    return axes.image

@@ -1,0 +1,145 @@
+"""A look at a subject while it trains: who it is by now, and how old at each age."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from ..ages import AGE_CLASSES, TOLERANCE, display_name, years_off
+from ..biometrics.comparisons import against
+from ..errors import UserError
+from ..faces.observation import Observation, Observer
+from ..files import digest
+from ..pictures.sheet import contact_sheet
+from .dataset import SubjectSet
+
+LOOK_EVERY = 250  # training steps, by default
+
+
+@dataclass(frozen=True)
+class LookPlan:
+    """When a training is looked at, by whom, and when it ends for want of gain.
+
+    A look comes every ``every`` steps (0: never) and after the last. An ``observer``, which should not have the
+    embedder of the identity loss, judges each; with ``patience`` training ends once neither identity nor age was
+    better in so many looks. Raises UserError for numbers below 0.
+    """
+
+    every: int
+    observer: Observer | None = None
+    patience: int = 0
+
+    def __post_init__(self):
+        if self.every < 0 or self.patience < 0:
+            raise UserError(
+                f"A look every {self.every} steps with patience {self.patience} makes no sense; use 0 or more."
+            )
+
+    @property
+    def key(self) -> str:
+        """What is kept and where training ends depend on it; previews that nobody judges change nothing."""
+        if not self.observer:
+            return ""
+        weights = digest(self.observer.embedder.state_dict())[:12]
+        return f"{self.observer.name} ({weights}), every {self.every} steps, patience {self.patience}"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen after ``step`` on one picture of each of the six age classes."""
+
+    step: int
+    similarities: list[float | None]  # mean cosine with the photos; None where no face was found
+    years: list[float | None]  # as estimated; None where no face was found or nothing judges ages
+
+    @property
+    def identity(self) -> float:
+        """The mean similarity, in [0, 1]; a picture without a face counts 0, as does one that is unlike."""
+        return sum(max(0.0, similarity or 0.0) for similarity in self.similarities) / len(self.similarities)
+
+    @property
+    def age(self) -> float:
+        """How right the ages are, in [0, 1]: 1 within the class, 0 from TOLERANCE years outside it or without a face.
+
+        Where nothing judged ages it is 1, and identity alone tells looks apart.
+        """
+        if not any(years is not None for years in self.years):
+            return 1.0
+        pairs = zip(self.years, AGE_CLASSES, strict=True)
+        rights = [0.0 if years is None else max(0.0, 1 - years_off(years, age) / TOLERANCE) for years, age in pairs]
+        return sum(rights) / len(rights)
+
+    @property
+    def score(self) -> float:
+        """Identity x age: what the best step has most of."""
+        return self.identity * self.age
+
+
+def best(looks: Sequence[Look]) -> Look | None:
+    """The look with the highest score, the earliest of equals; None where there is none."""
+    return max(looks, key=lambda look: look.score, default=None)
+
+
+def gained(looks: Sequence[Look], patience: int) -> bool:
+    """Whether identity or age was better in one of the last ``patience`` looks than in all before them."""
+    before, last = looks[:-patience], looks[-patience:]
+    return not before or any(
+        max(getattr(look, part) for look in last) > max(getattr(look, part) for look in before)
+        for part in ("identity", "age")
+    )
+
+
+def look_sheet(pictures: list[Image.Image], look: Look | None = None) -> Image.Image:
+    """The six pictures in two rows, each with its age and, where somebody looked, what was seen."""
+    labels = [display_name(age) for age in AGE_CLASSES]
+    if look:
+        seen = zip(labels, look.similarities, look.years, strict=True)
+        labels = [f"{label}\n{_seen(similarity, years)}" for label, similarity, years in seen]
+    return contact_sheet(pictures, labels, columns=3)
+
+
+def _seen(similarity: float | None, years: float | None) -> str:
+    if similarity is None:
+        return "no face"
+    return f"similarity {similarity:.2f}" + ("" if years is None else f"\nlooks {years:.0f}")
+
+
+def sentences(looks: Sequence[Look]) -> list[str]:
+    """Which step was best, beside the last; and what the judges cannot have seen."""
+    chosen, last = best(looks), looks[-1]
+    lines = [f"Best of {len(looks)} looks: step {chosen.step}, {_words(chosen)}."]
+    if chosen != last:
+        lines.append(f"The last one, step {last.step}, has {_words(last)}.")
+    if not any(years is not None for look in looks for years in look.years):
+        lines.append("Nothing judged the ages, so the best look is only the likest.")
+    return lines
+
+
+def _words(look: Look) -> str:
+    missing = look.similarities.count(None)
+    return f"identity {look.identity:.2f} x age {look.age:.2f}" + (f", {missing} without a face" if missing else "")
+
+
+@dataclass(frozen=True)
+class Judge:
+    """An observer who knows the subject's photos."""
+
+    observer: Observer
+    references: list[Observation]
+
+    @classmethod
+    def of(cls, subject: SubjectSet, observer: Observer) -> "Judge":
+        """A judge of likeness to the photos of ``subject``. Raises UserError where none of them has a face."""
+        seen = [(photo, face) for photo, face in zip(subject.photos, subject.faces, strict=True) if face]
+        if not seen:
+            raise UserError(
+                f"No face was found in any of the {len(subject.photos)} photos, so nobody can tell how alike the "
+                "subject is while it trains. Use photos in which the face is larger, or train without a judge."
+            )
+        return cls(observer, [observer.read(photo.name, photo.image(), face) for photo, face in seen])
+
+    def look(self, step: int, pictures: Sequence[Image.Image]) -> Look:
+        """What ``pictures``, one an age class in their order, show."""
+        seen = [self.observer.observe(age, picture, age) for age, picture in zip(AGE_CLASSES, pictures, strict=True)]
+        years = [one.estimate.years if one.estimate else None for one in seen]
+        return Look(step, against(seen, self.references).means, years)

@@ -1,0 +1,52 @@
+"""The losses, under their papers' names: pure functions of tensors. each names the equation it comes from."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def reconstruction(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error over all elements (Ho et al. 2020, eq. 14)."""
+    return functional.mse_loss(prediction, target)
+
+
+def biometric(embedding: Tensor, reference: Tensor) -> Tensor:
+    """L1 distance [B] of unit vectors [B, D], summed over D (Banerjee et al., IJCB 2023, eq. 2)."""
+    return (embedding - reference).abs().sum(dim=1)
+
+
+def triplet(embedding: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0) -> Tensor:
+    """max(0, d(a, p) - d(a, n) + margin) [B] with d = 1 - cos, of vectors [B, D] (Tomasevic et al., ID-Booth 2025)."""
+    to_positive = 1 - functional.cosine_similarity(embedding, positive)
+    to_negative = 1 - functional.cosine_similarity(embedding, negative)
+    return functional.relu(to_positive - to_negative + margin)
+
+
+def contrastive(prediction: Tensor, target: Tensor, temperature: float = 0.5) -> Tensor:
+    """NT-Xent between prediction and target [B, C, h, w], per latent channel, mean over channels.
+
+    Each flattened channel of a prediction and of its target are a positive pair among the 2B of the batch
+    (Chen et al. 2020, eq. 1; applied to latents by Banerjee et al., IJCB 2023, eq. 3). B must be 2 or more: with one
+    pair there is nothing to tell it from, and the loss is 0 whatever the prediction.
+    """
+    count = len(prediction)
+    views = torch.cat([prediction, target]).flatten(2).transpose(0, 1)  # [C, 2B, hw]
+    views = functional.normalize(views, dim=-1)
+    similarity = views @ views.transpose(1, 2) / temperature
+    itself = torch.eye(2 * count, dtype=torch.bool, device=views.device)
+    similarity = similarity.masked_fill(itself, float("-inf"))
+    partner = torch.arange(2 * count, device=views.device).roll(count)
+    return functional.cross_entropy(similarity.flatten(0, 1), partner.repeat(len(views)))
+
+
+def cosine(prediction: Tensor, target: Tensor) -> Tensor:
+    """1 - cos of each flattened latent channel of [B, C, h, w], mean over all of them (Banerjee et al., their code)."""
+    return (1 - functional.cosine_similarity(prediction.flatten(2), target.flatten(2), dim=-1)).mean()
+
+
+def decode_probability(t: Tensor, timesteps: int) -> Tensor:
+    """(1 - t/T)^2, how much an identity loss counts at ``t``: at high t the predicted x_0 is a blur.
+
+    Decoding with this probability and dropping the weight has the same expected gradient for a third of the decodes.
+    """
+    return (1 - t / timesteps) ** 2

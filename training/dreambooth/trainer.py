@@ -1,0 +1,296 @@
+"""DreamBooth with an identity loss: the loop (Ruiz et al. 2023; Banerjee et al., IJCB 2023)."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..config import TrainingConfig
+from ..errors import UserError
+from ..files import read_pickle, written
+from ..models.checkpoint import Model
+from ..models.lora import add_lora
+from ..models.subject import describe, save_subject
+from . import losses
+from .batches import Batch, TrainingData
+from .face_reader import FaceReader
+
+NAMED = 5  # pictures that a refusal names
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback is told after each step."""
+
+    step: int  # steps done
+    steps: int  # steps asked for
+    losses: dict[str, float]  # unweighted; an identity loss is there only when a face was decoded in this step
+    learning_rate: float
+
+
+Callback = Callable[[Progress], None]
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end the run after this step; the state has been saved when it leaves ``run``."""
+
+
+class TrainingEnough(Exception):
+    """Raised by a callback when more steps would gain nothing: the run ends as it does after its last step."""
+
+
+class TrainingDiverged(UserError):
+    """A loss or gradient was not finite. The state saved is that before the bad step."""
+
+
+class StateIsAhead(UserError):
+    """The saved state has more steps than were asked for."""
+
+
+class Trainer:
+    """Trains ``model`` in place.
+
+    ``inputs`` names everything beside ``config`` that the result depends on, so that no other run is resumed.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: TrainingData,
+        config: TrainingConfig,
+        accelerator,
+        inputs: dict[str, Any],
+        face_reader: FaceReader | None = None,
+        extra_prompts: Iterable[str] = (),
+    ):
+        self.model, self.data, self.config, self.accelerator = model, data, config, accelerator
+        self.inputs, self.face_reader = inputs, face_reader
+        self.step_number = 0
+        self._in_optimizer = False
+        self.history: list[dict[str, float]] = []  # the losses of every step
+        self.core = model.denoiser
+        self._choose_trainable(extra_prompts)
+        self.trainable = {name: weight for name, weight in self.core.named_parameters() if weight.requires_grad}
+        self.optimizer, self.scheduler = self._optimizer()
+        self.denoiser, self.optimizer = accelerator.prepare(self.core, self.optimizer)
+        if self.core.text.frozen_cache and accelerator.num_processes == 1:
+            self.core.text.to("cpu")  # no longer needed; several processes keep it, since they synchronise buffers
+
+    def run(self, state_file: Path | None = None, callbacks: Iterable[Callback] = ()) -> None:
+        """Steps until ``max_train_steps``, saving the state on the way and whenever anything ends the run before.
+
+        An exception leaves with the state of the last whole step in ``state_file``; None keeps none.
+        """
+        callbacks, config = list(callbacks), self.config
+        try:
+            while self.step_number < config.max_train_steps:
+                values = self.step()
+                self.history.append(values)
+                progress = Progress(
+                    self.step_number, config.max_train_steps, values, self.optimizer.param_groups[0]["lr"]
+                )
+                if self.step_number % config.checkpointing_steps == 0 and self.step_number < config.max_train_steps:
+                    self.save_state(state_file)
+                for callback in callbacks:
+                    callback(progress)
+        except TrainingEnough:
+            return
+        except BaseException:
+            if not self._in_optimizer:  # else some weights have changed and others not: an earlier state is right
+                self.optimizer.zero_grad()
+                self.save_state(state_file)
+            raise
+
+    def step(self) -> dict[str, float]:
+        """One optimizer step: the mean loss of its micro-batches, by name."""
+        accelerator, micro_batches = self.accelerator, self.config.gradient_accumulation_steps
+        sums: dict[str, list[Tensor]] = {}
+        for micro in range(micro_batches):
+            number = self.step_number * micro_batches + micro
+            batch = self.data.draw(number, accelerator.process_index, accelerator.num_processes)
+            with accelerator.accumulate(self.denoiser), _kernels(self.core.unet, self.data):
+                terms = self.losses(batch)
+                total = self.total(terms)
+                self._require_finite(total, terms)
+                accelerator.backward(total)
+                if accelerator.sync_gradients:
+                    longest = self.config.max_grad_norm or float("inf")
+                    norm = accelerator.clip_grad_norm_(self.trainable.values(), longest)
+                    if accelerator.scaler is None:
+                        self._require_finite(norm, {"gradient": norm})
+                self._in_optimizer = accelerator.sync_gradients
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            for name, value in terms.items():
+                sums.setdefault(name, []).append(value.detach())
+        self.scheduler.step()
+        self.step_number += 1
+        self._in_optimizer = False
+        return {name: torch.stack(values).mean().item() for name, values in sums.items()}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Each loss of one micro-batch, unweighted, by name."""
+        config, core, count = self.config, self.core, batch.instances
+        x_t = core.noised(batch.x_0, batch.noise, batch.t)
+        prediction = self.denoiser(x_t, batch.t, batch.prompts)
+        target = core.target(batch.x_0, batch.noise, batch.t)
+
+        terms = {"reconstruction": losses.reconstruction(prediction[:count], target[:count])}
+        if len(prediction) > count:
+            terms["prior"] = losses.reconstruction(prediction[count:], target[count:])
+        if config.loss == "contrastive":
+            terms["contrastive"] = losses.contrastive(prediction, target, config.temperature)
+        elif config.loss == "cosine":
+            terms["cosine"] = losses.cosine(prediction, target)
+        elif len(batch.decode):
+            chosen = batch.decode.to(x_t.device)
+            x_0 = core.predicted_x0(prediction[chosen], x_t[chosen], batch.t[chosen])
+            embedding = self.face_reader(x_0, batch.squares)
+            if config.loss == "biometric":
+                each = losses.biometric(embedding, batch.references)
+            else:
+                each = losses.triplet(embedding, batch.references, batch.negatives, config.triplet_margin)
+            terms[config.loss] = each.sum() / count  # chosen with probability (1 - t/T)^2 instead of weighted by it
+        return terms
+
+    def weight(self, name: str) -> float:
+        """What a loss counts in the total."""
+        return {"reconstruction": 1.0, "prior": self.config.prior_loss_weight}.get(name, self.config.loss_weight)
+
+    def total(self, values: dict) -> Tensor | float:
+        """The loss that is minimised, out of unweighted losses by name."""
+        return sum(self.weight(name) * value for name, value in values.items())
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """What must be the same for a state to go on. Saving more often and using less memory change no result."""
+        free = {"gradient_checkpointing", "checkpointing_steps"}
+        if self.config.lr_scheduler in ("constant", "constant_with_warmup"):
+            free.add("max_train_steps")  # elsewhere the learning rate of every step depends on it
+        return {name: value for name, value in asdict(self.config).items() if name not in free} | self.inputs
+
+    @property
+    def run_id(self) -> str:
+        """Twelve hexadecimal digits of ``made_of``: the same model, pictures and settings have the same."""
+        return hashlib.sha256(json.dumps(self.made_of, sort_keys=True).encode()).hexdigest()[:12]
+
+    def save_state(self, state_file: Path | None) -> None:
+        """Weights, optimizer, scheduler and step. The random state is (seed, step): see TrainingData."""
+        if state_file is None or not self.accelerator.is_main_process:
+            return
+        state = {
+            "run": self.made_of,
+            "step": self.step_number,
+            "history": self.history,
+            "weights": {name: weight.detach().cpu() for name, weight in self.trainable.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
+        }
+        with written(state_file) as temporary:
+            torch.save(state, temporary)
+
+    def resume(self, state_file: Path) -> None:
+        """Goes on from a saved state. Raises UserError where there is none, it is of another run, or past the end."""
+        if not state_file.is_file():
+            raise UserError(f"There is nothing to resume: {state_file} does not exist. Start anew instead.")
+        state = read_pickle(state_file)
+        if changes := _changes(state["run"], self.made_of):
+            raise UserError(f"{state_file} is of another run: {'; '.join(changes)}. Use what it used, or start anew.")
+        if state["step"] > self.config.max_train_steps:
+            raise StateIsAhead(
+                f"{state_file} has {state['step']} steps already, more than the {self.config.max_train_steps} "
+                "asked for. Ask for more, or start anew."
+            )
+        with torch.no_grad():
+            for name, weight in self.trainable.items():
+                weight.copy_(state["weights"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        if self.accelerator.scaler and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step_number, self.history = state["step"], state["history"]
+
+    def write_subject(self, path: Path, dtype: torch.dtype) -> None:
+        """What has been trained so far, as a subject file in the number format ``dtype``."""
+        header = describe(self.model, self.config, self.step_number, self.data.resolution)
+        save_subject(path, self.model, header, self.config.lora_alpha, dtype)
+
+    def _choose_trainable(self, extra_prompts: Iterable[str]) -> None:
+        config, core = self.config, self.core
+        core.requires_grad_(False)
+        if not config.trains_text_encoder:
+            core.text.freeze([*self.data.prompts(), *extra_prompts])
+        if config.method == "lora":
+            add_lora(core, config)
+        else:
+            core.unet.requires_grad_(True)
+            core.text.requires_grad_(config.trains_text_encoder)
+        if config.gradient_checkpointing:
+            core.unet.enable_gradient_checkpointing()
+            if not self.model.codec.is_tiny:
+                self.model.codec.vae.enable_gradient_checkpointing()
+
+    def _optimizer(self):
+        from diffusers.optimization import get_scheduler
+
+        config, weights = self.config, list(self.trainable.values())
+        if config.use_8bit_adam:
+            try:
+                from bitsandbytes.optim import AdamW8bit as AdamW
+            except ImportError as error:
+                raise UserError("use_8bit_adam needs the package bitsandbytes, which is not installed.") from error
+        else:
+            AdamW = torch.optim.AdamW
+        optimizer = AdamW(weights, lr=config.rate, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8)
+        return optimizer, get_scheduler(
+            config.lr_scheduler,
+            optimizer,
+            num_warmup_steps=config.lr_warmup_steps,
+            num_training_steps=config.max_train_steps,
+        )
+
+    def _require_finite(self, value: Tensor, terms: dict[str, Tensor]) -> None:
+        if bool(self.accelerator.reduce(value.detach().float()).isfinite().all()):
+            return
+        bad = [name for name, term in terms.items() if not term.isfinite().all()]
+        raise TrainingDiverged(
+            f"Training stopped at step {self.step_number + 1}: the {' and '.join(bad) or 'loss'} is not a finite "
+            f"number. Likely causes: a learning rate too high (now {self.config.rate:g}), fp16 where bf16 would do, or "
+            "a damaged photo or model. The state before this step is saved."
+        )
+
+
+def _kernels(unet: torch.nn.Module, data: TrainingData) -> AbstractContextManager:
+    """On the CPU oneDNN reorders every kernel at every call, which costs more than convolving a map of a few places."""
+    deepest = data.resolution // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
+    small = data.device.type == "cpu" and deepest < 4
+    return torch.backends.mkldnn.flags(enabled=False) if small else nullcontext()
+
+
+def _changes(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """How a run differs from the one that is asked for, in words; pictures by their names."""
+    found = []
+    for name in sorted(was.keys() | now.keys()):
+        before, after = was.get(name), now.get(name)
+        if before == after:
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            words = {key: "gone" if key not in after else "new" if key not in before else "changed"
+                     for key in before | after if before.get(key) != after.get(key)}  # fmt: skip
+            shown = [f"{key} is {word}" for key, word in words.items()]
+            found += shown[:NAMED] + ([f"{len(shown) - NAMED} more pictures differ"] if len(shown) > NAMED else [])
+        else:
+            found.append(f"{name} {_short(before)} (now {_short(after)})")
+    return found
+
+
+def _short(value: Any) -> str:
+    words = str(value)
+    return words if len(words) <= 40 else f"{words[:8]}..."

@@ -1,0 +1,134 @@
+"""The trained subject as one file: a LoRA, or a whole checkpoint, whose header says how to ask for the person."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+from ..ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt
+from ..config import TrainingConfig
+from ..errors import UserError
+from ..files import read_state_dict, written
+from .checkpoint import Model, model_from_state_dict, model_to_state_dict, open_model
+from .lora import lora_state_dict, merge_lora
+
+VERSION = "0.1.0"
+HEADER = "identity_aging"  # our key in the safetensors header; everything under it is JSON
+SAVE_PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the header of a subject file says."""
+
+    token: str
+    class_word: str
+    ages: list[str]
+    family: str
+    prediction_type: str
+    base_model: str  # file name
+    base_sha256: str
+    method: str
+    loss: str
+    loss_weight: float
+    prior_loss_weight: float
+    steps: int
+    seed: int
+    resolution: int  # px
+    version: str = VERSION
+
+    def prompt(self, age: str | int, template: str = SAMPLING_PROMPT) -> str:
+        """The prompt that draws the subject at ``age``."""
+        return fill_prompt(template, token=self.token, class_word=self.class_word, age=age)
+
+
+def describe(model: Model, config: TrainingConfig, steps: int, resolution: int) -> Subject:
+    """The header of ``model`` trained with ``config`` for ``steps``."""
+    return Subject(
+        token=config.token,
+        class_word=config.class_word,
+        ages=list(AGE_CLASSES),
+        family=model.family.name,
+        prediction_type=model.denoiser.prediction_type,
+        base_model=model.name,
+        base_sha256=model.sha256,
+        method=config.method,
+        loss=config.loss,
+        loss_weight=config.loss_weight,
+        prior_loss_weight=config.prior_loss_weight,
+        steps=steps,
+        seed=config.seed,
+        resolution=resolution,
+    )
+
+
+def save_subject(path: Path, model: Model, subject: Subject, lora_alpha: float, dtype: torch.dtype) -> None:
+    """Writes a trained model: its LoRA alone, or every weight in the layout that Load Checkpoint reads."""
+    from safetensors.torch import save_file
+
+    lora = subject.method == "lora"
+    state = lora_state_dict(model.denoiser, lora_alpha) if lora else model_to_state_dict(model)
+    state = {key: value.to("cpu", dtype).contiguous() for key, value in state.items()}
+    with written(path) as temporary:
+        save_file(state, temporary, metadata=_header(subject, path.stem, model.family.modelspec))
+
+
+def _header(subject: Subject, title: str, architecture: str) -> dict[str, str]:
+    """Our JSON, and the ModelSpec 1.0.0 keys that other tools show."""
+    return {
+        HEADER: json.dumps(asdict(subject)),
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": architecture + ("/lora" if subject.method == "lora" else ""),
+        "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
+        "modelspec.title": title,
+        "modelspec.date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "modelspec.resolution": f"{subject.resolution}x{subject.resolution}",
+        "modelspec.prediction_type": "v" if subject.prediction_type == "v_prediction" else "epsilon",
+        "modelspec.trigger_phrase": f"{subject.token} {subject.class_word}",
+        "modelspec.usage_hint": subject.prompt("elderly"),
+    }
+
+
+def subject_file(path: Path) -> Path:
+    """The subject file that ``path`` means: itself, or the one in a folder that training wrote."""
+    if not path.is_dir():
+        return path
+    return path / f"{path.name}.safetensors"
+
+
+def read_subject(path: Path) -> Subject:
+    """The header of a subject file or folder. Raises UserError where there is none."""
+    from safetensors import SafetensorError, safe_open
+
+    file = subject_file(path)
+    if not file.is_file():
+        raise UserError(f"There is no subject at {file}. Train one first.")
+    try:
+        with safe_open(file, "pt") as opened:
+            header = (opened.metadata() or {}).get(HEADER)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} is damaged and cannot be read ({error}).") from error
+    if header is None:
+        raise UserError(f"{file} is no subject file: its header says nothing about a token. Train it here first.")
+    return Subject(**json.loads(header))
+
+
+def open_subject(path: Path, base: Path | None, strength: float = 1.0) -> tuple[Model, Subject]:
+    """The model that draws the subject: ``base`` with the LoRA merged in, or the full checkpoint itself.
+
+    Raises UserError where a LoRA is given no base, or one of another family.
+    """
+    subject, file = read_subject(path), subject_file(path)
+    if subject.method == "full":
+        return model_from_state_dict(read_state_dict(file), file.name, subject.prediction_type), subject
+    if base is None:
+        raise UserError(
+            f"{file} is a LoRA for {subject.base_model}; say where that model is with --checkpoint {subject.base_model}"
+        )
+    model = open_model(base, subject.prediction_type)
+    if model.family.name != subject.family:
+        raise UserError(f"{file} was trained on {subject.family}, but {base} is {model.family.name}.")
+    merge_lora(model.denoiser, read_state_dict(file), strength)
+    return model, subject

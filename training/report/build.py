@@ -1,0 +1,226 @@
+"""The biometric report: how well identity and age survived, with the yardsticks beside them and what cannot be said."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..ages import AGE_CLASSES, age_is_right, class_of, display_name, middle_years, years_off
+from ..biometrics.bootstrap import Interval, interval
+from ..biometrics.comparisons import Comparisons, against, among, with_face
+from ..biometrics.copies import Copies, find_copies
+from ..biometrics.rates import OperatingPoint, auc, d_prime, equal_error_rate, fnmr_at_fmr, least_fmr, supports
+from ..faces.observation import Observation
+
+TARGETS = (0.1, 0.01, 0.001, 0.0001)  # FMR
+GAPS = ((0, "under 10 years"), (10, "10 to 19 years"), (20, "20 to 39 years"), (40, "40 years or more"))
+REAL_ROW, BASE_ROW, DRAWN_ROW = "real photos, leave one out", "base model, untrained", "subject, drawn"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Mated comparisons of one kind against all non-mated ones. A number that does not exist is nan."""
+
+    name: str
+    comparisons: Comparisons
+    mean: Interval  # of the similarity, resampled over pictures
+    eer: float
+    auc: float
+    d_prime: float
+    points: list[OperatingPoint]  # one for each of TARGETS
+    fnmr: list[Interval]  # at each of them, resampled likewise
+
+
+@dataclass(frozen=True)
+class AgeAgreement:
+    """Estimated against known or asked ages, over the pictures with a face and an age."""
+
+    pictures: int
+    right: float  # share whose age is right; see age_estimator.age_is_right
+    mean_absolute_error: float  # years; outside the class where a class was asked for
+    confusion: list[list[int]]  # [asked class][estimated class], in the order of the six
+
+
+@dataclass(frozen=True)
+class AgeReport:
+    """The drawn pictures' ages, and the estimator's own error on real faces of known age."""
+
+    estimator: str
+    drawn: AgeAgreement
+    known: AgeAgreement
+
+
+@dataclass(frozen=True)
+class BiometricReport:
+    """Everything that the table, the files and the page show."""
+
+    matcher: str
+    trained_with: str | None
+    photo_age: int | None
+    images: Comparisons  # the drawn pictures against the references: mated
+    references: Comparisons  # these among themselves, the yardstick: mated
+    non_mated: Comparisons
+    rows: list[Row]
+    by_age: list[Row]
+    by_gap: list[Row]
+    copies: Copies
+    ages: AgeReport | None
+    remarks: list[str] = field(default_factory=list)  # sentences about what could not be had, and why
+
+    def row(self, name: str) -> Row | None:
+        """One of ``rows`` by its name."""
+        return next((row for row in self.rows if row.name == name), None)
+
+
+def build(
+    images: Sequence[Observation],
+    references: Sequence[Observation],
+    matcher: str,
+    others: Sequence[Observation] = (),
+    untrained: Sequence[Observation] = (),
+    trained_with: str | None = None,
+    photo_age: int | None = None,
+    estimator: str | None = None,
+) -> BiometricReport:
+    """The report on ``images`` of the subject whose real photos are ``references``.
+
+    ``others`` are real pictures of other people: their comparisons with the references are the non-mated ones.
+    ``untrained`` are pictures that the base model drew without training. ``photo_age``: years of the subject in the
+    photos. ``matcher`` and ``estimator`` name what the observations were made with, ``trained_with`` the matcher of
+    the identity loss.
+    """
+    drawn, photos, strangers = against(images, references), among(references), against(others, references)
+    non_mated = strangers.similarities
+    # Pairs of photos share their photos, so these are no units to resample.
+    rows = [_row(REAL_ROW, photos.each_pair_once(), non_mated, resampled=False)]
+    if untrained:
+        rows.append(_row(BASE_ROW, against(untrained, references), non_mated))
+    rows.append(_row(DRAWN_ROW, drawn, non_mated))
+    agreement = None
+    if estimator:
+        known = [(picture, picture.age) for picture in others]
+        known += [(photo, photo_age) for photo in references]
+        agreement = AgeReport(estimator, _agreement([(image, image.age) for image in images]), _agreement(known))
+    report = BiometricReport(
+        matcher=matcher,
+        trained_with=trained_with,
+        photo_age=photo_age,
+        images=drawn,
+        references=photos,
+        non_mated=strangers,
+        rows=rows,
+        by_age=_by_age(drawn, non_mated),
+        by_gap=_by_gap(drawn, non_mated, photo_age),
+        copies=find_copies(drawn, photos),
+        ages=agreement,
+    )
+    return replace(report, remarks=_remarks(report))
+
+
+def _by_age(drawn: Comparisons, non_mated: np.ndarray) -> list[Row]:
+    """A row for each age that was asked for, the youngest first."""
+    asked = [image.age for image in drawn.pictures]
+    rows = []
+    for age in sorted({age for age in asked if age is not None}, key=middle_years):
+        chosen = [number for number, other in enumerate(asked) if other == age]
+        rows.append(_row(display_name(age), drawn.of(chosen), non_mated))
+    return rows
+
+
+def _by_gap(drawn: Comparisons, non_mated: np.ndarray, photo_age: int | None) -> list[Row]:
+    """A row for each kind of distance between the age asked for and that in the photos, where both are known."""
+    if photo_age is None:
+        return []
+    years = [None if image.age is None else abs(middle_years(image.age) - photo_age) for image in drawn.pictures]
+    ends = [least for least, _ in GAPS[1:]] + [np.inf]
+    rows = []
+    for (least, name), end in zip(GAPS, ends, strict=True):
+        if chosen := [number for number, gap in enumerate(years) if gap is not None and least <= gap < end]:
+            rows.append(_row(name, drawn.of(chosen), non_mated))
+    return rows
+
+
+def _row(name: str, mated: Comparisons, non_mated: np.ndarray, resampled: bool = True) -> Row:
+    values = mated.similarities
+    units = mated.per_picture if resampled else [values]
+    points = [fnmr_at_fmr(values, non_mated, target) for target in TARGETS]
+    return Row(
+        name,
+        mated,
+        _pooled_mean(units),
+        equal_error_rate(values, non_mated).value,
+        auc(values, non_mated),
+        d_prime(values, non_mated),
+        points,
+        [_pooled_mean([picture < point.threshold for picture in units]) for point in points],
+    )
+
+
+def _pooled_mean(units: Sequence[np.ndarray]) -> Interval:
+    """The mean of all values in ``units``, resampled over these; where none differs, as of no miss, no interval."""
+    parts = [(unit.sum(), unit.size) for unit in units if unit.size]
+    found = interval(lambda drawn: np.divide(*np.sum(drawn, axis=0)), parts)
+    return found if found.low < found.high else replace(found, low=np.nan, high=np.nan)
+
+
+def _agreement(pictures: list[tuple[Observation, str | int | None]]) -> AgeAgreement:
+    seen = [(picture.estimate, age) for picture, age in pictures if picture.estimate and age is not None]
+    confusion = np.zeros((len(AGE_CLASSES),) * 2, dtype=int)
+    for estimate, age in seen:
+        asked = class_of(age) if isinstance(age, int) else age
+        confusion[AGE_CLASSES.index(asked), AGE_CLASSES.index(estimate.age_class)] += 1
+    if not seen:
+        return AgeAgreement(0, np.nan, np.nan, confusion.tolist())
+    right = float(np.mean([age_is_right(estimate, age) for estimate, age in seen]))
+    error = float(np.mean([years_off(estimate.years, age) for estimate, age in seen]))
+    return AgeAgreement(len(seen), right, error, confusion.tolist())
+
+
+def _remarks(report: BiometricReport) -> list[str]:
+    """What the numbers can and cannot say, in sentences."""
+    photos, images = len(with_face(report.references.pictures)), report.images.pictures
+    remarks = [*_matchers(report), *_support(report, photos)]
+    if not photos:
+        remarks.append("No face was found in any reference photo, so there is nothing to compare with.")
+    elif photos == 1:
+        remarks.append(
+            "Only one reference photo has a face: real photos cannot be compared with each other, and copies cannot be "
+            "told from likenesses."
+        )
+    remarks.append("All mated comparisons are of one subject. Intervals resample its pictures and hold of it alone.")
+    if failures := report.images.failures_to_detect:
+        remarks.append(
+            f"No face was found in {failures} of {len(images)} drawn pictures; they are in no similarity or rate."
+        )
+    if ageless := sum(image.age is None for image in images):
+        remarks.append(f"{ageless} of {len(images)} drawn pictures have no known age and are in no age's row.")
+    if report.ages and not report.ages.known.pictures:
+        remarks.append("The age estimator's own error is unknown here: no photo of known age was given.")
+    return remarks
+
+
+def _matchers(report: BiometricReport) -> list[str]:
+    scored = report.matcher
+    if not report.trained_with:
+        return [f"Scored with {scored}."]
+    sentences = [f"The identity loss was trained with {report.trained_with}; scored with {scored}."]
+    if report.trained_with == scored:
+        sentences.append("That is one and the same matcher, so the similarities flatter: score with another.")
+    return sentences
+
+
+def _support(report: BiometricReport, photos: int) -> list[str]:
+    """What FMR the non-mated comparisons can speak of."""
+    count = report.non_mated.similarities.size
+    if not count:
+        return ["Without pictures of other people there is no FMR, and so no FNMR, EER, AUC or d'."]
+    missing = [f"{100 * target:g} % ({round(3 / target)})" for target in TARGETS if not supports(count, target)]
+    least = 100 * min(1, least_fmr(count))
+    sentence = f"{count} non-mated comparisons support an FMR of {least:.2g} % and more (rule of three)"
+    if missing:
+        sentence += f", and none of these, which need as many as stand behind them: {', '.join(missing)}"
+    return [
+        f"{sentence}.",
+        f"They compare {len(report.non_mated.per_picture)} pictures of other people with {photos} of one subject: "
+        "they depend on each other, and support less than their number says.",
+    ]

@@ -1,0 +1,134 @@
+"""The report as files: JSON with everything, CSV with a row a picture, PNG plots, and the page."""
+
+import csv
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from PIL import Image
+
+from ..biometrics.comparisons import Comparisons
+from ..biometrics.rates import least_fmr, supports
+from ..files import finite, written
+from ..pictures.photos import save
+from .build import TARGETS, BiometricReport, Row
+from .page import page
+from .plots import plots
+from .text import mean
+
+REPORT_SUFFIXES = (".json", ".csv", ".html", ".png")
+_NOTHING = dict.fromkeys(("threshold", "fmr", "fnmr", "interval"))
+
+
+def write(report: BiometricReport, path: Path, pictures: dict[str, Image.Image]) -> list[Path]:
+    """The report as the suffix of ``path`` says; .png is one file a plot, named behind the stem. Returns the files.
+
+    ``pictures`` are the drawn ones by name, for the page.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        files = {path.with_name(f"{path.stem}-{name}.png"): picture for name, picture in plots(report).items()}
+        for file, picture in files.items():
+            save(picture, file)
+        return list(files)
+    with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        if suffix == ".csv":
+            rows = [{"set": kind} | row for kind, rows in _picture_rows(report).items() for row in rows]
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        elif suffix == ".html":
+            file.write(page(report, pictures))
+        else:
+            json.dump(as_json(report), file, indent=2, allow_nan=False)
+    return [path]
+
+
+def as_json(report: BiometricReport) -> dict:
+    """Everything, of plain types. A number that does not exist, or that the comparisons do not support, is None."""
+    return finite(
+        {
+            "summary": _summary(report),
+            "matcher": report.matcher,
+            "trained_with": report.trained_with,
+            "photo_age": report.photo_age,
+            "targets": list(TARGETS),
+            "non_mated": _counts(report.non_mated),
+            "rows": [_rates(report, row) for row in report.rows],
+            "by_age": [_rates(report, row) for row in report.by_age],
+            "by_age_gap": [_rates(report, row) for row in report.by_gap],
+            "copies": asdict(report.copies) | {"chance": report.copies.chance},
+            "ages": report.ages and asdict(report.ages),
+            "remarks": report.remarks,
+            **_picture_rows(report),
+        }
+    )
+
+
+def _summary(report: BiometricReport) -> dict:
+    """Counts and means over the pictures with a face; a mean over none is None."""
+    images, references = report.images, report.references
+    return {
+        "matcher": report.matcher,
+        "images": len(images.pictures),
+        "failures_to_detect": images.failures_to_detect,
+        "mean_similarity": mean(images),
+        "references": len(references.pictures),
+        "references_without_face": references.failures_to_detect,
+        "leave_one_out_similarity": mean(references),
+        "memorised": len(report.copies.memorised),
+    }
+
+
+def _picture_rows(report: BiometricReport) -> dict[str, list[dict]]:
+    """What is known of every drawn picture and of every reference, under the same keys."""
+    copies = {copy.image: copy for copy in report.copies.pictures}
+    rows: dict[str, list[dict]] = {}
+    for kind, compared in (("images", report.images), ("references", report.references)):
+        rows[kind] = []
+        for number, (picture, similarity) in enumerate(zip(compared.pictures, compared.means, strict=True)):
+            best, copy = compared.best(number), copies.get(picture.name) if kind == "images" else None
+            rows[kind].append(
+                {
+                    "image": picture.name,
+                    "age": picture.age,
+                    "face_found": picture.face is not None,
+                    "mean_similarity": similarity,
+                    "best_similarity": best and best[0],
+                    "best_reference": best and best[1].name,
+                    "estimated_years": picture.estimate and picture.estimate.years,
+                    "estimated_age_class": picture.estimate and picture.estimate.age_class,
+                    "nearest_by_pixels": copy and copy.nearest_by_pixels,
+                    "pixel_correlation": copy and copy.pixels,
+                    "memorised": copy and copy.memorised,
+                }
+            )
+    return rows
+
+
+def _counts(comparisons: Comparisons) -> dict:
+    values = comparisons.similarities
+    return {
+        "pictures": len(comparisons.pictures),
+        "failures_to_detect": comparisons.failures_to_detect,
+        "comparisons": values.size,
+        "mean_similarity": float(values.mean()) if values.size else None,
+    }
+
+
+def _rates(report: BiometricReport, row: Row) -> dict:
+    non_mated = report.non_mated.similarities.size
+    supported = supports(non_mated, row.eer)
+    return {
+        "name": row.name,
+        **_counts(row.comparisons),
+        "interval": [row.mean.low, row.mean.high],
+        "eer": row.eer if supported else None,
+        "eer_below": None if supported or not non_mated else min(1.0, least_fmr(non_mated)),
+        "auc": row.auc,
+        "d_prime": row.d_prime,
+        "operating_points": [
+            asdict(point) | ({"interval": [missed.low, missed.high]} if point.supported else _NOTHING)
+            for point, missed in zip(row.points, row.fnmr, strict=True)
+        ],
+    }

@@ -1,0 +1,88 @@
+"""The report as one HTML page that holds everything it shows, on white, and prints."""
+
+import base64
+import io
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from ..ages import display_name
+from .build import BiometricReport, Row
+from .plots import plots
+from .text import NOT_SUPPORTED, ages_sentences, copies_sentences, mean, number, table
+
+THUMBNAIL = 192  # px; shown at half of it
+
+CAPTIONS = {
+    "similarities": "The further the subject's similarities lie to the right of other people's, the better. Dashed: "
+    "thresholds at which the FMR is at most the one named, where the comparisons support it.",
+    "det": "Lower and further left is better. Grey: too few comparisons with other people. Rates of 0 lie on the edge.",
+    "by-age": "One dot a picture.",
+    "ages": "On the diagonal the age is right. The right half is what the estimator gets wrong on photos.",
+}
+
+
+def page(report: BiometricReport, pictures: dict[str, Image.Image]) -> str:
+    """The whole page. ``pictures`` are the drawn ones by their names in the report."""
+
+    def rates(rows: list[Row]) -> list[list[str]]:
+        return table(report, "", rows, full=True) if rows else []
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("page.html.jinja").render(
+        not_supported=NOT_SUPPORTED,
+        lead=_lead(report),
+        rows=rates(report.rows),
+        remarks=report.remarks,
+        plots=[(name, _data(picture, "PNG"), CAPTIONS[name]) for name, picture in plots(report).items()],
+        by_age=rates(report.by_age),
+        by_gap=rates(report.by_gap),
+        ages_and_copies=ages_sentences(report) + copies_sentences(report),
+        pictures=_pictures(report, pictures),
+    )
+
+
+def _lead(report: BiometricReport) -> str:
+    count = len(report.images.pictures)
+    return (
+        f"{count} drawn pictures, {count - report.images.failures_to_detect} with a face; mean similarity to the "
+        f"photos {number(mean(report.images))}, of the photos to each other {number(mean(report.references))}."
+    )
+
+
+def _pictures(report: BiometricReport, pictures: dict[str, Image.Image]) -> list[dict]:
+    """What the last table shows of each drawn picture."""
+    copies = {copy.image: copy for copy in report.copies.pictures}
+    shown = []
+    for index, (seen, similarity) in enumerate(zip(report.images.pictures, report.images.means, strict=True)):
+        best, copy, estimate = report.images.best(index), copies.get(seen.name), seen.estimate
+        cells = [
+            "" if seen.age is None else display_name(seen.age),
+            f"{display_name(estimate.age_class)}, {estimate.years:.0f}" if estimate else "",
+            number(similarity),
+            number(best and best[0]),
+            best[1].name if best else "",
+            number(copy and copy.pixels),
+            copy.nearest_by_pixels if copy else "",
+        ]
+        verdict = "no face found" if seen.face is None else "memorised" if copy and copy.memorised else ""
+        thumbnail = _thumbnail(pictures.get(seen.name))
+        shown.append({"name": seen.name, "thumbnail": thumbnail, "cells": cells, "verdict": verdict})
+    return shown
+
+
+def _thumbnail(picture: Image.Image | None) -> str:
+    if picture is None:
+        return ""
+    small = picture.copy()
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    return _data(small, "JPEG")
+
+
+def _data(picture: Image.Image, kind: str) -> str:
+    memory = io.BytesIO()
+    picture.save(memory, kind)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(memory.getvalue()).decode()}"

@@ -1,0 +1,129 @@
+"""The report's plots, as pictures: similarities, DET, similarity by age, and estimated ages."""
+
+from itertools import pairwise
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ..ages import AGE_CLASSES, DISPLAY_NAMES
+from ..biometrics.rates import det, least_fmr
+from ..pictures.chart import COLOURS, HEIGHT, INK, PAPER, SMALL, TEXT, WIDTH, Axes, Colour
+from .build import BASE_ROW, DRAWN_ROW, REAL_ROW, AgeAgreement, BiometricReport
+
+BINS = 40
+KIND_COLOURS: dict[str, Colour] = {DRAWN_ROW: COLOURS[0], REAL_ROW: COLOURS[2], BASE_ROW: COLOURS[3]}
+NON_MATED = COLOURS[1]
+
+
+def plots(report: BiometricReport) -> dict[str, Image.Image]:
+    """Every plot for which there are comparisons, by a name that can name a file."""
+    drawn = {
+        "similarities": histogram(report),
+        "det": det_plot(report),
+        "by-age": by_age(report),
+        "ages": confusion(report),
+    }
+    return {name: picture for name, picture in drawn.items() if picture}
+
+
+def histogram(report: BiometricReport) -> Image.Image | None:
+    """Shares of mated and non-mated similarities, with the thresholds of the supported operating points."""
+    kinds = [(row.name, row.comparisons.similarities, KIND_COLOURS[row.name]) for row in report.rows]
+    kinds.append(("other people", report.non_mated.similarities, NON_MATED))
+    kinds = [kind for kind in kinds if kind[1].size]
+    if not kinds:
+        return None
+    values = np.concatenate([kind[1] for kind in kinds])
+    low, high = _room(values)
+    edges = np.linspace(low, high, BINS + 1)
+    shares = [np.histogram(kind[1], edges)[0] / kind[1].size for kind in kinds]
+    top = 1.15 * max(share.max() for share in shares)
+    axes = Axes(
+        "Similarities to the subject's photos", "cosine similarity", "share of comparisons", (low, high), (0, top)
+    )
+    for (name, _, colour), share in zip(kinds, shares, strict=True):
+        axes.bars(edges, share, colour)
+        axes.key(name, colour)
+    points = [point for point in report.row(DRAWN_ROW).points if point.supported]
+    for number, point in enumerate(points):
+        axes.upright(point.threshold, f"FMR {100 * point.target:g} %", number)
+    return axes.image
+
+
+def det_plot(report: BiometricReport) -> Image.Image | None:
+    """FNMR against FMR; where the comparisons support no FMR, the plane is grey. Rates of 0 lie on the edge."""
+    rows = [row for row in report.rows if row.comparisons.similarities.size]
+    non_mated = report.non_mated.similarities
+    if not rows or not non_mated.size:
+        return None
+    least = min(0.01, 1 / non_mated.size), min(0.01, 1 / max(row.comparisons.similarities.size for row in rows))
+    axes = Axes("Detection error trade-off", "FMR", "FNMR", (least[0], 1), (least[1], 1), log=True)
+    supported = least_fmr(non_mated.size)
+    if supported > least[0]:
+        axes.band((least[0], min(1, supported)), None, "not supported")
+    for row in rows:
+        curve = det(row.comparisons.similarities, non_mated)
+        points = zip(curve.fmr, curve.fnmr, strict=True)
+        steps = [place for (x, y), (_, after) in pairwise(points) for place in ((x, y), (x, after))]
+        axes.line([*steps, (0, 1)], KIND_COLOURS[row.name])  # the last threshold accepts nobody
+        axes.key(row.name, KIND_COLOURS[row.name])
+    return axes.image
+
+
+def by_age(report: BiometricReport) -> Image.Image | None:
+    """Every drawn picture's mean similarity at its age, the ages' means, and the real photos' range as a band."""
+    rows = [row for row in report.by_age if row.comparisons.similarities.size]
+    if not rows:
+        return None
+    means = [[float(values.mean()) for values in row.comparisons.per_picture] for row in rows]
+    real, others = report.row(REAL_ROW).comparisons.similarities, report.non_mated.similarities
+    low, high = _room(np.concatenate([*means, real, others.mean(keepdims=True) if others.size else others]))
+    axes = Axes("Similarity at each age", "", "mean similarity to the photos", (-0.6, len(rows) - 0.4), (low, high),
+                x_names=[row.name for row in rows])  # fmt: skip
+    if real.size:
+        axes.band(None, tuple(np.percentile(real, [5, 95])), "real photos to each other, 5-95 %")
+    if others.size:
+        axes.line([(axes.x[0], others.mean()), (axes.x[1], others.mean())], NON_MATED, 3)
+        axes.key("other people, mean", NON_MATED)
+    for number, values in enumerate(means):
+        for value in values:
+            axes.dot(number, value, KIND_COLOURS[DRAWN_ROW])
+        axes.line([(number - 0.2, np.mean(values)), (number + 0.2, np.mean(values))], KIND_COLOURS[DRAWN_ROW])
+    axes.key("a drawn picture; bar: mean", KIND_COLOURS[DRAWN_ROW])
+    return axes.image
+
+
+def confusion(report: BiometricReport) -> Image.Image | None:
+    """Asked against estimated class of the drawn pictures, and beside it known against estimated of real faces."""
+    if not report.ages or not report.ages.drawn.pictures:
+        return None
+    image = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
+    draw = ImageDraw.Draw(image)
+    draw.text((24, 14), f"Ages as {report.ages.estimator} sees them", INK, ImageFont.load_default(TEXT))
+    _matrix(draw, 0, "drawn: asked (rows), estimated (columns)", report.ages.drawn)
+    _matrix(draw, WIDTH // 2, "photos: known, estimated", report.ages.known)
+    return image
+
+
+def _matrix(draw: ImageDraw.ImageDraw, left: int, title: str, agreement: AgeAgreement) -> None:
+    font = ImageFont.load_default(SMALL)
+    draw.text((left + 24, 76), f"{title}, n = {agreement.pictures}", INK, font)
+    cell, x0, y0 = 70, left + 158, 180
+    for row, name in enumerate(AGE_CLASSES):
+        draw.text((x0 - 10, y0 + (row + 0.5) * cell), DISPLAY_NAMES[name], INK, font, anchor="rm")
+        draw.text((x0 + (row + 0.5) * cell, y0 - 10 - 26 * (row % 2)), DISPLAY_NAMES[name], INK, font, anchor="ms")
+        total = sum(agreement.confusion[row])
+        for column, count in enumerate(agreement.confusion[row]):
+            share = count / total if total else 0
+            shade = tuple(round(255 + (part - 255) * share) for part in COLOURS[0])
+            box = (x0 + column * cell, y0 + row * cell, x0 + (column + 1) * cell, y0 + (row + 1) * cell)
+            draw.rectangle(box, fill=shade, outline=(190, 190, 190))
+            place = (box[0] + cell / 2, box[1] + cell / 2)
+            draw.text(place, str(count) if total else "-", PAPER if share > 0.6 else INK, font, anchor="mm")
+
+
+def _room(values: np.ndarray) -> tuple[float, float]:
+    """The range of ``values`` with some room at both ends."""
+    low, high = float(values.min()), float(values.max())
+    margin = 0.04 * (high - low) or 0.02
+    return low - margin, high + margin

@@ -1,0 +1,80 @@
+"""How a person of the drawn world is trained, drawn and judged, in the demo and in the study alike."""
+
+import functools
+from typing import Any
+
+from PIL import Image
+
+from ..config import TrainingConfig
+from ..dreambooth.build import build_trainer
+from ..dreambooth.dataset import RegularizationSet, SubjectSet, find_faces
+from ..dreambooth.looks import LookPlan
+from ..dreambooth.previews import draw_ages
+from ..dreambooth.trainer import Trainer
+from ..faces.age_estimators import CropAgeEstimator
+from ..faces.find import FaceDetector
+from ..faces.observation import Observer
+from ..models.sampler import Preset
+from ..pictures.photos import Photo
+from ..world.draw.drawing import SIDE
+from ..world.draw.photos import age_set, photos
+from ..world.draw.place import known_place
+from ..world.model import base_model
+from ..world.shipped import age_estimator, world_embedder
+
+YEARS = 28.0  # of a subject in its photos
+PRESET = Preset("DPMSolverMultistepScheduler", 15, 6.0)
+SETTINGS = {  # chosen on people who are in no test; a LoRA learns them as fast, but keeps fewer of the ages
+    "resolution": SIDE,
+    "method": "full",
+    "train_text_encoder": False,  # its layers are zeros
+    "learning_rate": 2.5e-4,
+    "train_batch_size": 4,
+    "random_flip": False,  # these faces are not symmetric
+}
+
+
+def subject_set(person: int, count: int = 8, detector: FaceDetector = known_place) -> SubjectSet:
+    """``count`` photos of the held-out ``person`` at 28 years, with the faces that ``detector`` finds."""
+    pictures = enumerate(photos(person, YEARS, count), 1)
+    return find_faces([Photo(f"{number:02}.png", picture) for number, picture in pictures], detector)
+
+
+@functools.cache  # the study asks for it in every trial
+def regularization_set(per_class: int = 20) -> RegularizationSet:
+    """Other people, ``per_class`` of each age class."""
+    named = [
+        (Photo(f"{age}_{number:04}.png", picture), age)
+        for age, faces in age_set(per_class).items()
+        for number, picture in enumerate(faces, 1)
+    ]
+    return RegularizationSet(*map(list, zip(*named, strict=True)))
+
+
+def trainer_of(
+    subject: SubjectSet, regularization: RegularizationSet | None, config: TrainingConfig, **parts: Any
+) -> Trainer:
+    """What trains ``subject`` on the world's base model; its identity loss reads faces with the loss embedder.
+
+    ``parts`` are further arguments of build_trainer.
+    """
+    return build_trainer(
+        base_model(),
+        subject,
+        regularization,
+        config,
+        embedder=world_embedder("loss"),
+        detector=known_place,
+        looks=LookPlan(0),
+        **parts,
+    )
+
+
+def draw_six(trainer: Trainer, seed: int) -> list[Image.Image]:
+    """The six ages from the noise of ``seed``."""
+    return draw_ages(trainer, seed=seed, preset=PRESET, batch_size=6)
+
+
+def drawn_observer() -> Observer:
+    """The embedder that never trained anybody here, and the age estimator."""
+    return Observer(known_place, world_embedder("score"), CropAgeEstimator(age_estimator()))

@@ -1,0 +1,58 @@
+"""The world's base model as a Stable Diffusion 1.x checkpoint: what was learned, and everything else written out."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..files import written
+from ..models import keys
+from ..models.checkpoint import Model, model_from_state_dict
+from ..models.families import CONTEXT_LENGTH, END_OF_TEXT, SD1
+from ..models.keys import StateDict
+from .captions import TEXT_WIDTH, filler
+from .shipped import shipped
+
+BASE = "base.safetensors"
+LAYERS, HIDDEN = 12, 3072  # of CLIP-L
+
+
+def checkpoint(weights: StateDict) -> StateDict:
+    """A single-file state dict, fp16, of what ``learned`` returned; the same tensors on every machine."""
+    state = {key: value for key, value in weights.items() if not key.startswith("words.")}
+    # ComfyUI's TAESD reads latents before the family's scale.
+    state[keys.VAE_PREFIX + "vae_scale"] = torch.tensor(SD1.latent_scale)
+    tokens = filler(list(range(END_OF_TEXT + 1))).half()
+    tokens[weights["words.ids"]] = weights["words.embeddings"].half()
+    return state | keys.clip_to_checkpoint(_clip(tokens, weights["words.positions"]), SD1.towers[0].prefix)
+
+
+def _clip(tokens: Tensor, positions: Tensor) -> StateDict:
+    """CLIP-L with twelve layers of zeros, which pass on what they are given."""
+    zeros = torch.zeros
+    state = {
+        "embeddings.token_embedding.weight": tokens,
+        "embeddings.position_embedding.weight": positions.reshape(CONTEXT_LENGTH, TEXT_WIDTH),
+        "final_layer_norm.weight": torch.ones(TEXT_WIDTH),
+        "final_layer_norm.bias": zeros(TEXT_WIDTH),
+    }
+    shapes = {f"self_attn.{part}_proj": (TEXT_WIDTH, TEXT_WIDTH) for part in ("q", "k", "v", "out")}
+    shapes |= {"mlp.fc1": (HIDDEN, TEXT_WIDTH), "mlp.fc2": (TEXT_WIDTH, HIDDEN)}
+    shapes |= {"layer_norm1": (TEXT_WIDTH,), "layer_norm2": (TEXT_WIDTH,)}
+    for layer in range(LAYERS):
+        for name, shape in shapes.items():
+            state[f"encoder.layers.{layer}.{name}.weight"] = zeros(shape)
+            state[f"encoder.layers.{layer}.{name}.bias"] = zeros(shape[0])
+    return {key: value.half() for key, value in state.items()}
+
+
+def base_model() -> Model:
+    """The shipped base model, opened as any checkpoint is. Raises UserError; see shipped."""
+    return model_from_state_dict(checkpoint(shipped(BASE)), "the world's base model")
+
+
+def export(file: Path) -> None:
+    """Writes the shipped base model as a checkpoint. Raises UserError; see shipped."""
+    with written(file) as temporary:
+        save_file(checkpoint(shipped(BASE)), temporary)
