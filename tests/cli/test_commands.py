@@ -100,7 +100,10 @@ def test_a_judge_keeps_the_best_step_and_its_looks(folders, checkpoint, capsys):
         (["--judge", "casia-webface"], "weights 20180408-102900-casia-webface.pt are not in .*download"),
         (["--judge", "untrained"], "No face was found in any of the 2 photos, so nobody can tell"),
         (["--patience", "2"], "say who looks with --judge"),
-        (["--judge", "drawn-score", "--embedder", "drawn-loss", "--look-every", "-1"], "look_every is -1; it must be at least 0"),
+        (
+            ["--judge", "drawn-score", "--embedder", "drawn-loss", "--look-every", "-1"],
+            "look_every is -1; it must be at least 0",
+        ),
     ],
 )
 def test_bad_training_input_gives_its_sentence(folders, checkpoint, options, sentence, capsys):

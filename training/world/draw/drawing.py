@@ -11,7 +11,7 @@ from .scenery import body, ears, skin_colour, wall
 from .shape import grid, outline, relief, shading
 from .traits import IDENTITY_TRAITS, VIEW_TRAITS, named
 
-SIDE = 64  # px; more would cost the base model more than it shows: see the README
+SIDE = 64  # px; more would cost the base model more than it shows: see docs/world.md
 _CHUNK = 8  # faces drawn at once: what they need stays in a core's cache
 
 
