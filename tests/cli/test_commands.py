@@ -92,7 +92,6 @@ def test_a_judge_keeps_the_best_step_and_its_looks(folders, checkpoint, capsys):
         (["--learning-rate", "nan"], "learning_rate is nan; it must be a number"),
         (["--token", " "], "cannot be empty"),
         (["--instance-prompt", "a {name}"], r"asks for \{name\}"),
-        (["--resume"], "nothing to resume"),
         (["--use-8bit-adam"], "bitsandbytes"),
         (["--loss", "biometric"], "weights 20180402-114759-vggface2.pt are not in .*download"),
         (["--loss", "biometric", "--embedder", "untrained"], "No face was found in any of the 2 photos"),
@@ -248,6 +247,48 @@ def test_ctrl_c_saves_and_says_how_to_resume(folders, checkpoint):
     assert "--resume" in out and "Traceback" not in errors
     assert (folders / "subject" / "training-state.pt").exists()
     assert not (folders / "subject" / "subject.safetensors").exists()
+
+
+def test_one_command_starts_resumes_and_ends_a_loop_of_restarts(folders, checkpoint, capsys):
+    drawn = ["--embedder", "drawn-loss", "--judge", "drawn-score", "--look-every", "1", "--resume"]
+    assert train(folders, checkpoint, *drawn) == 0
+    before = contents(folders / "subject")
+    capsys.readouterr()
+    assert train(folders, checkpoint, *drawn) == 0
+    said = capsys.readouterr().out
+    assert "Best of 2 looks" in said and "is finished; there is nothing to resume" in said
+    assert contents(folders / "subject") == before
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_schedulers_stop_saves_and_the_same_command_goes_on(folders, checkpoint, name):
+    sets = ["--subject", f"{folders}/photos", "--out", f"{folders}/subject", "--resume"]
+    command = [sys.executable, "-m", "training", "train", "--checkpoint", str(checkpoint), *sets]
+    command += ["--loss", "none", "--resolution", "64", "--max-train-steps", "100000"]
+
+    def stopped():
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        shown = ""
+        while "reconstruction=" not in shown:
+            shown += process.stderr.read(1)
+        process.send_signal(getattr(signal, name))
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 130 and "the state is saved" in out
+        return out
+
+    assert "resumed" not in stopped()
+    assert "resumed after step" in stopped()
+
+
+def test_nobody_reading_the_progress_ends_no_training(folders, checkpoint):
+    sets = ["--subject", f"{folders}/photos", "--out", f"{folders}/subject"]
+    command = [sys.executable, "-m", "training", "train", "--checkpoint", str(checkpoint), *sets]
+    command += ["--loss", "none", "--resolution", "64", "--max-train-steps", "40"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process.stdout.read(200)
+    process.stdout.close()  # as `2>&1 | head -c 200` does
+    assert process.wait(timeout=120) == 0
+    assert (folders / "subject" / "subject.safetensors").exists()
 
 
 def test_help_names_every_default(capsys):

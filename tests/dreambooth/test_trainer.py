@@ -246,6 +246,54 @@ def test_a_loss_that_is_not_finite_stops_with_the_state_before_it(tmp_path):
     assert all(torch.equal(seen[-1][name], weight) for name, weight in weights(resumed).items())
 
 
+@pytest.mark.parametrize("error", [OSError("the disk is gone"), KeyboardInterrupt(), ValueError("anything")])
+def test_any_exception_saves_the_last_whole_step(tmp_path, error):
+    trainer, seen = tiny_trainer(loss="none", max_train_steps=9), []
+    draw = trainer.data.draw
+
+    def broken(number, *rest):
+        if number == 2:
+            raise error
+        return draw(number, *rest)
+
+    trainer.data.draw = broken
+    with pytest.raises(type(error)):
+        trainer.run(tmp_path / "state.pt", [lambda progress: seen.append(weights(trainer))])
+    resumed = tiny_trainer(loss="none", max_train_steps=9)
+    resumed.resume(tmp_path / "state.pt")
+    assert resumed.step_number == 2
+    assert all(torch.equal(seen[-1][name], weight) for name, weight in weights(resumed).items())
+
+
+def test_a_step_that_broke_inside_the_optimizer_is_not_saved(tmp_path):
+    trainer = tiny_trainer(loss="none", max_train_steps=9)
+    step = trainer.optimizer.step
+
+    def half(*rest):
+        step(*rest)
+        raise MemoryError
+
+    trainer.optimizer.step = half
+    with pytest.raises(MemoryError):
+        trainer.run(tmp_path / "state.pt")
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_no_clipping_is_what_a_longest_gradient_of_0_means():
+    free, wide = (tiny_trainer(max_grad_norm=norm, max_train_steps=2) for norm in (0.0, 1e9))
+    for trainer in (free, wide):
+        trainer.run()
+    assert all(torch.equal(weights(wide)[name], weight) for name, weight in weights(free).items())
+
+
+def test_a_picture_that_changed_is_named(tmp_path):
+    tiny_trainer().save_state(tmp_path / "state.pt")
+    other = tiny_trainer()
+    other.inputs["pictures"] |= {"photo 1.png": "another", "photo 9.png": "more"}
+    with pytest.raises(UserError, match=r"photo 1\.png is changed; photo 9\.png is new"):
+        other.resume(tmp_path / "state.pt")
+
+
 def test_state_of_another_run_is_not_resumed(tmp_path):
     tiny_trainer().save_state(tmp_path / "state.pt")
     other = tiny_trainer(rank=8)

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..dreambooth.build import build_trainer
 from ..dreambooth.dataset import CAPTION_RULE, SubjectSet, find_faces, read_regularization_set
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
-from ..dreambooth.runs import FinishedRun, RunFiles, finish
+from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
 from ..dreambooth.trainer import Progress, StopTraining, Trainer
 from ..dreambooth.watcher import Watcher
 from ..errors import UserError
@@ -47,7 +47,9 @@ class TrainOptions:
         help=f"folder of age-captioned faces; the age class is {CAPTION_RULE}. Without it: plain fine-tuning, no prior "
         "preservation",
     )
-    resume: bool = option(False, help="go on from the state saved in --out")
+    resume: bool = option(
+        False, help="go on from the state saved in --out, start where there is none, or say that all is finished"
+    )
     tiny_vae: Path | None = option(
         None, help="AutoencoderTiny (TAESD) that decodes faces for the identity loss: faster"
     )
@@ -84,9 +86,12 @@ def train(options: TrainOptions, config: TrainingConfig) -> int:
 
     out = options.out
     files = RunFiles(out / f"{out.name}.safetensors")
-    _refuse(files, options.resume)
     processes = PartialState()
     tell = say if processes.is_main_process else lambda *_: None
+    if files.subject.exists():
+        return _told_finished(files, options.resume, tell)
+    if files.state.exists() and not options.resume:
+        raise UserError(f"{out} holds an unfinished run. Add --resume to go on with it, or delete that folder first.")
     with processes.local_main_process_first():  # which downloads for all
         needed = config.loss in IDENTITY_LOSSES or options.embedder in DRAWN_EMBEDDERS  # which know where faces are
         embedder = _embedder(options, options.embedder) if needed else None
@@ -105,7 +110,7 @@ def train(options: TrainOptions, config: TrainingConfig) -> int:
     plan = _look_plan(options, looker) if looker else None
     trainer = build_trainer(model, faces, ages, config, embedder, detector, tiny, plan)
     watcher = _watcher(trainer, plan, faces, out) if plan else None
-    if options.resume:
+    if files.state.exists():
         trainer.resume(files.state)
         tell(f"resumed after step {trainer.step_number}")
     if processes.is_main_process:
@@ -123,24 +128,22 @@ def train(options: TrainOptions, config: TrainingConfig) -> int:
             "or add --gradient-checkpointing, and --resume. If that is not enough, lower --train-batch-size or "
             "--resolution and start anew."
         ) from error
-    if run.looks:
-        tell(*sentences(run.looks), _where(run, files))
-    tell(f"Saved {files.subject}. Draw it with: python -m training generate --subject {out} --out sheets/{out.name}")
+    tell(
+        *_best(run, files),
+        f"Saved {files.subject}. Draw it with: python -m training generate --subject {out} --out sheets/{out.name}",
+    )
     return 0
 
 
-def _refuse(files: RunFiles, resume: bool) -> None:
-    """Raises UserError where ``files`` holds something that this call would not go on with."""
-    if files.subject.exists():
+def _told_finished(files: RunFiles, resume: bool, tell: Callable[..., None]) -> int:
+    """A restarted loop of the same command ends here. Raises UserError where nobody spoke of resuming."""
+    if not resume:
         raise UserError(
             f"{files.folder} already holds a finished subject. Give another --out, or delete that folder first."
         )
-    if files.state.exists() and not resume:
-        raise UserError(
-            f"{files.folder} holds an unfinished run. Add --resume to go on with it, or delete that folder first."
-        )
-    if resume and not files.state.exists():
-        raise UserError(f"There is nothing to resume: {files.state} does not exist. Leave --resume out to start anew.")
+    run = finished(files)
+    tell(*(_best(run, files) if run else ()), f"{files.subject} is finished; there is nothing to resume.")
+    return 0
 
 
 def _embedder(options: TrainOptions, name: str) -> FaceEmbedder:
@@ -190,5 +193,11 @@ def _shown(trainer: Trainer) -> Iterator:
             signal.signal(number, handler)
 
 
-def _where(run: FinishedRun, files: RunFiles) -> str:
-    return f"The best is {run.file}; sheets in {files.folder / LOOKS}, curves in {files.curves}."
+def _best(run: FinishedRun, files: RunFiles) -> list[str]:
+    """Which step looked best, where anybody looked."""
+    if not run.looks:
+        return []
+    return [
+        *sentences(run.looks),
+        f"The best is {run.file}; sheets in {files.folder / LOOKS}, curves in {files.curves}.",
+    ]

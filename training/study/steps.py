@@ -47,7 +47,7 @@ def _watched(person: int, jury: Jury, steps: int, every: int) -> list[dict]:
             row = {"trial": f"{person}/{progress.step}", "subject": person, "seed": 0, "look": seen}
             rows.append(row | jury.measure(jury.draw(trainer), subject))
 
-    trainer.run([look])
+    trainer.run(None, [look])
     return rows
 
 
