@@ -3,6 +3,8 @@
 ComfyUI's Load LoRA, A1111/Forge and diffusers' load_lora_weights all read that layout.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -27,13 +29,14 @@ def add_lora(denoiser: Denoiser, config: TrainingConfig) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     unet_layers = [layer for group in config.lora_layers for layer in LORA_LAYERS[group]]
+    alpha: Any = config.lora_alpha  # peft's annotation says int; it only divides the number by the rank
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         for name, module in _parts(denoiser).items():
             if name == "lora_unet" or config.trains_text_encoder:
                 layers = unet_layers if name == "lora_unet" else list(TEXT_LAYERS)
                 settings = LoraConfig(
-                    r=config.rank, lora_alpha=config.lora_alpha, target_modules=layers, init_lora_weights="gaussian"
+                    r=config.rank, lora_alpha=alpha, target_modules=layers, init_lora_weights="gaussian"
                 )
                 inject_adapter_in_model(settings, module)
                 cast_training_params(module)  # float32, however the frozen weights are kept

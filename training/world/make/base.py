@@ -36,8 +36,8 @@ class BaseModel(nn.Module):
 
     def __init__(self):
         super().__init__()
-        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
         from diffusers.models.attention_processor import AttnProcessor
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
         self.words = Words()
         self.unet = UNet2DConditionModel(**UNET).to(memory_format=torch.channels_last)
