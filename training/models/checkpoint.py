@@ -149,9 +149,7 @@ def open_tiny_vae(path: Path) -> LatentCodec:
     weights = read_state_dict(path)
     tiny = _empty(AutoencoderTiny)
     if not any(key.startswith("decoder.") for key in weights):
-        tiny.register_module(
-            "encoder", nn.Identity()
-        )  # the published files hold one half each; only the decoder is needed
+        tiny.register_module("encoder", nn.Identity())  # published files hold one half each; the decoder will do
         published = {f"{keys.VAE_PREFIX}taesd_decoder.{key}": value for key, value in weights.items()}
         weights = {key: published.get(keys.tiny_vae_key(key)) for key in tiny.state_dict()}
     return LatentCodec(_fill(tiny, weights, "tiny VAE", str(path)))
