@@ -15,7 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger(library).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module=r"training\.")
-    warnings.showwarning = lambda message, *_: print(f"Warning: {message}", file=sys.stderr)
+    # A function to be replaced, says its documentation; ty takes it for a constant.
+    warnings.showwarning = lambda message, *_: print(f"Warning: {message}", file=sys.stderr)  # ty: ignore[invalid-assignment]
     try:
         return run_command(argv)
     except UserError as error:

@@ -71,7 +71,7 @@ def middle_years(age: str | int) -> float:
 
 def leading_age_class(text: str) -> str | None:
     """The age class that the first words of ``text`` spell ("middle-aged_0012" -> middleaged), or None."""
-    words = re.findall(r"[a-zA-Z]+", re.match(r"[^\d]*", text).group())
+    words = re.findall(r"[a-zA-Z]+", re.split(r"\d", text, maxsplit=1)[0])
     matches = (age_class(" ".join(words[:count])) for count in range(len(words), 0, -1))
     return next((match for match in matches if match), None)
 
@@ -142,7 +142,7 @@ class BetweenAges:
     part: float
 
     def __str__(self) -> str:
-        if isinstance(self.age, int):
+        if isinstance(self.age, int) and isinstance(self.following, int):
             return display_name(round(self.age + self.part * (self.following - self.age)))
         return display_name(self.age if self.part < 0.5 else self.following)
 
@@ -156,7 +156,7 @@ def age_sequence(first: str | int, last: str | int, count: int) -> list[BetweenA
         raise UserError(
             f"An age sequence goes between two age classes or between two numbers of years, not from {first} to {last}."
         )
-    ages = range(MAX_AGE + 1) if isinstance(first, int) else AGE_CLASSES
+    ages: list[str | int] = [*range(MAX_AGE + 1)] if isinstance(first, int) else [*AGE_CLASSES]
     start, stop = ages.index(first), ages.index(last)
     sequence = []
     for step in range(count):

@@ -48,7 +48,7 @@ class Option:
 
 
 @cache
-def options_of(described: type) -> tuple[Option, ...]:
+def options_of(described: type[Any]) -> tuple[Option, ...]:
     """Every option of a dataclass whose fields were made by ``option``."""
     hints = get_type_hints(described)
     return tuple(_read(one.name, hints[one.name], one.default, dict(one.metadata)) for one in fields(described))

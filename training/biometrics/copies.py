@@ -85,8 +85,8 @@ def find_copies(images: Comparisons, photos: Comparisons) -> Copies:
 
 def _by_pixels(rows: list[Observation], columns: list[Observation]) -> np.ndarray:
     """Zero-normalised cross-correlation, the larger of that with the photo and that with its mirror image."""
-    faces = [picture.aligned for picture in rows]
-    photos = [picture.aligned for picture in columns]
+    faces = [picture.aligned for picture in rows if picture.aligned is not None]
+    photos = [picture.aligned for picture in columns if picture.aligned is not None]
     return np.maximum(
         _correlation(faces, photos),
         _correlation(faces, [photo.flip(-1) for photo in photos]),  # as random_flip trains them

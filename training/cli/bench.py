@@ -58,7 +58,9 @@ def bench(options: BenchOptions) -> int:
 
 def _counted() -> list[str]:
     """FLOPs of a DreamBooth step of SD 1.5 (one instance, one regularization image) and of a decode, with backward."""
-    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from facenet_pytorch import InceptionResnetV1
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -135,7 +137,7 @@ def _timed(resolution: int, steps: int) -> list[str]:
 
 def _time_method(method: str, resolution: int, steps: int) -> str:
     config = TrainingConfig(method=method, resolution=resolution, crop="photo", random_flip=False)
-    trainer = _trainer(config)
+    trainer = _trainer(config, resolution)
     trainer.step()  # warm-up: first latents, first reference
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -153,12 +155,12 @@ def _time_method(method: str, resolution: int, steps: int) -> str:
     )
 
 
-def _trainer(config: TrainingConfig) -> Trainer:
+def _trainer(config: TrainingConfig, side: int) -> Trainer:
     """A trainer of SD 1.5's size on noise; its face fills WINDOW of 64."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from transformers import CLIPTextConfig
 
-    side = config.resolution
     text = CLIPTextConfig(
         vocab_size=END_OF_TEXT + 1,
         hidden_size=768,
@@ -184,7 +186,7 @@ def _trainer(config: TrainingConfig) -> Trainer:
 
 def _plain_lora_step(resolution: int) -> Callable[[], None]:
     """The step as a plain script writes it: latents and text are ready, only the UNet works."""
-    from diffusers import UNet2DConditionModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32

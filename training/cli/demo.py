@@ -1,6 +1,6 @@
 """The demo command: the whole method on a person who was drawn by program, with all of it on a page."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,13 +10,12 @@ from tqdm import tqdm
 from ..ages import AGE_CLASSES, display_name
 from ..biometrics.comparisons import against
 from ..catalogue import DRAWN_AGES
-from ..config import TrainingConfig
 from ..dreambooth.curves import curves
 from ..faces.observation import Observer
 from ..options import check, option, spelled
 from ..pictures.photos import save
 from ..pictures.sheet import contact_sheet, headed
-from ..study.recipe import SETTINGS, YEARS, draw_six, drawn_observer, regularization_set, subject_set, trainer_of
+from ..study.recipe import RECIPE, YEARS, draw_six, drawn_observer, regularization_set, subject_set, trainer_of
 from ..world.draw.photos import SUBJECT, write_photos
 from .console import say
 from .score import ScoreOptions, score
@@ -45,7 +44,7 @@ def demo(options: DemoOptions) -> int:
     subject = subject_set(options.person)
     photos = [photo.image() for photo in subject.photos]
     say(f"Drew {len(photos)} photos of one person, and other people of all ages, into {out}.")
-    trainer = trainer_of(subject, regularization_set(), TrainingConfig(**SETTINGS, max_train_steps=steps))
+    trainer = trainer_of(subject, regularization_set(), replace(RECIPE, max_train_steps=steps))
     before = draw_six(trainer, NOISE)
     with tqdm(total=steps, unit="step", desc="training") as bar:
         trainer.run(out / "training-state.pt", [lambda _: bar.update()])
@@ -83,9 +82,10 @@ def demo(options: DemoOptions) -> int:
 
 def _labels(pictures: list[Image.Image], observer: Observer, references: list) -> list[str]:
     seen = [observer.observe(age, picture, age) for age, picture in zip(AGE_CLASSES, pictures, strict=True)]
+    years = [one.estimate.years for one in seen if one.estimate]  # of all: known_place misses no face
     return [
-        f"{display_name(age)}\nsimilarity {similarity:.2f}\nlooks {one.estimate.years:.0f} years"
-        for age, one, similarity in zip(AGE_CLASSES, seen, against(seen, references).means, strict=True)
+        f"{display_name(age)}\nsimilarity {similarity:.2f}\nlooks {looks:.0f} years"
+        for age, looks, similarity in zip(AGE_CLASSES, years, against(seen, references).means, strict=True)
     ]
 
 

@@ -88,7 +88,7 @@ def _report(options: ScoreOptions, photos: list[Photo], drawn: list[Photo]) -> B
         untrained=observed(before, _ages_of(before)),
         trained_with=options.trained_with and matcher_name(options.trained_with),
         photo_age=options.photo_age,
-        estimator=estimator and estimator.name,
+        estimator=estimator.name if estimator else None,
     )
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +96,7 @@ def train(options: TrainOptions, config: TrainingConfig) -> int:
         needed = config.loss in IDENTITY_LOSSES or options.embedder in DRAWN_EMBEDDERS  # which know where faces are
         embedder = _embedder(options, options.embedder) if needed else None
         looker = _embedder(options, options.judge) if options.judge else None
-    detector = (embedder and embedder.detector) or MTCNNDetector()
+    detector = (embedder.detector if embedder else None) or MTCNNDetector()
     photos = read_folder(options.subject, "photos of the subject")
     ages = read_regularization_set(options.regularization) if options.regularization else None
     faces = find_faces(photos, detector)
@@ -163,11 +163,12 @@ def _watcher(trainer: Trainer, plan: LookPlan, faces: SubjectSet, out: Path) -> 
     def show(pictures, look) -> None:
         save(look_sheet(pictures, look), out / LOOKS / f"step_{look.step}.png")
 
-    return Watcher(trainer, plan, out, Judge.of(faces, plan.observer), show)
+    judge = Judge.of(faces, plan.observer) if plan.observer else None
+    return Watcher(trainer, plan, out, judge, show)
 
 
 @contextlib.contextmanager
-def _shown(trainer: Trainer) -> Iterator:
+def _shown(trainer: Trainer) -> Generator[Callable[[Progress], None], None, None]:
     """A callback that shows the progress and ends the run after a step in which somebody asked for it."""
     stopping: list[bool] = []
     numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]

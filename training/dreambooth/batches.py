@@ -2,8 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,9 +21,17 @@ from ..pictures.photos import to_tensor
 from .dataset import RegularizationSet, SubjectSet
 from .losses import decode_probability
 
-DecodeProbability = Callable[[Tensor, int], Tensor]
 # Which of the seed's streams shuffles what. Other numbers would be other batches from the same seed.
 STREAMS = {"instance": 8, "regularization": 14}
+
+
+class DecodeProbability(Protocol):
+    """A function: of each timestep, how often an identity loss decodes there. Its name is among a run's inputs."""
+
+    __qualname__: str
+
+    def __call__(self, t: Tensor, timesteps: int, /) -> Tensor:
+        """The probabilities [B]."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ class TrainingData:
         self.reads_faces = config.loss in IDENTITY_LOSSES
         self.decode_probability = decode_probability
         self._photos = subject.photos
+        self._others = regularization.photos if regularization else []
         self._latents: dict[tuple[str, int, bool], tuple[Tensor, Tensor]] = {}
         self._references: dict[tuple[int, bool], Tensor] = {}
         self.negatives = torch.empty(0)
@@ -83,7 +92,7 @@ class TrainingData:
                 "faces: contrastive, cosine, none."
             )
         if config.loss == "triplet":
-            self.negatives = self._regularization_embeddings(detector)
+            self.negatives = self._regularization_embeddings(detector, embedder)
 
     @property
     def face_squares(self) -> list[tuple[float, float, float, float]]:
@@ -133,13 +142,19 @@ class TrainingData:
         posterior_noise, noise = (noise[:, which, share].flatten(0, 1) for which in (0, 1))
 
         decode, squares, references = [], [], []
+        embedder = self.embedder if self.reads_faces else None
         kept = chance[share] < self.decode_probability(t[0, share], TIMESTEPS)
         for place, (index, flip) in enumerate(zip(chosen[0], flips[0, share].tolist(), strict=True)):
-            face = self.instances[index][1]
-            if self.reads_faces and face and kept[place]:
+            picture, face = self.instances[index]
+            if embedder and face and kept[place]:
+                if flip:
+                    face = face.mirrored(self.resolution)
                 decode.append(place)
-                squares.append((face.mirrored(self.resolution) if flip else face).square())
-                references.append(self._reference(index, flip))
+                squares.append(face.square())
+                if (index, flip) not in self._references:
+                    seen = ImageOps.mirror(picture) if flip else picture
+                    self._references[index, flip] = embed_face(embedder, seen, face, self.device)
+                references.append(self._references[index, flip])
         return Batch(
             x_0=(mean + std * posterior_noise).to(self.device),
             noise=noise.to(self.device),
@@ -174,27 +189,20 @@ class TrainingData:
             if kind == "instance":
                 picture = self.instances[index][0]
             else:
-                picture, _ = cut_square(self.regularization.photos[index].image(), None, self.resolution, None)
+                picture, _ = cut_square(self._others[index].image(), None, self.resolution, None)
             pixels = to_tensor(ImageOps.mirror(picture) if flip else picture).to(self.device)
-            self._latents[key] = tuple(part[0].cpu() for part in self.codec.encode(pixels))
+            mean, std = self.codec.encode(pixels)
+            self._latents[key] = mean[0].cpu(), std[0].cpu()
         return self._latents[key]
 
-    def _reference(self, index: int, flip: bool) -> Tensor:
-        if (index, flip) not in self._references:
-            picture, face = self.instances[index]
-            if flip:
-                picture, face = ImageOps.mirror(picture), face.mirrored(self.resolution)
-            self._references[index, flip] = embed_face(self.embedder, picture, face, self.device)
-        return self._references[index, flip]
-
-    def _regularization_embeddings(self, detector: FaceDetector | None) -> Tensor:
+    def _regularization_embeddings(self, detector: FaceDetector | None, embedder: FaceEmbedder) -> Tensor:
         if self.regularization is None or detector is None:
             raise UserError("The triplet loss tells the subject from other people and needs a regularization set.")
         embeddings = []
         for photo in self.regularization.photos:
             picture, _ = cut_square(photo.image(), None, self.resolution, None)
             if face := next(iter(detector(picture)), None):
-                embeddings.append(embed_face(self.embedder, picture, face, self.device))
+                embeddings.append(embed_face(embedder, picture, face, self.device))
         if not embeddings:
             raise UserError(
                 f"No face was found in any of the {len(self.regularization.photos)} regularization images, and the "

@@ -73,7 +73,7 @@ def build_trainer(
     )
     inputs |= _data_inputs(data)
     reader = None
-    if data.reads_faces:
+    if data.reads_faces and embedder:
         window = latent_window(data.face_squares, resolution // 8)
         reader = FaceReader(decoder, embedder, window, bf16=precision == "bf16")
     prompts = preview_prompts(config) if looks else []
@@ -96,7 +96,7 @@ def _model_inputs(model: Model, tiny_vae: LatentCodec | None) -> dict[str, Any]:
 def _data_inputs(data: TrainingData) -> dict[str, Any]:
     """What it takes from the pictures, and from whoever reads faces in them."""
     found: dict[str, Any] = {"pictures": data.fingerprints(), "side": data.resolution}
-    if data.reads_faces:
+    if data.reads_faces and data.embedder:
         chance = data.decode_probability
         found |= {
             "matcher": digest(data.embedder.state_dict()),

@@ -64,14 +64,14 @@ def read_regularization_set(folder: Path) -> RegularizationSet:
     Raises UserError listing the files whose caption is none of the six.
     """
     photos = read_folder(folder, "regularization images")
-    ages = [_caption(photo.source, folder) for photo in photos]
+    ages = [_caption(photo.source, folder) for photo in photos if isinstance(photo.source, Path)]
     if unknown := [photo.name for photo, age in zip(photos, ages, strict=True) if age is None]:
         shown = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else "")
         raise UserError(
             f"No age is known for {len(unknown)} of {len(photos)} images in {folder}: {shown}. "
             f"The age class is {CAPTION_RULE}. The six are: {', '.join(AGE_CLASSES)}."
         )
-    return RegularizationSet(photos, ages)
+    return RegularizationSet(photos, [age for age in ages if age])
 
 
 def _caption(path: Path, folder: Path) -> str | None:

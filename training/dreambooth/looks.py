@@ -106,7 +106,8 @@ def _seen(similarity: float | None, years: float | None) -> str:
 
 def sentences(looks: Sequence[Look]) -> list[str]:
     """Which step was best, beside the last; and what the judges cannot have seen."""
-    chosen, last = best(looks), looks[-1]
+    last = looks[-1]
+    chosen = best(looks) or last
     lines = [f"Best of {len(looks)} looks: step {chosen.step}, {_words(chosen)}."]
     if chosen != last:
         lines.append(f"The last one, step {last.step}, has {_words(last)}.")

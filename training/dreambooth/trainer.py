@@ -1,7 +1,9 @@
 """DreamBooth with an identity loss: the loop (Ruiz et al. 2023; Banerjee et al., IJCB 2023)."""
 
+import functools
 import hashlib
 import json
+import operator
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -148,7 +150,7 @@ class Trainer:
             terms["contrastive"] = losses.contrastive(prediction, target, config.temperature)
         elif config.loss == "cosine":
             terms["cosine"] = losses.cosine(prediction, target)
-        elif len(batch.decode):
+        elif self.face_reader and len(batch.decode):
             chosen = batch.decode.to(x_t.device)
             x_0 = core.predicted_x0(prediction[chosen], x_t[chosen], batch.t[chosen])
             embedding = self.face_reader(x_0, batch.squares)
@@ -163,9 +165,9 @@ class Trainer:
         """What a loss counts in the total."""
         return {"reconstruction": 1.0, "prior": self.config.prior_loss_weight}.get(name, self.config.loss_weight)
 
-    def total(self, values: dict) -> Tensor | float:
+    def total(self, values: dict[str, Tensor]) -> Tensor:
         """The loss that is minimised, out of unweighted losses by name."""
-        return sum(self.weight(name) * value for name, value in values.items())
+        return functools.reduce(operator.add, (self.weight(name) * value for name, value in values.items()))
 
     @property
     def made_of(self) -> dict[str, Any]:
@@ -267,7 +269,7 @@ class Trainer:
         )
 
 
-def _kernels(unet: torch.nn.Module, data: TrainingData) -> AbstractContextManager:
+def _kernels(unet: Any, data: TrainingData) -> AbstractContextManager:
     """On the CPU oneDNN reorders every kernel at every call, which costs more than convolving a map of a few places."""
     deepest = data.resolution // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
     small = data.device.type == "cpu" and deepest < 4

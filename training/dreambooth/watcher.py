@@ -72,7 +72,7 @@ class Watcher:
         if main:
             self.pictures = draw_ages(self.trainer, self.check)
         if self.judge:
-            self._judge()
+            self._judge(self.judge)
         if main:
             self.show(self.pictures, self.looks[-1] if self.looks else None)
 
@@ -104,12 +104,12 @@ class Watcher:
     def _record(self) -> Path:
         return self.folder / "looks.json"
 
-    def _judge(self) -> None:
+    def _judge(self, judge: Judge) -> None:
         from accelerate.utils import broadcast_object_list
 
         trainer = self.trainer
         main = trainer.accelerator.is_main_process
-        look = self.judge.look(trainer.step_number, self.pictures) if main else None
+        look = judge.look(trainer.step_number, self.pictures) if main else None
         (look,) = broadcast_object_list([look])  # all processes must end at the same step
         self.looks = [known for known in self.looks if known.step != look.step] + [look]
         if not main:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
@@ -25,10 +25,25 @@ class AgeEstimator(Protocol):
         """The estimate for ``face`` in ``image``."""
 
 
-class CropAgeEstimator:
+class YearsNetwork(Protocol):
     """A network that turns crops [B, 3, size, size] in [-1, 1] into years [B], such as the world's."""
 
-    def __init__(self, network: Callable[[Tensor], Tensor], device: torch.device | str = "cpu"):
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+
+    @property
+    def size(self) -> int:
+        """Side of the crops it reads, px."""
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """The years [B] of ``crops``."""
+
+
+class CropAgeEstimator:
+    """A YearsNetwork that looks at pictures."""
+
+    def __init__(self, network: YearsNetwork, device: torch.device | str = "cpu"):
         self.network, self.name, self.device = network, network.name, device
 
     @torch.no_grad()
@@ -101,7 +116,7 @@ def clip_in(folder: Path) -> ZeroShotAgeEstimator:
         )
     try:
         model = CLIPModel.from_pretrained(folder, local_files_only=True).eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder} cannot be opened as a CLIP ({error}). Get it again, whole.") from error

@@ -17,9 +17,17 @@ from .find import CROP_SCALE, Face, FaceDetector, crop_squares
 class FaceEmbedder(Protocol):
     """Anything that turns face crops into unit vectors."""
 
-    name: str
-    size: int  # side of the crops it reads, px
-    detector: FaceDetector | None  # finds the faces it was made for, where that is not MTCNN's work
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+
+    @property
+    def size(self) -> int:
+        """Side of the crops it reads, px."""
+
+    @property
+    def detector(self) -> FaceDetector | None:
+        """Finds the faces it was made for, where that is not MTCNN's work."""
 
     def __call__(self, crops: Tensor) -> Tensor:
         """Unit vectors [B, D] of RGB ``crops`` [B, 3, size, size] in [-1, 1]. Gradients flow through."""

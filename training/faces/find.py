@@ -96,12 +96,11 @@ class MTCNNDetector:
         boxes, probabilities, landmarks = self.mtcnn.detect(searched, landmarks=True)
         if boxes is None:
             return []
-        faces = [
-            Face(tuple(map(float, box)), tuple((float(x), float(y)) for x, y in points), float(probability)).moved(
-                0, 0, 1 / shrink
-            )
-            for box, probability, points in zip(boxes, probabilities, landmarks, strict=True)
-        ]
+        faces = []
+        for box, probability, points in zip(boxes, probabilities, landmarks, strict=True):
+            left, top, right, bottom = map(float, box)
+            marks = tuple((float(x), float(y)) for x, y in points)
+            faces.append(Face((left, top, right, bottom), marks, float(probability)).moved(0, 0, 1 / shrink))
         middle = np.array(image.size) / 2
 
         def prominence(face: Face) -> float:

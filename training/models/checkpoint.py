@@ -1,8 +1,10 @@
 """Stable Diffusion models out of single files and diffusers folders, without any network, and back to one file."""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -26,6 +28,8 @@ from .families import (
 from .keys import StateDict
 from .text import TextEncoder, TextTower, new_tower
 from .vae import LatentCodec
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass
@@ -67,7 +71,9 @@ def open_model(path: Path, prediction_type: str | None = None) -> Model:
 
 def model_from_state_dict(checkpoint: StateDict, name: str, prediction_type: str | None = None) -> Model:
     """The model in a single file's state dict; see open_model."""
-    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     family = recognise(checkpoint, name)
     unet_state = {key: value for key, value in checkpoint.items() if key.startswith(keys.UNET_PREFIX)}
@@ -103,7 +109,7 @@ def model_to_state_dict(model: Model) -> StateDict:
     return state
 
 
-def unet_keys(unet: nn.Module) -> dict[str, str]:
+def unet_keys(unet: Any) -> dict[str, str]:
     """The UNet's own keys, each with its name in a checkpoint."""
     attention = {index for index, block in enumerate(unet.up_blocks) if hasattr(block, "attentions")}
     layers = len(unet.down_blocks[0].resnets)
@@ -136,14 +142,14 @@ def open_tiny_vae(path: Path) -> LatentCodec:
 
     Raises UserError where it is none of these.
     """
-    from diffusers import AutoencoderTiny
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
     if path.is_dir():
         path = path / "diffusion_pytorch_model.safetensors"
     weights = read_state_dict(path)
     tiny = _empty(AutoencoderTiny)
     if not any(key.startswith("decoder.") for key in weights):
-        tiny.encoder = nn.Identity()  # the published files hold one half each; only the decoder is needed
+        tiny.register_module("encoder", nn.Identity())  # published files hold one half each; the decoder will do
         published = {f"{keys.VAE_PREFIX}taesd_decoder.{key}": value for key, value in weights.items()}
         weights = {key: published.get(keys.tiny_vae_key(key)) for key in tiny.state_dict()}
     return LatentCodec(_fill(tiny, weights, "tiny VAE", str(path)))
@@ -153,7 +159,7 @@ def _unet_sha256(unet: nn.Module) -> str:
     return digest({key: value.half() for key, value in unet_to_state_dict(unet).items()})
 
 
-def _empty(module_class: type, *args, **config) -> nn.Module:
+def _empty(module_class: Callable[..., Network], *args: Any, **config: Any) -> Network:
     """A module without memory behind its parameters, until _fill gives it some."""
     from accelerate import init_empty_weights
 
@@ -161,7 +167,7 @@ def _empty(module_class: type, *args, **config) -> nn.Module:
         return module_class(*args, **config)
 
 
-def _fill(module: nn.Module, state: dict[str, torch.Tensor | None], what: str, source: str) -> nn.Module:
+def _fill(module: Network, state: Mapping[str, torch.Tensor | None], what: str, source: str) -> Network:
     """The module holding ``state`` as float32, frozen. Raises UserError where a tensor is missing or misshapen."""
     shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     for key, shape in shapes.items():
@@ -171,7 +177,7 @@ def _fill(module: nn.Module, state: dict[str, torch.Tensor | None], what: str, s
             raise UserError(f"The {what} in {source} has an unknown layout: {key} {seen}.")
     if extra := state.keys() - shapes.keys():
         raise UserError(f"The {what} in {source} has an unknown layout: it also holds {sorted(extra)[0]}.")
-    module.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+    module.load_state_dict({key: value.float() for key, value in state.items() if value is not None}, assign=True)
     return module.requires_grad_(False).eval()
 
 
@@ -179,7 +185,7 @@ def _has_tiny_vae(checkpoint: StateDict) -> bool:
     return any(key.startswith(keys.VAE_PREFIX + "taesd_") for key in checkpoint)
 
 
-def _vae_keys(vae: nn.Module) -> dict[str, str]:
+def _vae_keys(vae: Any) -> dict[str, str]:
     if type(vae).__name__ == "AutoencoderTiny":
         return {key: keys.tiny_vae_key(key) for key in vae.state_dict()}
     levels = len(vae.config.block_out_channels)
@@ -211,11 +217,13 @@ def _tower_from(checkpoint: StateDict, spec: Tower, source: str) -> TextTower:
 
 def _open_folder(path: Path, prediction_type: str | None) -> Model:
     """A folder as diffusers' ``save_pretrained`` writes it."""
-    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     try:
-        unet = UNet2DConditionModel.from_pretrained(path / "unet", local_files_only=True)
+        unet: Any = UNet2DConditionModel.from_pretrained(path / "unet", local_files_only=True)
         vae_settings = json.loads((path / "vae" / "config.json").read_text())
         vae_class = AutoencoderTiny if vae_settings["_class_name"] == "AutoencoderTiny" else AutoencoderKL
         vae = vae_class.from_pretrained(path / "vae", local_files_only=True)

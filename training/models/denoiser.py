@@ -3,6 +3,8 @@
 x_t = alpha_t x_0 + sigma_t e, with alpha_t^2 = prod(1 - beta) and alpha_t^2 + sigma_t^2 = 1 (Ho et al. 2020, eq. 4).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,10 +17,13 @@ class Denoiser(nn.Module):
     """(x_t, t, prompts) -> the UNet's prediction; subclasses turn it into x_0 and say what it should have been."""
 
     prediction_type: str
+    unet: Any
+    text: TextEncoder
+    alphas_cumprod: Tensor
 
     def __init__(self, unet: nn.Module, text: TextEncoder):
         super().__init__()
-        from diffusers import DDPMScheduler
+        from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
         self.unet = unet
         self.text = text

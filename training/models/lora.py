@@ -3,42 +3,46 @@
 ComfyUI's Load LoRA, A1111/Forge and diffusers' load_lora_weights all read that layout.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ..config import LORA_LAYERS, TrainingConfig
 from ..errors import UserError
+from .denoiser import Denoiser
 from .keys import StateDict
 
 TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
-def _parts(denoiser: nn.Module) -> dict[str, nn.Module]:
+def _parts(denoiser: Denoiser) -> dict[str, nn.Module]:
     """The modules that can have a LoRA, under their prefix in a LoRA file."""
     towers = denoiser.text.towers
     names = ["lora_te"] if len(towers) == 1 else [f"lora_te{index + 1}" for index in range(len(towers))]
     return {"lora_unet": denoiser.unet, **dict(zip(names, towers, strict=True))}
 
 
-def add_lora(denoiser: nn.Module, config: TrainingConfig) -> None:
+def add_lora(denoiser: Denoiser, config: TrainingConfig) -> None:
     """Puts a fresh LoRA on the layers that ``config`` names. It changes nothing until it is trained."""
     from diffusers.training_utils import cast_training_params
     from peft import LoraConfig, inject_adapter_in_model
 
     unet_layers = [layer for group in config.lora_layers for layer in LORA_LAYERS[group]]
+    alpha: Any = config.lora_alpha  # peft's annotation says int; it only divides the number by the rank
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         for name, module in _parts(denoiser).items():
             if name == "lora_unet" or config.trains_text_encoder:
                 layers = unet_layers if name == "lora_unet" else list(TEXT_LAYERS)
                 settings = LoraConfig(
-                    r=config.rank, lora_alpha=config.lora_alpha, target_modules=layers, init_lora_weights="gaussian"
+                    r=config.rank, lora_alpha=alpha, target_modules=layers, init_lora_weights="gaussian"
                 )
                 inject_adapter_in_model(settings, module)
                 cast_training_params(module)  # float32, however the frozen weights are kept
 
 
-def lora_state_dict(denoiser: nn.Module, alpha: float) -> StateDict:
+def lora_state_dict(denoiser: Denoiser, alpha: float) -> StateDict:
     """The LoRA on ``denoiser``, in kohya's keys."""
     from peft import get_peft_model_state_dict
 
@@ -56,7 +60,7 @@ def lora_state_dict(denoiser: nn.Module, alpha: float) -> StateDict:
 
 
 @torch.no_grad()
-def merge_lora(denoiser: nn.Module, lora: StateDict, strength: float = 1.0) -> None:
+def merge_lora(denoiser: Denoiser, lora: StateDict, strength: float = 1.0) -> None:
     """W += strength * alpha / rank * up @ down, for every layer in ``lora``.
 
     Raises UserError where the LoRA was made for another model.

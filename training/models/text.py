@@ -3,6 +3,7 @@
 import functools
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,12 +44,14 @@ class Conditioning:
     @staticmethod
     def stack(parts: list["Conditioning"]) -> "Conditioning":
         """One batch out of several."""
-        pooled = None if parts[0].pooled is None else torch.cat([part.pooled for part in parts])
-        return Conditioning(torch.cat([part.hidden for part in parts]), pooled)
+        pooled = [part.pooled for part in parts if part.pooled is not None]
+        return Conditioning(torch.cat([part.hidden for part in parts]), torch.cat(pooled) if pooled else None)
 
 
 class TextTower(nn.Module):
     """One CLIP text encoder; its keys are those of transformers' CLIPTextModelWithProjection in every version."""
+
+    text_model: Any
 
     def __init__(self, spec: Tower, clip_text_model: nn.Module, projection: nn.Linear | None):
         super().__init__()
@@ -61,7 +64,7 @@ class TextTower(nn.Module):
         tokens = tokenize(prompts, self.spec.pad_token).to(self.text_model.embeddings.position_embedding.weight.device)
         output = self.text_model(tokens, output_hidden_states=True)
         hidden = output.hidden_states[-2] if self.spec.penultimate else output.last_hidden_state
-        return hidden, self.text_projection(output.pooler_output) if self.spec.pooled else None
+        return hidden, None if self.text_projection is None else self.text_projection(output.pooler_output)
 
 
 def new_tower(config, spec: Tower) -> TextTower:
@@ -74,6 +77,8 @@ def new_tower(config, spec: Tower) -> TextTower:
 
 class TextEncoder(nn.Module):
     """All text towers of a family. While its weights are frozen, ``frozen_cache`` keeps what was encoded."""
+
+    towers: Any
 
     def __init__(self, family: Family, towers: list[TextTower]):
         super().__init__()

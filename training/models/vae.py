@@ -1,11 +1,15 @@
 """Pixels to latents and back, the same for AutoencoderKL and AutoencoderTiny."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 
 class LatentCodec(nn.Module):
     """A VAE whose latents are scaled as the UNet sees them. An eighth of the picture, whichever autoencoder it is."""
+
+    vae: Any
 
     def __init__(self, vae: nn.Module):
         super().__init__()

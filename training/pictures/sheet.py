@@ -1,5 +1,7 @@
 """The labelled contact sheet, and faces marked in pictures."""
 
+import math
+
 from PIL import Image, ImageDraw, ImageFont
 
 GAP = 12  # px between pictures
@@ -14,7 +16,7 @@ def contact_sheet(pictures: list[Image.Image], labels: list[str], columns: int |
     width, height = pictures[0].size
     font = ImageFont.load_default(max(11, width // 14))
     probe = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    tallest = max(probe.multiline_textbbox((0, 0), label or " ", font=font)[3] for label in labels)
+    tallest = math.ceil(max(probe.multiline_textbbox((0, 0), label or " ", font=font)[3] for label in labels))
     cell = (width + GAP, height + tallest + 2 * GAP)
     sheet = Image.new("RGB", (columns * cell[0] + GAP, rows * cell[1] + GAP), BACKGROUND)
     draw = ImageDraw.Draw(sheet)

@@ -65,7 +65,7 @@ def _pictures(report: BiometricReport, pictures: dict[str, Image.Image]) -> list
             number(similarity),
             number(best and best[0]),
             best[1].name if best else "",
-            number(copy and copy.pixels),
+            number(copy.pixels if copy else None),
             copy.nearest_by_pixels if copy else "",
         ]
         verdict = "no face found" if seen.face is None else "memorised" if copy and copy.memorised else ""

@@ -1,11 +1,11 @@
 """What the study varies, and on whom. Every trial has a name of its own, by which a stopped study goes on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..config import TrainingConfig
 from ..world.draw.population import HELD_OUT
-from .recipe import SETTINGS
+from .recipe import RECIPE
 
 SUBJECTS = range(HELD_OUT + 40, HELD_OUT + 48)  # nobody on whom a setting was tried
 OTHERS = range(HELD_OUT + 1000, HELD_OUT + 1032)  # non-mated comparisons are with these
@@ -44,7 +44,7 @@ class Variant:
 
     def config(self, seed: int, steps: int) -> TrainingConfig:
         """Every setting of a run."""
-        return TrainingConfig(**SETTINGS | self.settings, max_train_steps=steps, seed=seed, mixed_precision=PRECISION)
+        return replace(RECIPE, **self.settings, max_train_steps=steps, seed=seed, mixed_precision=PRECISION)
 
 
 def _identity(loss: str, weight: float, label: str | None = None, **other: Any) -> Variant:

@@ -58,9 +58,10 @@ def chosen_and_last(rows: Iterable[dict]) -> list[dict]:
         people.setdefault(row["subject"], []).append(row)
     named = []
     for seen in people.values():
-        chosen = best([Look(**row["look"]) for row in seen]).step
-        last = max(row["look"]["step"] for row in seen)
-        for variant, step in ((LAST, last), (CHOSEN, chosen)):
+        looks = [Look(**row["look"]) for row in seen]
+        last = max(looks, key=lambda look: look.step)
+        chosen = best(looks) or last
+        for variant, step in ((LAST, last.step), (CHOSEN, chosen.step)):
             named += [row | {"variant": variant.name} for row in seen if row["look"]["step"] == step]
     return named
 

@@ -18,7 +18,7 @@ WIDTH = 16  # channels; the world's own decoder has 64
 @functools.cache  # a study asks for it in several trials
 def student() -> LatentCodec:
     """Trained with MSE to draw the pictures that the world's own encoder saw; its encoder is of no use."""
-    from diffusers import AutoencoderTiny
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
     pictures = draw(identities(FACES), some_ages(FACES), views(FACES))
     with torch.no_grad():

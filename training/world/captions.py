@@ -47,6 +47,8 @@ def filler(tokens: list[int]) -> Tensor:
 class Words(nn.Module):
     """CLIP-L with nothing between its embeddings and its last norm, which is what twelve layers of zeros are."""
 
+    positions: Tensor
+
     def __init__(self):
         super().__init__()
         self.ids = vocabulary()

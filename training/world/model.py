@@ -37,7 +37,9 @@ def _clip(tokens: Tensor, positions: Tensor) -> StateDict:
         "final_layer_norm.weight": torch.ones(TEXT_WIDTH),
         "final_layer_norm.bias": zeros(TEXT_WIDTH),
     }
-    shapes = {f"self_attn.{part}_proj": (TEXT_WIDTH, TEXT_WIDTH) for part in ("q", "k", "v", "out")}
+    shapes: dict[str, tuple[int, ...]] = {
+        f"self_attn.{part}_proj": (TEXT_WIDTH, TEXT_WIDTH) for part in ("q", "k", "v", "out")
+    }
     shapes |= {"mlp.fc1": (HIDDEN, TEXT_WIDTH), "mlp.fc2": (TEXT_WIDTH, HIDDEN)}
     shapes |= {"layer_norm1": (TEXT_WIDTH,), "layer_norm2": (TEXT_WIDTH,)}
     for layer in range(LAYERS):

@@ -1,7 +1,10 @@
 """The world's autoencoder, of TAESD's shape, trained on drawn faces: python -m training.world.make.autoencoder."""
 
 import argparse
+import functools
+import operator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +24,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self):
         super().__init__()
-        from diffusers import AutoencoderTiny
+        from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
         self.vae = AutoencoderTiny()
 
@@ -45,14 +48,15 @@ class FaceLoss:
     al. 2018) and the person. Pixels alone let the autoencoder blur away what tells people apart."""
 
     def __init__(self, device: torch.device):
-        self.network = world_embedder("loss").network.to(device)
+        self.network: Any = world_embedder("loss").network.to(device)
 
     def __call__(self, drawn: Tensor, pictures: Tensor) -> dict[str, Tensor]:
         """Both losses between pictures [B, 3, 64, 64] in [-1, 1]."""
         ours, vector = self._seen(face_crops(drawn))
         with torch.no_grad():
             theirs, target = self._seen(face_crops(pictures))
-        features = sum((a - b).square().sum(1).mean() for a, b in zip(ours, theirs, strict=True))
+        errors = [(a - b).square().sum(1).mean() for a, b in zip(ours, theirs, strict=True)]
+        features = functools.reduce(operator.add, errors)
         return {"features": 0.1 * features, "identity": 0.1 * (1 - (vector * target).sum(1)).mean()}
 
     def _seen(self, x: Tensor) -> tuple[list[Tensor], Tensor]:

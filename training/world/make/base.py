@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from ...files import file_sha256, read_pickle, written
 from ...models.denoiser import TIMESTEPS, EpsilonDenoiser
+from ...models.families import SD1
+from ...models.text import TextEncoder
 from ..captions import Words, caption
 from ..draw.drawing import SIDE
 from ..draw.population import BASE_MODEL
@@ -34,13 +36,13 @@ class BaseModel(nn.Module):
 
     def __init__(self):
         super().__init__()
-        from diffusers import UNet2DConditionModel
         from diffusers.models.attention_processor import AttnProcessor
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
         self.words = Words()
         self.unet = UNet2DConditionModel(**UNET).to(memory_format=torch.channels_last)
         self.unet.set_attn_processor(AttnProcessor())  # at 64 places faster than the fused kernels, forth and back
-        self.schedule = [EpsilonDenoiser(nn.Identity(), nn.Identity())]  # in a list: it has no weights to train
+        self.schedule = [EpsilonDenoiser(nn.Identity(), TextEncoder(SD1, []))]  # in a list: it has no weights to train
 
     def losses(self, x_0: Tensor, ages: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Weighted error of the predicted noise on latents ``x_0`` [B, 4, 8, 8] of faces of ``ages`` [B]."""

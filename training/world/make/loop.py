@@ -1,10 +1,13 @@
 """A small training loop that can be stopped at any time and goes on where it was."""
 
 import copy
+import functools
 import math
+import operator
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +16,8 @@ from ...files import read_pickle, written
 
 SAVE_SECONDS = 90
 
+Network = TypeVar("Network", bound=nn.Module)
+
 
 def best_device() -> torch.device:
     """The GPU where there is one."""
@@ -20,8 +25,8 @@ def best_device() -> torch.device:
 
 
 def run(
-    module: nn.Module,
-    loss: Callable[[nn.Module, torch.Generator], dict[str, Tensor]],
+    module: Network,
+    loss: Callable[[Network, torch.Generator], dict[str, Tensor]],
     file: Path,
     steps: int,
     rate: float,
@@ -29,7 +34,7 @@ def run(
     weight_decay: float = 1e-2,
     ema: float = 0.999,
     log_every: int = 50,
-) -> nn.Module:
+) -> Network:
     """Minimises the sum of what ``loss`` returns by AdamW under a cosine, in bf16; returns the averaged weights.
 
     Every random choice comes from the generator of (seed, step), so a run that went on gives what one in a piece would.
@@ -55,7 +60,7 @@ def run(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
         with torch.autocast(device.type, torch.bfloat16):
             terms = loss(module, generator)
-        sum(terms.values()).backward()
+        functools.reduce(operator.add, terms.values()).backward()
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         optimizer.zero_grad()

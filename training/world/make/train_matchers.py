@@ -34,6 +34,8 @@ class Classifier(nn.Module):
     The second is only to learn sooner: the traits say what there is to see. Those that a disguise changes are left out.
     """
 
+    traits: Tensor
+
     def __init__(self, network: nn.Module, first: int, people: int, dimensions: int):
         super().__init__()
         self.network = network
@@ -84,7 +86,7 @@ def train(kind: str, folder: Path, out: Path, pictures: int, steps: int, batch_s
     torch.manual_seed(seed)
     network = network_class()
     if kind == "age":
-        module: nn.Module = Regressor(network)
+        module: Regressor | Classifier = Regressor(network)
     else:
         module = Classifier(network, first, int(faces.people.max()) + 1, network.out.out_features)
     loss = functools.partial(_loss, faces=faces, batch_size=batch_size, device=device)

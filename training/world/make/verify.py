@@ -24,7 +24,7 @@ def verification(vectors: Tensor, people: Tensor) -> dict[str, float | None]:
     same = (people[:, None] == people[None]).numpy()
     pairs = np.triu(np.ones_like(same), 1)
     mated, non_mated = similarity[same & pairs], similarity[~same & pairs]
-    result = {
+    result: dict[str, float | None] = {
         "mated_comparisons": len(mated),
         "non_mated_comparisons": len(non_mated),
         "mated_mean": float(mated.mean()),
