@@ -43,7 +43,7 @@ def look_curves(looks: Sequence[Look], steps: int) -> Image.Image:
     """Identity, age and their product over ``steps``, the best step marked."""
     axes = Axes("What the judges saw", "step", "0 to 1", (0, steps), (0, 1))
     if chosen := best(looks):
-        axes.upright(chosen.step, "best")
+        axes.uprights([(chosen.step, "best")])
     parts = {"identity": "identity", "age": "age", "score": "identity x age"}
     for (part, name), colour in zip(parts.items(), COLOURS, strict=False):
         values = [(look.step, getattr(look, part)) for look in looks]

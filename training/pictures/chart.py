@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
@@ -33,7 +34,8 @@ class Axes:
         self.draw = ImageDraw.Draw(self.image, "RGBA")
         self.font, self.small = ImageFont.load_default(TEXT), ImageFont.load_default(SMALL)
         self.x, self.y, self.log = x, y, log
-        self.keys = 0
+        self.keys = 0.0
+        self.taken: list[tuple[float, float, float, float]] = []  # by labels
         self.draw.text((LEFT, 14), title, INK, self.font)
         self.draw.text(((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10), x_label, INK, self.small, anchor="ms")
         self._sideways(y_label)
@@ -60,29 +62,56 @@ class Axes:
         self.draw.line([self.at(*point) for point in points], (*colour, 255), width, joint="curve")
 
     def bars(self, edges: Sequence[float], heights: Sequence[float], colour: Colour) -> None:
-        """A histogram: lightly filled, with its outline."""
-        outline = [self.at(edges[0], 0)]
-        for (left, right), height in zip(pairwise(edges), heights, strict=True):
-            outline += [self.at(left, height), self.at(right, height)]
-        outline.append(self.at(edges[-1], 0))
-        self.draw.polygon(outline, fill=(*colour, 60))
-        self.draw.line(outline, (*colour, 255), 3)
+        """A histogram: lightly filled, with an outline around each run of bins that hold something."""
+        bins = zip(pairwise(edges), heights, strict=True)
+        for filled, run in groupby(bins, key=lambda one: one[1] > 0):
+            if not filled:
+                continue
+            known = list(run)
+            outline = [self.at(known[0][0][0], 0)]
+            for (left, right), height in known:
+                outline += [self.at(left, height), self.at(right, height)]
+            outline.append(self.at(known[-1][0][1], 0))
+            self.draw.polygon(outline, fill=(*colour, 60))
+            self.draw.line(outline, (*colour, 255), 3)
 
     def dot(self, x: float, y: float, colour: Colour) -> None:
         """One measurement."""
         across, up = self.at(x, y)
+        self.taken.append((across - 7, up - 7, across + 7, up + 7))
         self.draw.ellipse((across - 7, up - 7, across + 7, up + 7), (*colour, 150), (*colour, 255), 2)
 
-    def upright(self, x: float, label: str, row: int = 0) -> None:
-        """A dashed line from bottom to top, with its label in the ``row``-th line beside it."""
-        across = self.at(x, self.y[0])[0]
-        for y in range(TOP, HEIGHT - BOTTOM, 16):
-            self.draw.line((across, y, across, y + 8), INK, 2)
-        left = across > WIDTH - RIGHT - 150
-        place = (across + (-8 if left else 8), TOP + 8 + row * (SMALL + 6))
-        anchor = "ra" if left else "la"
-        self.draw.rectangle(self.draw.textbbox(place, label, self.small, anchor=anchor), PAPER)
-        self.draw.text(place, label, INK, self.small, anchor=anchor)
+    def uprights(self, labels: Sequence[tuple[float, str]]) -> None:
+        """A dashed line from bottom to top at each x; then the labels, a row each, so that no line strikes one."""
+        for x, _ in labels:
+            across = self.at(x, self.y[0])[0]
+            for y in range(TOP, HEIGHT - BOTTOM, 16):
+                self.draw.line((across, y, across, y + 8), INK, 2)
+        for row, (x, words) in enumerate(labels):
+            across, height = self.at(x, self.y[0])[0], TOP + 8 + row * (SMALL + 8)
+            end = across + 8 + self.draw.textlength(words, self.small)
+            self._boxed((across + 8, height) if end < WIDTH - RIGHT else (2 * across - end, height), words)
+
+    def label(self, x: float, y: float, words: str) -> None:
+        """Words beside the dot at a point, inside the frame and off every earlier label. Draw lines and dots before."""
+        across, up = self.at(x, y)
+        width, height = self.draw.textlength(words, self.small), SMALL + 6
+        sides = (across + 12, across - 12 - width)
+        rows = [up + 4 + sign * row * height for row in range(8) for sign in (1, -1)]
+        places = [(left, top) for top in rows for left in sides]
+        self._boxed(next((place for place in places if self._free(*place, width, height)), places[0]), words)
+
+    def _free(self, left: float, top: float, width: float, height: float) -> bool:
+        inside = left > LEFT and left + width < WIDTH - RIGHT and top > TOP and top + height < HEIGHT - BOTTOM
+        return inside and not any(
+            left < x1 and x0 < left + width and top < y1 and y0 < top + height for x0, y0, x1, y1 in self.taken
+        )
+
+    def _boxed(self, place: tuple[float, float], words: str) -> None:
+        box = self.draw.textbbox(place, words, self.small)
+        self.taken.append(box)
+        self.draw.rectangle(box, PAPER)
+        self.draw.text(place, words, INK, self.small)
 
     def band(self, x: tuple[float, float] | None, y: tuple[float, float] | None, label: str) -> None:
         """A grey band over a part of x or of y, or both, with a label at its upper left."""
@@ -129,3 +158,10 @@ class Axes:
         ImageDraw.Draw(strip).text((2, 2), words, INK, self.small)
         strip = strip.rotate(90, expand=True)
         self.image.paste(strip, (8, int((TOP + HEIGHT - BOTTOM - strip.height) / 2)))
+
+
+def with_room(values: Sequence[float] | np.ndarray, margin: float = 0.04) -> tuple[float, float]:
+    """The range of ``values``, with ``margin`` of it more at both ends."""
+    low, high = float(np.min(values)), float(np.max(values))
+    room = margin * (high - low) or 0.02
+    return low - room, high + room

@@ -67,9 +67,9 @@ class BiometricReport:
     ages: AgeReport | None
     remarks: list[str] = field(default_factory=list)  # sentences about what could not be had, and why
 
-    def row(self, name: str) -> Row | None:
+    def row(self, name: str) -> Row:
         """One of ``rows`` by its name."""
-        return next((row for row in self.rows if row.name == name), None)
+        return {row.name: row for row in self.rows}[name]
 
 
 def build(

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..ages import AGE_CLASSES, DISPLAY_NAMES
 from ..biometrics.rates import det, least_fmr
-from ..pictures.chart import COLOURS, HEIGHT, INK, PAPER, SMALL, TEXT, WIDTH, Axes, Colour
+from ..pictures.chart import COLOURS, HEIGHT, INK, PAPER, SMALL, TEXT, WIDTH, Axes, Colour, with_room
 from .build import BASE_ROW, DRAWN_ROW, REAL_ROW, AgeAgreement, BiometricReport
 
 BINS = 40
@@ -34,10 +34,10 @@ def histogram(report: BiometricReport) -> Image.Image | None:
     if not kinds:
         return None
     values = np.concatenate([kind[1] for kind in kinds])
-    low, high = _room(values)
-    edges = np.linspace(low, high, BINS + 1)
-    shares = [np.histogram(kind[1], edges)[0] / kind[1].size for kind in kinds]
-    top = 1.15 * max(share.max() for share in shares)
+    low, high = with_room(values)
+    edges = np.linspace(low, high, BINS + 1).tolist()
+    shares = [(np.histogram(kind[1], edges)[0] / kind[1].size).tolist() for kind in kinds]
+    top = 1.15 * max(map(max, shares))
     axes = Axes(
         "Similarities to the subject's photos", "cosine similarity", "share of comparisons", (low, high), (0, top)
     )
@@ -45,8 +45,7 @@ def histogram(report: BiometricReport) -> Image.Image | None:
         axes.bars(edges, share, colour)
         axes.key(name, colour)
     points = [point for point in report.row(DRAWN_ROW).points if point.supported]
-    for number, point in enumerate(points):
-        axes.upright(point.threshold, f"FMR {100 * point.target:g} %", number)
+    axes.uprights([(point.threshold, f"FMR {100 * point.target:g} %") for point in points])
     return axes.image
 
 
@@ -77,7 +76,7 @@ def by_age(report: BiometricReport) -> Image.Image | None:
         return None
     means = [[float(values.mean()) for values in row.comparisons.per_picture] for row in rows]
     real, others = report.row(REAL_ROW).comparisons.similarities, report.non_mated.similarities
-    low, high = _room(np.concatenate([*means, real, others.mean(keepdims=True) if others.size else others]))
+    low, high = with_room(np.concatenate([*means, real, others.mean(keepdims=True) if others.size else others]))
     axes = Axes("Similarity at each age", "", "mean similarity to the photos", (-0.6, len(rows) - 0.4), (low, high),
                 x_names=[row.name for row in rows])  # fmt: skip
     if real.size:
@@ -88,7 +87,8 @@ def by_age(report: BiometricReport) -> Image.Image | None:
     for number, values in enumerate(means):
         for value in values:
             axes.dot(number, value, KIND_COLOURS[DRAWN_ROW])
-        axes.line([(number - 0.2, np.mean(values)), (number + 0.2, np.mean(values))], KIND_COLOURS[DRAWN_ROW])
+        mean = sum(values) / len(values)
+        axes.line([(number - 0.2, mean), (number + 0.2, mean)], KIND_COLOURS[DRAWN_ROW])
     axes.key("a drawn picture; bar: mean", KIND_COLOURS[DRAWN_ROW])
     return axes.image
 
@@ -120,10 +120,3 @@ def _matrix(draw: ImageDraw.ImageDraw, left: int, title: str, agreement: AgeAgre
             draw.rectangle(box, fill=shade, outline=(190, 190, 190))
             place = (box[0] + cell / 2, box[1] + cell / 2)
             draw.text(place, str(count) if total else "-", PAPER if share > 0.6 else INK, font, anchor="mm")
-
-
-def _room(values: np.ndarray) -> tuple[float, float]:
-    """The range of ``values`` with some room at both ends."""
-    low, high = float(values.min()), float(values.max())
-    margin = 0.04 * (high - low) or 0.02
-    return low - margin, high + margin
