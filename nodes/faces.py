@@ -62,7 +62,7 @@ class AlignFaces(io.ComfyNode):
             found = find(picture)
             face = next(iter(found), None)
             lines.append(f"picture {number}: {len(found)} face{'' if len(found) == 1 else 's'} found")
-            marked.append(annotated(picture, face and face.box, str(number) if face else f"{number}: no face"))
+            marked.append(annotated(picture, face.box if face else None, str(number) if face else f"{number}: no face"))
             if face:
                 whole = upright(picture, face) if level_eyes[0] else (picture, face)
                 cut.append(cut_square(*whole, size[0], margin[0])[0])

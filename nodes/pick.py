@@ -66,13 +66,13 @@ class PickBest(io.ComfyNode):
                 None if math.isnan(years) else AgeEstimate(years, class_of(years)) for years in estimated_years
             ]
         picks = pick_best(ages_in_turn(ages, len(pictures)), similarities, estimates)
-        taken = [pick for pick in picks if pick.index is not None]
+        taken = {pick.index: pick.similarity for pick in picks if pick.index is not None}
         remarks = "\n".join(pick.remark for pick in picks)
         if not taken:
             raise UserError(f"There is nothing to pick: {remarks}.")
         return io.NodeOutput(
-            to_batches([pictures[pick.index] for pick in taken]),
-            [pick.index for pick in taken],
-            [pick.similarity for pick in taken],
+            to_batches([pictures[index] for index in taken]),
+            list(taken),
+            list(taken.values()),
             remarks,
         )

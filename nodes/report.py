@@ -120,7 +120,7 @@ class IdentityReport(io.ComfyNode):
             others=people,
             untrained=observed("untrained", before, ages_in_turn(ages, len(before)) if before else []),
             photo_age=photo_years,
-            estimator=estimator and estimator.name,
+            estimator=estimator.name if estimator else None,
         )
         seen, marked, drawn = (
             report.images.pictures,

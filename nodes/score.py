@@ -80,7 +80,7 @@ def similarities_of(compared: Comparisons) -> list[float]:
 def marked_faces(pictures: list[Image.Image], compared: Comparisons) -> list[Image.Image]:
     """Every picture with its face and similarity; those without a face have a red frame."""
     return [
-        annotated(picture, seen.face and seen.face.box, _label(seen, similarity))
+        annotated(picture, seen.face.box if seen.face else None, _label(seen, similarity))
         for picture, seen, similarity in zip(pictures, compared.pictures, compared.means, strict=True)
     ]
 

@@ -202,7 +202,8 @@ def _loss_map(trainer: Trainer, run: FinishedRun) -> dict[str, list[float]]:
     seen = {look.step: look for look in run.looks}
     for part in ("identity", "age") if seen else ():
         each[part] = [getattr(seen.get(step), part, math.nan) for step in range(1, len(run.history) + 1)]
-    return {"loss": [trainer.total(values) for values in run.history]} | each
+    totals = [sum(trainer.weight(name) * value for name, value in values.items()) for values in run.history]
+    return {"loss": totals} | each
 
 
 def _lora_model(subject: TrainedSubject) -> dict[str, torch.Tensor] | ExecutionBlocker:

@@ -31,7 +31,7 @@ def observer(embedder: FaceEmbedder, estimator: AgeEstimator | None = None) -> O
 
 def detector(embedder: FaceEmbedder | None = None) -> FaceDetector:
     """What finds faces for ``embedder``, or for people."""
-    return (embedder and embedder.detector) or MTCNNDetector(face_device())
+    return (embedder.detector if embedder else None) or MTCNNDetector(face_device())
 
 
 def make_room() -> None:

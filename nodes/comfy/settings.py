@@ -55,7 +55,7 @@ def setting_widgets() -> list[io.Input]:
 
 def config_of(widgets: dict[str, Any]) -> TrainingConfig:
     """The settings that widget values mean. Raises UserError for one that makes no sense."""
-    values = {}
+    values: dict[str, Any] = {}
     for option in options_of(TrainingConfig):
         if option.name not in widgets:
             continue
