@@ -72,7 +72,7 @@ class EpsilonDenoiser(Denoiser):
     prediction_type = "epsilon"
 
     def target(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """E."""
+        """The noise that was added."""
         return noise
 
     def predicted_x0(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
@@ -87,12 +87,12 @@ class VDenoiser(Denoiser):
     prediction_type = "v_prediction"
 
     def target(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """V."""
+        """alpha e - sigma x_0."""
         alpha, sigma = self.alpha_sigma(t)
         return alpha * noise - sigma * x_0
 
     def predicted_x0(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """Alpha x_t - sigma v."""
+        """alpha x_t - sigma v."""
         alpha, sigma = self.alpha_sigma(t)
         return alpha * x_t - sigma * prediction
 
