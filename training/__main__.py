@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from .cli.console import prepare
 from .cli.parser import run_command
 from .errors import UserError
 
@@ -28,4 +29,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare()
     sys.exit(main())

@@ -1,18 +1,44 @@
 """What a command tells whoever runs it."""
 
-import contextlib
-import io
+import os
 import sys
+from typing import Any, TextIO
+
+
+class _Unbreakable:
+    """A console that goes quiet when nobody reads it any more, so that the work goes on."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._silence()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._silence()
+
+    def _silence(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 def prepare() -> None:
-    """From here on no character of a file's name can end a command, whatever the console can show."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # else a test's stand-in
-            stream.reconfigure(errors="backslashreplace")
+    """From here on neither a file's name that the console cannot show nor its end can end a command."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, _Unbreakable(stream))
 
 
 def say(*sentences: object) -> None:
-    """Prints, unless nobody reads any more: the work goes on."""
-    with contextlib.suppress(BrokenPipeError):
-        print(*sentences, sep="\n", flush=True)
+    """Prints, each in a line of its own."""
+    print(*sentences, sep="\n", flush=True)

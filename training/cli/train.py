@@ -177,9 +177,8 @@ def _shown(trainer: Trainer) -> Generator[Callable[[Progress], None], None, None
     bar = tqdm(total=steps, initial=trainer.step_number, disable=not main, unit="step")
 
     def show(progress: Progress) -> None:
-        with contextlib.suppress(OSError):  # nobody reads the bar any more
-            bar.set_postfix({name: f"{value:.4f}" for name, value in progress.losses.items()}, refresh=False)
-            bar.update()
+        bar.set_postfix({name: f"{value:.4f}" for name, value in progress.losses.items()}, refresh=False)
+        bar.update()
         # Every process must leave at the same step, or the others wait for it forever.
         asked = torch.tensor(float(bool(stopping)), device=trainer.accelerator.device)
         if trainer.accelerator.reduce(asked) > 0:
@@ -188,8 +187,7 @@ def _shown(trainer: Trainer) -> Generator[Callable[[Progress], None], None, None
     try:
         yield show
     finally:
-        with contextlib.suppress(OSError):
-            bar.close()
+        bar.close()
         for number, handler in before.items():
             signal.signal(number, handler)
 
