@@ -1,5 +1,9 @@
 """Small parts that training tests are built from: real modules at toy size, pictures with a face at a known place."""
 
+import contextlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
@@ -10,8 +14,10 @@ from training.ages import AGE_CLASSES
 from training.config import TrainingConfig
 from training.dreambooth.build import build_trainer
 from training.dreambooth.dataset import RegularizationSet, SubjectSet
-from training.dreambooth.looks import LookPlan
-from training.dreambooth.trainer import Trainer
+from training.dreambooth.looks import Judge, LookPlan
+from training.dreambooth.runs import FinishedRun, RunFiles, finish, finished
+from training.dreambooth.trainer import Callback, StateIsAhead, Trainer
+from training.dreambooth.watcher import Watcher
 from training.faces.find import Face
 from training.models.checkpoint import Model, model_from_state_dict
 from training.models.families import SD1, Family
@@ -19,6 +25,7 @@ from training.pictures.photos import Photo
 
 SIDE = 64  # px
 FACE = Face((16.0, 12.0, 44.0, 48.0))
+NO_LOOKS = LookPlan(0)
 
 
 class ToyEmbedder(nn.Module):
@@ -76,3 +83,22 @@ def tiny_trainer(
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {name: weight.detach().clone() for name, weight in trainer.trainable.items()}
+
+
+def run_to_the_end(
+    trainer: Trainer,
+    folder: Path,
+    plan: LookPlan = NO_LOOKS,
+    judge: Judge | None = None,
+    callbacks: Iterable[Callback] = (),
+    show: Callable[..., object] = lambda pictures, look: None,
+) -> FinishedRun:
+    """The run as the nodes end it: found again, resumed or trained."""
+    files = RunFiles(folder / f"{trainer.config.max_train_steps}_steps.safetensors")
+    if known := finished(files):
+        return known
+    if files.state.is_file():
+        with contextlib.suppress(StateIsAhead):
+            trainer.resume(files.state)
+    watcher = Watcher(trainer, plan, folder, judge, show)
+    return finish(trainer, files, watcher, callbacks, keep_state=trainer.config.method == "lora")

@@ -1,4 +1,3 @@
-import contextlib
 from dataclasses import replace
 
 import pytest
@@ -6,11 +5,13 @@ import torch
 
 from tests.parts import (
     FACE,
+    NO_LOOKS,
     SIDE,
     ToyEmbedder,
     known_place,
     picture,
     regularization_set,
+    run_to_the_end,
     subject_set,
     tiny_model,
     tiny_trainer,
@@ -22,9 +23,8 @@ from training.dreambooth.build import build_trainer
 from training.dreambooth.dataset import RegularizationSet
 from training.dreambooth.looks import LookPlan
 from training.dreambooth.previews import draw_ages
-from training.dreambooth.runs import RunFiles, finish, finished, run_files
-from training.dreambooth.trainer import StateIsAhead, StopTraining
-from training.dreambooth.watcher import Watcher
+from training.dreambooth.runs import run_files
+from training.dreambooth.trainer import StopTraining
 from training.faces.observation import Observer
 from training.models.checkpoint import model_from_state_dict
 from training.models.families import SD1
@@ -32,23 +32,9 @@ from training.models.keys import UNET_PREFIX, VAE_PREFIX
 from training.models.subject import read_subject
 from training.pictures.photos import Photo
 
-NO_LOOKS = LookPlan(0)
-
 
 def trainer(**options):
     return tiny_trainer(looks=NO_LOOKS, **options)
-
-
-def end(trainer, folder, callbacks=()):
-    """The run as the nodes end it: found again, resumed or trained."""
-    files = RunFiles(folder / f"{trainer.config.max_train_steps}_steps.safetensors")
-    if known := finished(files):
-        return known
-    if files.state.is_file():
-        with contextlib.suppress(StateIsAhead):
-            trainer.resume(files.state)
-    keep = trainer.config.method == "lora"
-    return finish(trainer, files, Watcher(trainer, NO_LOOKS, folder), callbacks, keep_state=keep)
 
 
 def test_previews_are_six_ages_from_one_noise_that_change_as_it_trains():
@@ -63,10 +49,10 @@ def test_previews_are_six_ages_from_one_noise_that_change_as_it_trains():
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_a_finished_run_is_found_and_not_trained_again(tmp_path, method):
-    first = end(trainer(method=method), tmp_path / "run")
+    first = run_to_the_end(trainer(method=method), tmp_path / "run")
     again = trainer(method=method)
     again.step = None  # a step would fail
-    found = end(again, tmp_path / "run")
+    found = run_to_the_end(again, tmp_path / "run")
     assert (first.resumed_at, found.resumed_at) == (0, None)
     assert found.history == first.history and len(found.history) == 3
     assert [picture.tobytes() for picture in found.previews] == [picture.tobytes() for picture in first.previews]
@@ -79,9 +65,9 @@ def test_an_interrupted_run_goes_on(tmp_path):
             raise StopTraining
 
     with pytest.raises(StopTraining):
-        end(trainer(), tmp_path / "run", [stop])
+        run_to_the_end(trainer(), tmp_path / "run", callbacks=[stop])
     resumed = trainer()
-    assert end(resumed, tmp_path / "run").resumed_at == 2
+    assert run_to_the_end(resumed, tmp_path / "run").resumed_at == 2
     whole = trainer()
     whole.run()
     expected = weights(whole)
@@ -89,9 +75,9 @@ def test_an_interrupted_run_goes_on(tmp_path):
 
 
 def test_more_steps_go_on_from_a_finished_run_and_fewer_start_anew(tmp_path):
-    end(trainer(max_train_steps=3), tmp_path / "run")
-    assert end(trainer(max_train_steps=5), tmp_path / "run").resumed_at == 3
-    shorter = end(trainer(max_train_steps=2), tmp_path / "run")
+    run_to_the_end(trainer(max_train_steps=3), tmp_path / "run")
+    assert run_to_the_end(trainer(max_train_steps=5), tmp_path / "run").resumed_at == 3
+    shorter = run_to_the_end(trainer(max_train_steps=2), tmp_path / "run")
     assert shorter.resumed_at == 0
     assert len(shorter.history) == 2
 

@@ -1,15 +1,13 @@
-import contextlib
 import json
 
 import pytest
 import torch
 
-from tests.parts import ToyEmbedder, known_place, subject_set, tiny_trainer
+from tests.parts import ToyEmbedder, known_place, run_to_the_end, subject_set, tiny_trainer
 from training.dreambooth.looks import Judge, Look, LookPlan
 from training.dreambooth.previews import draw_ages
-from training.dreambooth.runs import RunFiles, finish, finished
-from training.dreambooth.trainer import StateIsAhead, StopTraining
-from training.dreambooth.watcher import Watcher, step_file
+from training.dreambooth.trainer import StopTraining
+from training.dreambooth.watcher import step_file
 from training.faces.observation import Observer
 from training.files import read_state_dict
 from training.models.subject import read_subject
@@ -32,21 +30,12 @@ def trainer(plan, **options):
     return tiny_trainer(looks=plan, **options)
 
 
-def end(trainer, folder, plan, judge=None, callbacks=(), show=lambda pictures, look: None):
-    files = RunFiles(folder / f"{trainer.config.max_train_steps}_steps.safetensors")
-    if known := finished(files):
-        return known
-    if files.state.is_file():
-        with contextlib.suppress(StateIsAhead):
-            trainer.resume(files.state)
-    watcher = Watcher(trainer, plan, folder, judge, show)
-    return finish(trainer, files, watcher, callbacks, keep_state=trainer.config.method == "lora")
-
-
 def test_looks_come_every_so_often_and_after_the_last_step(tmp_path):
     plan = LookPlan(2, OBSERVER)
     running, shown = trainer(plan, max_train_steps=5, learning_rate=1e-2), []
-    run = end(running, tmp_path / "run", plan, JUDGE, show=lambda pictures, look: shown.append((look.step, pictures)))
+    run = run_to_the_end(
+        running, tmp_path / "run", plan, JUDGE, show=lambda pictures, look: shown.append((look.step, pictures))
+    )
     assert [step for step, _ in shown] == [look.step for look in run.looks] == [2, 4, 5]
     pictures = draw_ages(running)
     assert [picture.tobytes() for picture in run.previews] == [picture.tobytes() for picture in pictures]
@@ -58,11 +47,11 @@ def test_looks_come_every_so_often_and_after_the_last_step(tmp_path):
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_the_best_step_is_kept_as_it_was_then(tmp_path, method):
     running = trainer(LookPlan(1), max_train_steps=3, learning_rate=1e-2, method=method)
-    run = end(running, tmp_path / "run", LookPlan(1), Told({1: 0.3, 2: 0.8, 3: 0.5}))
+    run = run_to_the_end(running, tmp_path / "run", LookPlan(1), Told({1: 0.3, 2: 0.8, 3: 0.5}))
     assert run.file == step_file(tmp_path / "run", 2) and read_subject(run.file).steps == 2
     assert read_subject(run.last).steps == 3
     shorter = trainer(LookPlan(0), max_train_steps=2, learning_rate=1e-2, method=method)
-    expected = read_state_dict(end(shorter, tmp_path / "shorter", LookPlan(0)).file)
+    expected = read_state_dict(run_to_the_end(shorter, tmp_path / "shorter", LookPlan(0)).file)
     found = read_state_dict(run.file)
     assert all(torch.equal(found[key], value) for key, value in expected.items())
     kept = step_file(tmp_path / "run", 1).is_file()
@@ -74,9 +63,9 @@ def test_patience_ends_the_run_which_is_then_finished(tmp_path):
     seen = Told({1: 0.5, 2: 0.4, 3: 0.4, 4: 0.9})
     plan = LookPlan(1, patience=2)
     running = trainer(plan, max_train_steps=4)
-    run = end(running, tmp_path / "run", plan, seen)
+    run = run_to_the_end(running, tmp_path / "run", plan, seen)
     assert (running.step_number, len(run.history), run.file) == (3, 3, step_file(tmp_path / "run", 1))
-    found = end(trainer(plan, max_train_steps=4), tmp_path / "run", plan, seen)
+    found = run_to_the_end(trainer(plan, max_train_steps=4), tmp_path / "run", plan, seen)
     assert (found.resumed_at, found.looks, found.file) == (None, run.looks, run.file)
 
 
@@ -87,9 +76,9 @@ def test_an_interrupted_run_remembers_its_looks(tmp_path):
 
     seen = Told({1: 0.3, 2: 0.8, 3: 0.5, 4: 0.6})
     with pytest.raises(StopTraining):
-        end(trainer(LookPlan(1), max_train_steps=4), tmp_path / "run", LookPlan(1), seen, [stop])
+        run_to_the_end(trainer(LookPlan(1), max_train_steps=4), tmp_path / "run", LookPlan(1), seen, [stop])
     assert len(json.loads((tmp_path / "run" / "looks.json").read_text())) == 2  # Cancel came before the third look,
-    run = end(trainer(LookPlan(1), max_train_steps=4), tmp_path / "run", LookPlan(1), seen)
+    run = run_to_the_end(trainer(LookPlan(1), max_train_steps=4), tmp_path / "run", LookPlan(1), seen)
     assert [look.step for look in run.looks] == [1, 2, 3, 4]  # which is made up for, from the state of its step
     assert read_subject(run.file).steps == 2
     assert [Look(**look) for look in json.loads((tmp_path / "run" / "looks.json").read_text())] == run.looks
@@ -97,18 +86,19 @@ def test_an_interrupted_run_remembers_its_looks(tmp_path):
 
 def test_patience_that_was_at_its_end_ends_a_resumed_run_at_once(tmp_path):
     def killed(pictures, look):
-        raise KeyboardInterrupt
+        if look.step == 2:
+            raise KeyboardInterrupt
 
     plan, seen = LookPlan(1, patience=1), Told({1: 0.5, 2: 0.4})
     with pytest.raises(KeyboardInterrupt):
-        end(trainer(plan), tmp_path / "run", plan, seen, show=lambda _, look: look.step == 2 and killed(_, look))
-    run = end(trainer(plan), tmp_path / "run", plan, seen)
+        run_to_the_end(trainer(plan), tmp_path / "run", plan, seen, show=killed)
+    run = run_to_the_end(trainer(plan), tmp_path / "run", plan, seen)
     assert len(run.history) == 2 and [look.step for look in run.looks] == [1, 2]
 
 
 def test_a_longer_run_of_a_lora_goes_on_with_the_looks_of_the_shorter(tmp_path):
     seen = Told({1: 0.9, 2: 0.4, 3: 0.5, 4: 0.6})
     for steps in (2, 4, 2):
-        run = end(trainer(LookPlan(1), max_train_steps=steps), tmp_path / "run", LookPlan(1), seen)
+        run = run_to_the_end(trainer(LookPlan(1), max_train_steps=steps), tmp_path / "run", LookPlan(1), seen)
         assert [look.step for look in run.looks] == list(range(1, steps + 1))
         assert read_subject(run.file).steps == 1

@@ -36,7 +36,7 @@ def loss_curves(history: list[dict[str, float]]) -> Image.Image:
     for name, colour in zip(names, COLOURS, strict=False):
         axes.line(lines[name], colour)
         axes.key(name, colour)
-    return axes.image
+    return axes.picture()
 
 
 def look_curves(looks: Sequence[Look], steps: int) -> Image.Image:
@@ -51,4 +51,4 @@ def look_curves(looks: Sequence[Look], steps: int) -> Image.Image:
         for step, value in values:
             axes.dot(step, value, colour)
         axes.key(name, colour)
-    return axes.image
+    return axes.picture()

@@ -8,9 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
+Place = tuple[float, float]  # px
 WIDTH, HEIGHT = 1200, 720  # px; a page shows it at half the size, so that it prints sharp
 LEFT, TOP, RIGHT, BOTTOM = 120, 76, 40, 96
-TEXT, SMALL = 24, 21
+TEXT, SMALL, LINE = 24, 21, 27
+ROWS = 9  # tried above and below a dot, half a line each
 CROWDED = 7  # names below an axis; more stand in two rows
 PAPER, INK, GRID = (255, 255, 255), (30, 30, 30), (226, 226, 226)
 # Okabe & Ito 2008: told apart by colour-blind people too.
@@ -18,7 +20,10 @@ COLOURS: tuple[Colour, ...] = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204,
 
 
 class Axes:
-    """A chart of ``x`` against ``y``, each a range (low, high); ``log`` is for both. Values beyond are clipped."""
+    """A chart of ``x`` against ``y``, each a range (low, high); ``log`` is for both. Values beyond are clipped.
+
+    Labels wait for ``picture``, which puts each where it strikes least of the lines, dots and labels.
+    """
 
     def __init__(
         self,
@@ -35,7 +40,9 @@ class Axes:
         self.font, self.small = ImageFont.load_default(TEXT), ImageFont.load_default(SMALL)
         self.x, self.y, self.log = x, y, log
         self.keys = 0.0
-        self.taken: list[tuple[float, float, float, float]] = []  # by labels
+        self.taken: list[tuple[float, float, float, float]] = []  # by dots and labels
+        self.inked: list[Place] = []  # points of the lines, close together
+        self.waiting: list[tuple[str, list[Place], Colour | None]] = []  # labels, where they may go, what is under them
         self.draw.text((LEFT, 14), title, INK, self.font)
         self.draw.text(((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10), x_label, INK, self.small, anchor="ms")
         self._sideways(y_label)
@@ -59,7 +66,7 @@ class Axes:
 
     def line(self, points: Sequence[tuple[float, float]], colour: Colour, width: int = 4) -> None:
         """A line through points."""
-        self.draw.line([self.at(*point) for point in points], (*colour, 255), width, joint="curve")
+        self._stroke([self.at(*point) for point in points], colour, width)
 
     def bars(self, edges: Sequence[float], heights: Sequence[float], colour: Colour) -> None:
         """A histogram: lightly filled, with an outline around each run of bins that hold something."""
@@ -73,7 +80,7 @@ class Axes:
                 outline += [self.at(left, height), self.at(right, height)]
             outline.append(self.at(known[-1][0][1], 0))
             self.draw.polygon(outline, fill=(*colour, 60))
-            self.draw.line(outline, (*colour, 255), 3)
+            self._stroke(outline, colour, 3)
 
     def dot(self, x: float, y: float, colour: Colour) -> None:
         """One measurement."""
@@ -82,43 +89,42 @@ class Axes:
         self.draw.ellipse((across - 7, up - 7, across + 7, up + 7), (*colour, 150), (*colour, 255), 2)
 
     def uprights(self, labels: Sequence[tuple[float, str]]) -> None:
-        """A dashed line from bottom to top at each x; then the labels, a row each, so that no line strikes one."""
-        for x, _ in labels:
+        """A dashed line from bottom to top at each x, with a label beside it, as far up as there is room."""
+        for x, words in labels:
             across = self.at(x, self.y[0])[0]
             for y in range(TOP, HEIGHT - BOTTOM, 16):
-                self.draw.line((across, y, across, y + 8), INK, 2)
-        for row, (x, words) in enumerate(labels):
-            across, height = self.at(x, self.y[0])[0], TOP + 8 + row * (SMALL + 8)
-            end = across + 8 + self.draw.textlength(words, self.small)
-            self._boxed((across + 8, height) if end < WIDTH - RIGHT else (2 * across - end, height), words)
+                self._stroke([(across, y), (across, y + 8)], INK, 2)
+            sides = (across + 8, across - 8 - self._length(words))
+            self.waiting.append((words, [(left, TOP + 8 + row * LINE) for row in range(ROWS) for left in sides], PAPER))
 
     def label(self, x: float, y: float, words: str) -> None:
-        """Words beside the dot at a point, inside the frame and off every earlier label. Draw lines and dots before."""
-        across, up = self.at(x, y)
-        width, height = self.draw.textlength(words, self.small), SMALL + 6
-        sides = (across + 12, across - 12 - width)
-        rows = [up + 4 + sign * row * height for row in range(8) for sign in (1, -1)]
-        places = [(left, top) for top in rows for left in sides]
-        self._boxed(next((place for place in places if self._free(*place, width, height)), places[0]), words)
+        """Words near the dot at a point."""
+        (across, up), width = self.at(x, y), self._length(words)
+        sides = (across + 14, across - 14 - width, across - width / 2)
+        tops = [up + (sign * row - 1) * LINE / 2 for row in range(ROWS) for sign in (-1, 1)]
+        self.waiting.append((words, [(left, top) for top in tops for left in sides], PAPER))
 
-    def _free(self, left: float, top: float, width: float, height: float) -> bool:
-        inside = left > LEFT and left + width < WIDTH - RIGHT and top > TOP and top + height < HEIGHT - BOTTOM
-        return inside and not any(
-            left < x1 and x0 < left + width and top < y1 and y0 < top + height for x0, y0, x1, y1 in self.taken
-        )
-
-    def _boxed(self, place: tuple[float, float], words: str) -> None:
-        box = self.draw.textbbox(place, words, self.small)
-        self.taken.append(box)
-        self.draw.rectangle(box, PAPER)
-        self.draw.text(place, words, INK, self.small)
+    def picture(self) -> Image.Image:
+        """The chart, with the labels that waited."""
+        for words, places, under in self.waiting:
+            size = self._length(words), LINE
+            boxes = [self._inside(place, size) for place in places]
+            box = min(boxes, key=self._struck)
+            self.taken.append(box)
+            if under:
+                self.draw.rectangle(box, under)
+            self.draw.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), words, INK, self.small, anchor="mm")
+        self.waiting.clear()
+        return self.image
 
     def band(self, x: tuple[float, float] | None, y: tuple[float, float] | None, label: str) -> None:
-        """A grey band over a part of x or of y, or both, with a label at its upper left."""
+        """A grey band over a part of x or of y, or both, with a label in a corner of it."""
         (x0, x1), (y0, y1) = x or self.x, y or self.y
         (left, bottom), (right, top) = self.at(x0, y0), self.at(x1, y1)
         self.draw.rectangle((left, top, right, bottom), fill=(120, 120, 120, 40))
-        self.draw.text((left + 10, top + 6), label, INK, self.small)
+        sides = (left + 8, right - 8 - self._length(label))
+        corners = [(side, up) for up in (top + 4, bottom - 4 - LINE) for side in sides]
+        self.waiting.append((label, corners, None))
 
     def key(self, label: str, colour: Colour) -> None:
         """One more entry of the legend, along the top of the frame."""
@@ -126,6 +132,26 @@ class Axes:
         self.draw.rectangle((right, 52, right + 18, 66), fill=colour)
         self.draw.text((right + 26, 59), label, INK, self.small, anchor="lm")
         self.keys = right + 26 + self.draw.textlength(label, self.small) + 34
+
+    def _length(self, words: str) -> float:
+        return self.draw.textlength(words, self.small) + 4
+
+    def _stroke(self, points: Sequence[Place], colour: Colour, width: int) -> None:
+        self.draw.line(points, (*colour, 255), width, joint="curve")
+        for start, end in pairwise(points):
+            steps = 1 + int(math.dist(start, end) / 4)
+            self.inked += zip(*(np.linspace(a, b, steps + 1) for a, b in zip(start, end, strict=True)), strict=True)
+
+    @staticmethod
+    def _inside(place: Place, size: Place) -> tuple[float, float, float, float]:
+        left = max(LEFT + 4, min(place[0], WIDTH - RIGHT - 4 - size[0]))
+        top = max(TOP + 4, min(place[1], HEIGHT - BOTTOM - 4 - size[1]))
+        return left, top, left + size[0], top + size[1]
+
+    def _struck(self, box: tuple[float, float, float, float]) -> tuple[int, int]:
+        left, top, right, bottom = box
+        boxes = sum(left < x1 and x0 < right and top < y1 and y0 < bottom for x0, y0, x1, y1 in self.taken)
+        return boxes, sum(left - 3 < x < right + 3 and top - 3 < y < bottom + 3 for x, y in self.inked)
 
     def _part(self, value: float, limits: tuple[float, float]) -> float:
         low, high = limits

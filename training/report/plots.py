@@ -46,7 +46,7 @@ def histogram(report: BiometricReport) -> Image.Image | None:
         axes.key(name, colour)
     points = [point for point in report.row(DRAWN_ROW).points if point.supported]
     axes.uprights([(point.threshold, f"FMR {100 * point.target:g} %") for point in points])
-    return axes.image
+    return axes.picture()
 
 
 def det_plot(report: BiometricReport) -> Image.Image | None:
@@ -66,7 +66,7 @@ def det_plot(report: BiometricReport) -> Image.Image | None:
         steps = [place for (x, y), (_, after) in pairwise(points) for place in ((x, y), (x, after))]
         axes.line([*steps, (0, 1)], KIND_COLOURS[row.name])  # the last threshold accepts nobody
         axes.key(row.name, KIND_COLOURS[row.name])
-    return axes.image
+    return axes.picture()
 
 
 def by_age(report: BiometricReport) -> Image.Image | None:
@@ -90,7 +90,7 @@ def by_age(report: BiometricReport) -> Image.Image | None:
         mean = sum(values) / len(values)
         axes.line([(number - 0.2, mean), (number + 0.2, mean)], KIND_COLOURS[DRAWN_ROW])
     axes.key("a drawn picture; bar: mean", KIND_COLOURS[DRAWN_ROW])
-    return axes.image
+    return axes.picture()
 
 
 def confusion(report: BiometricReport) -> Image.Image | None:

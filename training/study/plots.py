@@ -18,7 +18,7 @@ def change_plot(found: list[Result]) -> Image.Image:
             axes.line([(number, rate.low), (number, rate.high)], COLOURS[0])
             axes.dot(number, rate.value, COLOURS[0])
     axes.key("bar: 95 % of the bootstrap over subjects", COLOURS[0])
-    return axes.image
+    return axes.picture()
 
 
 def trade_off(main: list[Result], weights: list[Result]) -> Image.Image:
@@ -34,7 +34,7 @@ def trade_off(main: list[Result], weights: list[Result]) -> Image.Image:
         for row in group:
             axes.dot(row.age_accuracy.value, row.similarity.value, colour)
     for row in rows:
-        axes.label(row.age_accuracy.value, row.similarity.value, row.label)
+        axes.label(row.age_accuracy.value, row.similarity.value, row.label.removeprefix("biometric, "))
     axes.key("biometric, weight rising", COLOURS[0])
     axes.key("other ways to train", COLOURS[1])
-    return axes.image
+    return axes.picture()
