@@ -12,6 +12,7 @@ from ..training.config import IDENTITY_LOSSES
 from ..training.dreambooth.build import build_trainer
 from ..training.dreambooth.curves import curves
 from ..training.dreambooth.dataset import SubjectSet, find_faces
+from ..training.dreambooth.lease import leased
 from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, sentences
 from ..training.dreambooth.runs import FinishedRun, finish, finished, run_files
 from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
@@ -159,20 +160,22 @@ class TrainSubject(io.ComfyNode):
     @classmethod
     def _finish(cls, trainer: Trainer, name: str, plan: LookPlan, faces: SubjectSet) -> FinishedRun:
         files = run_files(runs_folder(), name, trainer)
-        if known := finished(files):
-            return known
+        # A full fine-tune's state is three times the model: too much to keep for a longer run that may never come.
+        keep = trainer.config.method == "lora"
         watch = Watch(trainer, cls.hidden.unique_id)
         judge = Judge.of(faces, plan.observer) if plan.observer else None
         watcher = Watcher(trainer, plan, files.folder, judge, watch.show, watch.stop_if_cancelled)
-        if files.state.is_file():
-            with contextlib.suppress(StateIsAhead):
-                trainer.resume(files.state)
-        try:
-            # A full fine-tune's state is three times the model: too much to keep for a longer run that may never come.
-            return finish(trainer, files, watcher, [watch], keep_state=trainer.config.method == "lora")
-        except StopTraining:
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            raise
+        with leased(files.folder, watch.say) as hold:
+            if known := finished(files, keep):
+                return known
+            if files.state.is_file():
+                with contextlib.suppress(StateIsAhead):
+                    trainer.resume(files.state)
+            try:
+                return finish(trainer, files, watcher, [watch], keep_state=keep, hold=hold)
+            except StopTraining:
+                comfy.model_management.throw_exception_if_processing_interrupted()
+                raise
 
 
 def _look_plan(every: int, chosen: ChosenJudge | None) -> LookPlan:
@@ -189,6 +192,7 @@ def _report(trainer: Trainer, run: FinishedRun, photos: int, ages) -> str:
         ages.report if ages else "No age set: plain fine-tuning, without prior preservation.",
         f"{trainer.model.family.name}, predicts {trainer.model.denoiser.prediction_type}",
         f"{trainer.config.method}, loss {trainer.config.loss}, {len(run.history)} steps, {done}",
+        *trainer.remarks,
         *(sentences(run.looks) if run.looks else ()),
         str(run.file),
     ]

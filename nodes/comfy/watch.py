@@ -35,6 +35,10 @@ class Watch:
         sheet = look_sheet(pictures, look)
         self.bar.update_absolute(self.trainer.step_number, preview=("JPEG", sheet, PREVIEW_SIDE))
 
+    def say(self, line: str) -> None:
+        """A line of text on the node."""
+        PromptServer.instance.send_progress_text(line, self.node_id, PromptServer.instance.client_id)
+
     def stop_if_cancelled(self) -> None:
         """Raises StopTraining once Cancel was pressed."""
         if comfy.model_management.processing_interrupted():
@@ -47,6 +51,5 @@ class Watch:
         elif now - self.told > STATUS_EVERY or progress.step == progress.steps:
             left = (now - self.start) / (progress.step - self.first_step) * (progress.steps - progress.step)
             losses = ", ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
-            line = f"step {progress.step} of {progress.steps}, {tqdm.format_interval(left)} left\n{losses}"
-            PromptServer.instance.send_progress_text(line, self.node_id, PromptServer.instance.client_id)
+            self.say(f"step {progress.step} of {progress.steps}, {tqdm.format_interval(left)} left\n{losses}")
             self.told = now

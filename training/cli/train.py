@@ -14,6 +14,7 @@ from ..catalogue import DRAWN_EMBEDDERS, EMBEDDERS, load_age_estimator, load_emb
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..dreambooth.build import build_trainer
 from ..dreambooth.dataset import CAPTION_RULE, SubjectSet, find_faces, read_regularization_set
+from ..dreambooth.lease import Hold, leased
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
 from ..dreambooth.trainer import Progress, StopTraining, Trainer
@@ -81,13 +82,21 @@ class TrainOptions:
 
 
 def train(options: TrainOptions, config: TrainingConfig) -> int:
-    """Trains a subject into the folder ``out``."""
+    """Trains a subject into the folder ``out``, which no other process may write meanwhile."""
+    from accelerate import PartialState
+
+    if not PartialState().is_main_process:
+        return _train(options, config, lambda *_: None, lambda: None)
+    with leased(options.out, say) as hold:
+        return _train(options, config, say, hold)
+
+
+def _train(options: TrainOptions, config: TrainingConfig, tell: Callable[..., None], hold: Hold) -> int:
     from accelerate import PartialState
 
     out = options.out
     files = RunFiles(out / f"{out.name}.safetensors")
     processes = PartialState()
-    tell = say if processes.is_main_process else lambda *_: None
     if files.subject.exists():
         return _told_finished(files, options.resume, tell)
     if files.state.exists() and not options.resume:
@@ -113,12 +122,14 @@ def train(options: TrainOptions, config: TrainingConfig) -> int:
     if files.state.exists():
         trainer.resume(files.state)
         tell(f"resumed after step {trainer.step_number}")
+    if trainer.remarks:
+        tell(*trainer.remarks)
     if processes.is_main_process:
         with written(out / RUN_FILE) as temporary:
             temporary.write_text(json.dumps({"checkpoint": str(options.checkpoint.resolve())}, indent=2))
     try:
         with _shown(trainer) as show:
-            run = finish(trainer, files, watcher, [show], SAVE_PRECISIONS[options.save_precision])
+            run = finish(trainer, files, watcher, [show], SAVE_PRECISIONS[options.save_precision], hold=hold)
     except StopTraining:
         tell(f"Stopped after step {trainer.step_number}; the state is saved. Go on with the same command and --resume.")
         return 130

@@ -12,6 +12,7 @@ from PIL import Image
 from ..files import written
 from ..pictures.photos import save
 from .curves import curves
+from .lease import Hold
 from .looks import Look, best
 from .trainer import Callback, Trainer, TrainingEnough
 from .watcher import Watcher, step_file
@@ -79,10 +80,16 @@ def run_files(root: Path, name: str, trainer: Trainer) -> RunFiles:
     return RunFiles(folder / f"{trainer.config.max_train_steps}_steps.safetensors")
 
 
-def finished(files: RunFiles) -> FinishedRun | None:
-    """What a training left that ended before; None where none did."""
+def finished(files: RunFiles, keep_state: bool = False) -> FinishedRun | None:
+    """What a training left that ended before; None where none did.
+
+    It may have been killed before it deleted its state, which is then done here; a state that is younger than the
+    subject is that of a longer run.
+    """
     if not (files.subject.is_file() and files.record.is_file()):
         return None
+    if not keep_state and files.state.is_file() and files.state.stat().st_mtime <= files.subject.stat().st_mtime:
+        files.state.unlink()
     record = json.loads(files.record.read_text())
     looks = [Look(**look) for look in record["looks"]]
     return FinishedRun(files.subject, record["losses"], _cut(files.previews), looks, None)
@@ -95,39 +102,56 @@ def finish(
     callbacks: Iterable[Callback] = (),
     dtype: torch.dtype = torch.float16,
     keep_state: bool = False,
+    hold: Hold = lambda: None,
 ) -> FinishedRun:
     """Trains to the end and writes ``files``, the subject last: where it is, everything is.
 
     The state for resuming is then deleted; with ``keep_state`` it stays, so that a longer run can go on from there.
-    ``watcher`` looks on the way. What ends a run early leaves this function with the state saved.
+    ``watcher`` looks on the way. ``hold`` is that of the folder's lease. What ends a run early leaves this function
+    with the state saved.
     """
     start, main = trainer.step_number, trainer.accelerator.is_main_process
+    trainer.before_saving = hold
+    watchers = [watcher] if watcher else []
     try:
         if watcher:
             watcher.resume()
-        trainer.run(files.state, [*callbacks, watcher] if watcher else callbacks)
+        trainer.run(files.state, [lambda _: hold(), *callbacks, *watchers])
     except TrainingEnough:  # already when it was resumed
         pass
     finally:
         if main and trainer.history:
+            hold()
             _write_losses(files.losses, trainer.history)
-    if watcher:
-        watcher.close()
-    looks, pictures = (watcher.looks, watcher.pictures) if watcher else ([], [])
-    if main:
-        save(curves(trainer.history, looks), files.curves)
-        if pictures:
-            save(_beside_each_other(pictures), files.previews)
-        with written(files.record) as temporary:
-            record = {"losses": trainer.history, "looks": [asdict(look) for look in looks]}
-            temporary.write_text(json.dumps(record))
-        trainer.write_subject(files.subject, dtype)
-        if keep_state:
-            trainer.save_state(files.state)
-        else:
-            files.state.unlink(missing_ok=True)
+    try:
+        if watcher:
+            watcher.close()
+        looks, pictures = (watcher.looks, watcher.pictures) if watcher else ([], [])
+        hold()
+        if main:
+            _write(trainer, files, looks, pictures, dtype)
+    except BaseException:  # a full disk, say: the last step is not trained again for it
+        trainer.save_state(files.state)
+        raise
+    if keep_state:
+        trainer.save_state(files.state)
+    elif main:
+        files.state.unlink(missing_ok=True)
     trainer.accelerator.wait_for_everyone()
     return FinishedRun(files.subject, trainer.history, pictures, looks, start)
+
+
+def _write(
+    trainer: Trainer, files: RunFiles, looks: list[Look], pictures: list[Image.Image], dtype: torch.dtype
+) -> None:
+    save(curves(trainer.history, looks), files.curves)
+    if pictures:
+        save(_beside_each_other(pictures), files.previews)
+    with written(files.record) as temporary:
+        looks_seen = [asdict(look) for look in looks]
+        record = {"losses": trainer.history, "looks": looks_seen, "lowered": trainer.lowered}
+        temporary.write_text(json.dumps(record))
+    trainer.write_subject(files.subject, dtype)
 
 
 def _write_losses(path: Path, history: History) -> None:

@@ -48,7 +48,7 @@ class TrainingEnough(Exception):
 
 
 class TrainingDiverged(UserError):
-    """A loss or gradient was not finite. The state saved is that before the bad step."""
+    """A loss or gradient was not finite. The state saved is that before the bad step, and says so."""
 
 
 class StateIsAhead(UserError):
@@ -76,6 +76,9 @@ class Trainer:
         self.step_number = 0
         self._in_optimizer = False
         self.history: list[dict[str, float]] = []  # the losses of every step
+        self.lowered: list[dict[str, float]] = []  # learning rates that led nowhere, with the step of each that was last
+        self.remarks: list[str] = []  # what whoever started this should know
+        self.before_saving: Callable[[], None] = lambda: None  # raises where the run is another's by now
         self.core = model.denoiser
         self._choose_trainable(extra_prompts)
         self.trainable = {name: weight for name, weight in self.core.named_parameters() if weight.requires_grad}
@@ -93,7 +96,6 @@ class Trainer:
         try:
             while self.step_number < config.max_train_steps:
                 values = self.step()
-                self.history.append(values)
                 progress = Progress(
                     self.step_number, config.max_train_steps, values, self.optimizer.param_groups[0]["lr"]
                 )
@@ -103,10 +105,10 @@ class Trainer:
                     callback(progress)
         except TrainingEnough:
             return
-        except BaseException:
+        except BaseException as error:
             if not self._in_optimizer:  # else some weights have changed and others not: an earlier state is right
                 self.optimizer.zero_grad()
-                self.save_state(state_file)
+                self.save_state(state_file, diverged=isinstance(error, TrainingDiverged))
             raise
 
     def step(self) -> dict[str, float]:
@@ -131,10 +133,12 @@ class Trainer:
                 self.optimizer.zero_grad()
             for name, value in terms.items():
                 sums.setdefault(name, []).append(value.detach())
+        means = {name: torch.stack(values).mean().item() for name, values in sums.items()}
         self.scheduler.step()
         self.step_number += 1
+        self.history.append(means)
         self._in_optimizer = False
-        return {name: torch.stack(values).mean().item() for name, values in sums.items()}
+        return means
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Each loss of one micro-batch, unweighted, by name."""
@@ -182,12 +186,21 @@ class Trainer:
         """Twelve hexadecimal digits of ``made_of``: the same model, pictures and settings have the same."""
         return hashlib.sha256(json.dumps(self.made_of, sort_keys=True).encode()).hexdigest()[:12]
 
-    def save_state(self, state_file: Path | None) -> None:
-        """Weights, optimizer, scheduler and step. The random state is (seed, step): see TrainingData."""
-        if state_file is None or not self.accelerator.is_main_process:
+    def save_state(self, state_file: Path | None, diverged: bool = False) -> None:
+        """Weights, optimizer, scheduler and step. The random state is (seed, step): see TrainingData.
+
+        Weights that are not finite are not saved: an earlier state is right. Only a state that ``diverged`` goes on
+        with a lower learning rate.
+        """
+        if state_file is None or not self.accelerator.is_main_process or not self._finite_weights():
             return
+        self.before_saving()
         state = {
             "run": self.made_of,
+            "rate": self.config.rate,
+            "lowered": self.lowered,
+            "diverged": diverged,
+            "machine": _machine(self.accelerator.device),
             "step": self.step_number,
             "history": self.history,
             "weights": {name: weight.detach().cpu() for name, weight in self.trainable.items()},
@@ -203,7 +216,9 @@ class Trainer:
         if not state_file.is_file():
             raise UserError(f"There is nothing to resume: {state_file} does not exist. Start anew instead.")
         state = read_pickle(state_file)
-        if changes := _changes(state["run"], self.made_of):
+        slower = state.get("diverged", False) and self.config.rate < state["rate"]
+        allowed = {"learning_rate": self.config.learning_rate} if slower else {}
+        if changes := _changes(state["run"] | allowed, self.made_of):
             raise UserError(f"{state_file} is of another run: {'; '.join(changes)}. Use what it used, or start anew.")
         if state["step"] > self.config.max_train_steps:
             raise StateIsAhead(
@@ -218,6 +233,24 @@ class Trainer:
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step_number, self.history = state["step"], state["history"]
+        self.lowered = state.get("lowered", [])
+        if slower:
+            self._lower_rate(state["rate"])
+        machine = _machine(self.accelerator.device)
+        if changes := _changes(state.get("machine", machine), machine):  # a state of before says nothing of it
+            self.remarks.append(
+                f"The run began elsewhere: {'; '.join(changes)}. Its numbers may differ in the last bits from those of "
+                "an undisturbed run."
+            )
+
+    def _lower_rate(self, before: float) -> None:
+        rate = self.config.rate
+        for group in self.optimizer.param_groups:
+            group["lr"] *= rate / before
+            group["initial_lr"] = rate
+        self.scheduler.base_lrs = [rate for _ in self.scheduler.base_lrs]
+        self.lowered.append({"rate": before, "until": self.step_number})
+        self.remarks.append(f"It diverged at {before:g}: the learning rate is {rate:g} from step {self.step_number} on.")
 
     def write_subject(self, path: Path, dtype: torch.dtype) -> None:
         """What has been trained so far, as a subject file in the number format ``dtype``."""
@@ -265,8 +298,17 @@ class Trainer:
         raise TrainingDiverged(
             f"Training stopped at step {self.step_number + 1}: the {' and '.join(bad) or 'loss'} is not a finite "
             f"number. Likely causes: a learning rate too high (now {self.config.rate:g}), fp16 where bf16 would do, or "
-            "a damaged photo or model. The state before this step is saved."
+            "a damaged photo or model. "
+            + (
+                "The state before this step is saved; on the command line --resume goes on from it with a lower "
+                "--learning-rate."
+                if self._finite_weights()
+                else "The weights are no numbers any more and are not saved; start anew with a lower learning rate."
+            )
         )
+
+    def _finite_weights(self) -> bool:
+        return all(bool(weight.isfinite().all()) for weight in self.trainable.values())
 
 
 def _kernels(unet: Any, data: TrainingData) -> AbstractContextManager:
@@ -274,6 +316,17 @@ def _kernels(unet: Any, data: TrainingData) -> AbstractContextManager:
     deepest = data.resolution // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
     small = data.device.type == "cpu" and deepest < 4
     return torch.backends.mkldnn.flags(enabled=False) if small else nullcontext()
+
+
+def _machine(device: torch.device) -> dict[str, Any]:
+    """What the last bits of a sum depend on beside the numbers."""
+    cuda = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if cuda else torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "torch": str(torch.__version__),
+    }
 
 
 def _changes(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
