@@ -48,7 +48,8 @@ def leased(folder: Path, tell: Callable[[str], None]) -> Generator[Hold, None, N
             lease.acquire(DURATION + HEARTBEAT, cancel_check=lambda: _seen(lease) not in (before, None))
         except Timeout:
             raise RunIsTaken(
-                f"{_seen(lease) or before or 'Another process'} trains in {folder}. Wait for its end, stop it, or use another folder."
+                f"{_seen(lease) or before or 'Another process'} trains in {folder}. Wait for its end, stop it, or use "
+                "another folder."
             ) from None
     if before:
         tell(f"Took {folder} over from {before}.")

@@ -22,8 +22,7 @@ from ..models.subject import describe, save_subject
 from . import losses
 from .batches import Batch, TrainingData
 from .face_reader import FaceReader
-
-NAMED = 5  # pictures that a refusal names
+from .sameness import changes, machine
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Trainer:
         self.step_number = 0
         self._in_optimizer = False
         self.history: list[dict[str, float]] = []  # the losses of every step
-        self.lowered: list[dict[str, float]] = []  # learning rates that led nowhere, with the step of each that was last
+        self.lowered: list[dict[str, float]] = []  # rates that diverged, and the last step of each
         self.remarks: list[str] = []  # what whoever started this should know
         self.before_saving: Callable[[], None] = lambda: None  # raises where the run is another's by now
         self.core = model.denoiser
@@ -200,7 +199,7 @@ class Trainer:
             "rate": self.config.rate,
             "lowered": self.lowered,
             "diverged": diverged,
-            "machine": _machine(self.accelerator.device),
+            "machine": machine(self.accelerator.device),
             "step": self.step_number,
             "history": self.history,
             "weights": {name: weight.detach().cpu() for name, weight in self.trainable.items()},
@@ -218,8 +217,8 @@ class Trainer:
         state = read_pickle(state_file)
         slower = state.get("diverged", False) and self.config.rate < state["rate"]
         allowed = {"learning_rate": self.config.learning_rate} if slower else {}
-        if changes := _changes(state["run"] | allowed, self.made_of):
-            raise UserError(f"{state_file} is of another run: {'; '.join(changes)}. Use what it used, or start anew.")
+        if differ := changes(state["run"] | allowed, self.made_of):
+            raise UserError(f"{state_file} is of another run: {'; '.join(differ)}. Use what it used, or start anew.")
         if state["step"] > self.config.max_train_steps:
             raise StateIsAhead(
                 f"{state_file} has {state['step']} steps already, more than the {self.config.max_train_steps} "
@@ -236,10 +235,10 @@ class Trainer:
         self.lowered = state.get("lowered", [])
         if slower:
             self._lower_rate(state["rate"])
-        machine = _machine(self.accelerator.device)
-        if changes := _changes(state.get("machine", machine), machine):  # a state of before says nothing of it
+        here = machine(self.accelerator.device)
+        if differ := changes(state.get("machine", here), here):  # a state of before says nothing of it
             self.remarks.append(
-                f"The run began elsewhere: {'; '.join(changes)}. Its numbers may differ in the last bits from those of "
+                f"The run began elsewhere: {'; '.join(differ)}. Its numbers may differ in the last bits from those of "
                 "an undisturbed run."
             )
 
@@ -250,7 +249,9 @@ class Trainer:
             group["initial_lr"] = rate
         self.scheduler.base_lrs = [rate for _ in self.scheduler.base_lrs]
         self.lowered.append({"rate": before, "until": self.step_number})
-        self.remarks.append(f"It diverged at {before:g}: the learning rate is {rate:g} from step {self.step_number} on.")
+        self.remarks.append(
+            f"It diverged at {before:g}: the learning rate is {rate:g} from step {self.step_number} on."
+        )
 
     def write_subject(self, path: Path, dtype: torch.dtype) -> None:
         """What has been trained so far, as a subject file in the number format ``dtype``."""
@@ -316,36 +317,3 @@ def _kernels(unet: Any, data: TrainingData) -> AbstractContextManager:
     deepest = data.resolution // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
     small = data.device.type == "cpu" and deepest < 4
     return torch.backends.mkldnn.flags(enabled=False) if small else nullcontext()
-
-
-def _machine(device: torch.device) -> dict[str, Any]:
-    """What the last bits of a sum depend on beside the numbers."""
-    cuda = device.type == "cuda"
-    return {
-        "device": torch.cuda.get_device_name(device) if cuda else torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "torch": str(torch.__version__),
-    }
-
-
-def _changes(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """How a run differs from the one that is asked for, in words; pictures by their names."""
-    found = []
-    for name in sorted(was.keys() | now.keys()):
-        before, after = was.get(name), now.get(name)
-        if before == after:
-            continue
-        if isinstance(before, dict) and isinstance(after, dict):
-            words = {key: "gone" if key not in after else "new" if key not in before else "changed"
-                     for key in before | after if before.get(key) != after.get(key)}  # fmt: skip
-            shown = [f"{key} is {word}" for key, word in words.items()]
-            found += shown[:NAMED] + ([f"{len(shown) - NAMED} more pictures differ"] if len(shown) > NAMED else [])
-        else:
-            found.append(f"{name} {_short(before)} (now {_short(after)})")
-    return found
-
-
-def _short(value: Any) -> str:
-    words = str(value)
-    return words if len(words) <= 40 else f"{words[:8]}..."

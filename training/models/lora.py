@@ -59,6 +59,12 @@ def lora_state_dict(denoiser: Denoiser, alpha: float) -> StateDict:
     return state
 
 
+def not_finite(state: StateDict) -> str:
+    """How many numbers of ``state`` are nan or inf, in words; nothing where none is."""
+    bad = sum(int((~value.isfinite()).sum()) for value in state.values())
+    return f"{bad} of {sum(value.numel() for value in state.values())} numbers" if bad else ""
+
+
 @torch.no_grad()
 def merge_lora(denoiser: Denoiser, lora: StateDict, strength: float = 1.0) -> None:
     """W += strength * alpha / rank * up @ down, for every layer in ``lora``.

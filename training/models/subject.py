@@ -12,7 +12,7 @@ from ..config import TrainingConfig
 from ..errors import UserError
 from ..files import read_state_dict, written
 from .checkpoint import Model, model_from_state_dict, model_to_state_dict, open_model
-from .lora import lora_state_dict, merge_lora
+from .lora import lora_state_dict, merge_lora, not_finite
 
 VERSION = "0.1.0"
 HEADER = "identity_aging"  # our key in the safetensors header; everything under it is JSON
@@ -65,12 +65,20 @@ def describe(model: Model, config: TrainingConfig, steps: int, resolution: int) 
 
 
 def save_subject(path: Path, model: Model, subject: Subject, lora_alpha: float, dtype: torch.dtype) -> None:
-    """Writes a trained model: its LoRA alone, or every weight in the layout that Load Checkpoint reads."""
+    """Writes a trained model: its LoRA alone, or every weight in the layout that Load Checkpoint reads.
+
+    Raises UserError where a number is not finite, in training or for want of room in ``dtype``.
+    """
     from safetensors.torch import save_file
 
     lora = subject.method == "lora"
     state = lora_state_dict(model.denoiser, lora_alpha) if lora else model_to_state_dict(model)
     state = {key: value.to("cpu", dtype).contiguous() for key, value in state.items()}
+    if bad := not_finite(state):
+        raise UserError(
+            f"{path} is not written: {bad} are not finite in {str(dtype).removeprefix('torch.')}. Save it as fp32; if "
+            "that is no better, train anew with a lower learning rate."
+        )
     with written(path) as temporary:
         save_file(state, temporary, metadata=_header(subject, path.stem, model.family.modelspec))
 
