@@ -43,6 +43,11 @@ def _prompt(
     return f"{prompt}, {extra.strip()}" if extra.strip() else prompt
 
 
+def _require(clip) -> None:
+    if clip is None:
+        raise UserError("The loaded file has no CLIP. Load one beside it, with Load CLIP or a whole checkpoint.")
+
+
 def _sentence(check, *arguments) -> bool | str:
     """What validate_inputs wants: True, or why not. A linked input is not known yet."""
     if None in arguments:
@@ -88,6 +93,7 @@ class PromptEncode(io.ComfyNode):
     @classmethod
     def execute(cls, clip, age, extra, template, token, class_word, subject=None) -> io.NodeOutput:
         """As ComfyUI's CLIP Text Encode, of the filled-in prompt."""
+        _require(clip)
         prompt = _prompt(parse_age(age), extra, template, token, class_word, subject)
         return io.NodeOutput(clip.encode_from_tokens_scheduled(clip.tokenize(prompt)), prompt)
 
@@ -138,6 +144,7 @@ class SequenceEncode(io.ComfyNode):
     @classmethod
     def execute(cls, clip, from_age, to_age, steps, extra, template, token, class_word, subject=None) -> io.NodeOutput:
         """Encodes each age once and mixes neighbours linearly."""
+        _require(clip)
         sequence = age_sequence(parse_age(from_age), parse_age(to_age), steps)
         encoded = {}
         for age in {age for place in sequence for age in (place.age, place.following)}:

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import torch
 from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
 from tqdm import tqdm
 
 from ..ages import SAMPLING_PROMPT, age_words, display_name, parse_ages
 from ..config import MAX_SEED
+from ..errors import UserError
 from ..files import written
 from ..models.sampler import PRESETS, one_noise, sample
 from ..models.subject import open_subject, read_subject
 from ..options import check, option
-from ..pictures.photos import save, to_image
+from ..pictures.photos import blank, image_files, save, to_image
 from ..pictures.sheet import contact_sheet
 from .console import say
 
+NAMED = 5  # earlier pictures, at most
 RUN_FILE = "run.json"  # what a trained folder says of its run
 
 
@@ -77,17 +80,41 @@ def generate(options: GenerateOptions) -> int:
     with tqdm(total=batches * preset.steps, unit="step") as bar:
         noise = one_noise(model, options.resolution or header.resolution, options.seed)
         pixels = sample(model, prompts, noise, preset, options.negative_prompt, options.batch_size, bar.update)
+    _notice_blank(pixels, ages)
     pictures = [to_image(picture) for picture in pixels]
+    sheet = options.out.with_name(f"{options.out.name}.png")
+    left = _already_there(options.out, {f"{age_words(age)}.png" for age in ages}, sheet)
     for picture, age, text in zip(pictures, ages, prompts, strict=True):
         info = PngInfo()
         info.add_text("prompt", text)
         info.add_text("seed", str(options.seed))
         with written(options.out / f"{age_words(age)}.png") as temporary:
             picture.save(temporary, pnginfo=info)
-    sheet = options.out.with_name(f"{options.out.name}.png")
     save(contact_sheet(pictures, [display_name(age) for age in ages]), sheet)
-    say(f"Drew {len(pictures)} ages into {options.out}, all from seed {options.seed}; contact sheet {sheet}")
+    say(f"Drew {len(pictures)} ages into {options.out}, all from seed {options.seed}; contact sheet {sheet}", *left)
     return 0
+
+
+def _notice_blank(pixels: Tensor, ages: list[str | int]) -> None:
+    """Warns of pictures [B, 3, H, W] that show nothing. Raises UserError where none shows anything."""
+    bad = [display_name(age) for age, picture in zip(ages, pixels, strict=True) if blank(picture)]
+    advice = "The model may be damaged; or try a lower --guidance-scale or --lora-strength."
+    if len(bad) == len(ages):
+        raise UserError(f"Every picture came out as one colour, and none is written. {advice}")
+    if bad:
+        warnings.warn(f"One colour all over: {', '.join(bad)}. {advice}", stacklevel=1)
+
+
+def _already_there(out: Path, new: set[str], sheet: Path) -> list[str]:
+    """What a call is about to replace, and which pictures of earlier calls will lie beside its own."""
+    found = {path.name for path in image_files(out) if path.parent == out} if out.is_dir() else set()
+    replaced = sorted(found & new) + ([str(sheet)] if sheet.exists() else [])
+    others = sorted(found - new)
+    return [
+        *([f"Replaced: {', '.join(replaced)}."] if replaced else ()),
+        *([f"{out} also holds {len(others)} earlier pictures, which stay: {', '.join(others[:NAMED])}"
+           + ("..." if len(others) > NAMED else ".")] if others else ()),
+    ]  # fmt: skip
 
 
 def _recorded_checkpoint(subject: Path) -> Path | None:

@@ -77,7 +77,14 @@ def build_trainer(
         window = latent_window(data.face_squares, resolution // 8)
         reader = FaceReader(decoder, embedder, window, bf16=precision == "bf16")
     prompts = preview_prompts(config) if looks else []
-    return Trainer(model, data, config, accelerator, inputs, reader, prompts)
+    trainer = Trainer(model, data, config, accelerator, inputs, reader, prompts)
+    observer = looks.observer if looks else None
+    if observer and reader and digest(observer.embedder.state_dict()) == inputs["matcher"]:
+        trainer.remarks.append(
+            f"The judge is the embedder of the identity loss ({observer.embedder.name}) and flatters what it trained; "
+            "the best step to it may not be the best to others. Use another judge."
+        )
+    return trainer
 
 
 def _model_inputs(model: Model, tiny_vae: LatentCodec | None) -> dict[str, Any]:

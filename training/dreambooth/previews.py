@@ -1,5 +1,6 @@
 """The subject at six ages, drawn while it trains: always from one noise, so that only the training changes them."""
 
+import warnings
 from collections.abc import Callable
 
 from PIL import Image
@@ -7,7 +8,7 @@ from PIL import Image
 from ..ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt
 from ..config import TrainingConfig
 from ..models.sampler import Preset, one_noise, sample
-from ..pictures.photos import to_image
+from ..pictures.photos import blank, to_image
 from .trainer import Trainer
 
 # Few steps: such a look then costs less than a tenth of the training (see bench.py).
@@ -37,4 +38,8 @@ def draw_ages(
     """
     noise = one_noise(trainer.model, trainer.data.resolution, trainer.config.seed if seed is None else seed)
     pixels = sample(trainer.model, _prompts(trainer.config), noise, preset, batch_size=batch_size, progress=progress)
+    if bad := sum(map(blank, pixels)):
+        warnings.warn(
+            f"{bad} of {len(pixels)} previews show one colour all over: the model draws no pictures.", stacklevel=1
+        )
     return [to_image(picture) for picture in pixels]

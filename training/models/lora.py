@@ -13,6 +13,7 @@ from ..errors import UserError
 from .denoiser import Denoiser
 from .keys import StateDict
 
+_DOWN, _UP, _ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"  # of a layer; the last may be missing
 TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
@@ -61,7 +62,7 @@ def lora_state_dict(denoiser: Denoiser, alpha: float) -> StateDict:
 
 def not_finite(state: StateDict) -> str:
     """How many numbers of ``state`` are nan or inf, in words; nothing where none is."""
-    bad = sum(int((~value.isfinite()).sum()) for value in state.values())
+    bad = sum(int((~value.float().isfinite()).sum()) for value in state.values())
     return f"{bad} of {sum(value.numel() for value in state.values())} numbers" if bad else ""
 
 
@@ -69,26 +70,35 @@ def not_finite(state: StateDict) -> str:
 def merge_lora(denoiser: Denoiser, lora: StateDict, strength: float = 1.0) -> None:
     """W += strength * alpha / rank * up @ down, for every layer in ``lora``.
 
-    Raises UserError where the LoRA was made for another model.
+    Raises UserError where the LoRA was made for another model, holds anything that is no such layer, or is damaged.
     """
+    if bad := not_finite(lora):
+        raise UserError(f"The LoRA is damaged: {bad} are not finite. Train it anew.")
+    names = {key.removesuffix(_DOWN) for key in lora if key.endswith(_DOWN)}
+    strange = sorted(lora.keys() - {name + tensor for name in names for tensor in (_DOWN, _UP, _ALPHA)})
+    strange += sorted({name + _UP for name in names} - lora.keys())
+    if strange or not names:
+        raise UserError(
+            f"The LoRA is none of ours: it has {len(names)} layers, and {len(strange)} tensors that it should not have "
+            f"or lacks{f', such as {strange[0]}' if strange else ''}. Use a subject as training wrote it."
+        )
     layers = {
         f"{prefix}_{name.replace('.', '_')}": module
         for prefix, part in _parts(denoiser).items()
         for name, module in part.named_modules()
     }
-    for key in [key for key in lora if key.endswith(".lora_down.weight")]:
-        name = key.removesuffix(".lora_down.weight")
+    for name in sorted(names):
         if name not in layers:
             raise UserError(f"The LoRA has a layer {name} that this model has not; it was trained on another model.")
         weight = layers[name].weight
-        down, up = lora[key].to(weight), lora[f"{name}.lora_up.weight"].to(weight)
+        down, up = lora[name + _DOWN].to(weight), lora[name + _UP].to(weight)
         change = _product(up, down)
         if change.shape != weight.shape:
             raise UserError(
                 f"The LoRA's layer {name} is {tuple(change.shape)} and this model's {tuple(weight.shape)}; "
                 "it was trained on another model."
             )
-        alpha = lora.get(f"{name}.alpha", torch.tensor(float(len(down)))).item()
+        alpha = lora.get(name + _ALPHA, torch.tensor(float(len(down)))).item()
         weight += strength * alpha / len(down) * change
 
 

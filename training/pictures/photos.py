@@ -86,6 +86,11 @@ def save(picture: Image.Image, path: Path) -> None:
         picture.save(temporary)
 
 
+def blank(pixels: Tensor) -> bool:
+    """Whether [3, H, W] in [-1, 1] shows one colour all over, or has numbers that are not finite."""
+    return not pixels.isfinite().all() or bool(pixels.max() - pixels.min() < 1 / 127.5)
+
+
 def to_image(pixels: Tensor) -> Image.Image:
     """The inverse of to_tensor for [3, H, W]; values beyond [-1, 1] are clipped."""
     scaled = ((pixels.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte()
