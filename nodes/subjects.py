@@ -36,8 +36,8 @@ def apply_subject(subject: TrainedSubject, model, clip, strength: float = 1.0) -
             fitting += _fitting(clip.patcher, with_lora[1].patcher)
         if not 0 < layers == fitting:
             raise UserError(
-                f"{subject.file.name} is a LoRA for {subject.header.family} ({subject.header.base_model}), and {fitting} "
-                f"of its {layers} layers fit this MODEL and CLIP. Load the checkpoint that it was trained on."
+                f"{subject.file.name} is a LoRA for {subject.header.family} ({subject.header.base_model}), and "
+                f"{fitting} of its {layers} layers fit this MODEL and CLIP. Load the checkpoint that it was trained on."
             )
         return with_lora
     if strength != 1:
