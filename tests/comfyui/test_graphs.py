@@ -1,17 +1,21 @@
 """Whole graphs in a real ComfyUI: what an artist queues, and what comes of it."""
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from tests.comfyui.conftest import FOLDER_NAME
 from tests.comfyui.graphs import NODES, SIDE, Studio
 from tools.server import Refused, Server
+from training.models.subject import HEADER
 
 
 def pictures(server, outcome, node):
@@ -353,9 +357,35 @@ def failing_graphs(server):
     train = graph.train(ages=None, method="full", loss="none", max_train_steps=1)
     graph.add(save_lora(server), lora=(train, 3), prefix="never", steps=1)
     yield graph, "A full fine-tune has no LoRA"
+    graph = Studio()
+    stranger = graph.add(
+        "IDAgingLoadSubject", model=(graph.checkpoint, 0), clip=(graph.checkpoint, 1),
+        subject_file=f"loras/{a_lora_for_sdxl(server)}", strength=1.0,
+    )  # fmt: skip
+    graph.save(graph.draw((stranger, 0), (graph.sequence((stranger, 1), (stranger, 2)), 0), 6), "never")
+    yield graph, "stranger.safetensors is a LoRA for SDXL .big.safetensors., and 1 of its 3 layers fit this MODEL"
 
 
-@pytest.mark.parametrize("number", range(6))
+def a_lora_for_sdxl(server):
+    """With a layer that SD 1.x has in this shape, one that it has in another, and one that it has not."""
+    layers = {
+        "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q": (320, 320),
+        "lora_unet_input_blocks_1_1_transformer_blocks_0_attn2_to_k": (320, 2048),
+        "lora_unet_middle_block_1_transformer_blocks_9_attn1_to_q": (1280, 1280),
+    }
+    state = {}
+    for name, (out, into) in layers.items():
+        state |= {f"{name}.lora_up.weight": torch.ones(out, 2), f"{name}.lora_down.weight": torch.ones(2, into)}
+    named = {"token": "sks", "class_word": "person", "ages": [], "family": "SDXL", "prediction_type": "epsilon"}
+    named |= {"base_model": "big.safetensors", "base_sha256": "", "method": "lora", "loss": "none", "loss_weight": 0.0}
+    named |= {"prior_loss_weight": 1.0, "steps": 1, "seed": 0, "resolution": 1024}
+    file = server.base / "models/loras/aging_subjects/stranger.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, file, metadata={HEADER: json.dumps(named)})
+    return file.name
+
+
+@pytest.mark.parametrize("number", range(7))
 def test_what_cannot_work_says_so_in_a_sentence_and_the_server_lives(server, number):
     graph, sentence = list(failing_graphs(server))[number]
     outcome = server.run(graph)
