@@ -1,15 +1,15 @@
 """Killed anywhere and started again, a training ends as if nobody had."""
 
 import itertools
-import multiprocessing
 import os
 import random
 import signal
 
 import pytest
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from tests.hostile import child
+from tests.hostile.results import ended, results
 from tests.parts import picture
 from tests.tiny import tiny_checkpoint
 from training.dreambooth.lease import LEASE
@@ -17,37 +17,6 @@ from training.models.families import SD1
 
 pytestmark = pytest.mark.slow
 KILLED = -signal.SIGKILL
-
-
-@pytest.fixture(scope="module")
-def start():
-    """Starts a function of ``child`` in a process of its own."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([child.__name__])
-
-    def started(target, *arguments):
-        process = context.Process(target=target, args=arguments)
-        process.start()
-        return process
-
-    return started
-
-
-def ended(process):
-    process.join()
-    return process.exitcode
-
-
-def results(folder):
-    """Everything that a run leaves, by name: of a subject the weights, since its header has the time."""
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    return {path.relative_to(folder).as_posix(): content(path) for path in files}
-
-
-def content(path):
-    if path.suffix != ".safetensors":
-        return path.read_bytes()
-    return {name: weight.numpy().tobytes() for name, weight in load_file(path).items()}
 
 
 def test_killed_before_any_change_of_a_files_name(tmp_path, start):
