@@ -155,7 +155,8 @@ def read_pickle(path: Path) -> Any:
     """Tensors and plain containers that torch.save wrote, on the CPU. Raises UserError for anything else."""
     _head(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # of a path torch goes by the suffix
+            return torch.load(file, map_location="cpu", weights_only=True)
     except _UNPICKLING_ERRORS as error:
         raise _unreadable(path, error) from error
 
