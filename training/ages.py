@@ -88,7 +88,7 @@ def parse_age(text: str | int) -> str | int:
 
     Raises UserError for anything else.
     """
-    years = re.fullmatch(r"\s*(\d+)([- ]years?([- ]old)?)?\s*", str(text))
+    years = re.fullmatch(r"\s*(\d{1,9})([- ]years?([- ]old)?)?\s*", str(text))
     if years and int(years.group(1)) <= MAX_AGE:
         return int(years.group(1))
     if found := age_class(str(text)):
@@ -179,16 +179,18 @@ def display_name(age: str | int) -> str:
 def fill_prompt(template: str, *, token: str = "", class_word: str = "", age: str | int = "") -> str:
     """``template`` with {token}, {class_word} and {age} filled in.
 
-    Raises UserError when the template has any other placeholder or unbalanced braces.
+    Raises UserError when the template has anything else in braces, formats included, or unbalanced braces.
     """
     known = {"token": token, "class_word": class_word, "age": age_words(age)}
     try:
-        unknown = {name for _, name, _, _ in Formatter().parse(template) if name is not None} - known.keys()
+        parts = list(Formatter().parse(template))
     except ValueError as error:
         raise UserError(f"The prompt template '{template}' has unbalanced braces ({error}).") from error
-    if unknown:
-        raise UserError(
-            f"The prompt template '{template}' asks for {{{sorted(unknown)[0]}}}; "
-            "it may use {token}, {class_word} and {age}."
-        )
-    return template.format(**known)
+    for _, name, form, conversion in parts:
+        if name is not None and (name not in known or form or conversion):
+            asked = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+            raise UserError(
+                f"The prompt template '{template}' asks for {{{asked}}}; it may use {{token}}, {{class_word}} and "
+                "{age}, by name alone."
+            )
+    return "".join(text + (known[name] if name is not None else "") for text, name, _, _ in parts)

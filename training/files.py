@@ -147,6 +147,9 @@ _UNPICKLING_ERRORS = (
     ValueError,
     TypeError,
     AttributeError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
     struct.error,
 )
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ..files import check_room, clear_partial, written
-from ..pictures.photos import open_rgb, save
+from ..pictures.photos import Photo, save
 from ..records import read_json
 from ..records import record as read_record
 from .curves import curves
@@ -172,6 +172,6 @@ def _cut(file: Path) -> list[Image.Image]:
     """The square pictures that ``file`` holds beside each other; none where it is missing."""
     if not file.is_file():
         return []
-    strip = open_rgb(file)
+    strip = Photo(file.name, file).image()
     side = strip.height
     return [strip.crop((left, 0, left + side, side)) for left in range(0, strip.width, side)]
