@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from .cli.console import prepare
+from .cli.console import harmless, prepare
 from .cli.parser import run_command
 from .errors import UserError
 
@@ -17,11 +17,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module=r"training\.")
     # A function to be replaced, says its documentation; ty takes it for a constant.
-    warnings.showwarning = lambda message, *_: print(f"Warning: {message}", file=sys.stderr)  # ty: ignore[invalid-assignment]
+    warnings.showwarning = lambda message, *_: print(f"Warning: {harmless(message)}", file=sys.stderr)  # ty: ignore[invalid-assignment]
     try:
         return run_command(argv)
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {harmless(error)}", file=sys.stderr)
+        return 2
+    except OSError as error:  # of a file that somebody named
+        if error.filename is None:
+            raise
+        print(f"Error: {harmless(error.filename)}: {error.strerror}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # before the first step or after the last, where there is nothing to save
         print("Stopped.", file=sys.stderr)

@@ -88,7 +88,7 @@ def parse_age(text: str | int) -> str | int:
 
     Raises UserError for anything else.
     """
-    years = re.fullmatch(r"\s*(\d+)([- ]years?([- ]old)?)?\s*", str(text))
+    years = re.fullmatch(r"\s*(\d{1,9})([- ]years?([- ]old)?)?\s*", str(text))
     if years and int(years.group(1)) <= MAX_AGE:
         return int(years.group(1))
     if found := age_class(str(text)):

@@ -3,6 +3,7 @@
 import os
 import sys
 from typing import Any, TextIO
+from unicodedata import category
 
 
 class _Unbreakable:
@@ -41,4 +42,10 @@ def prepare() -> None:
 
 def say(*sentences: object) -> None:
     """Prints, each in a line of its own."""
-    print(*sentences, sep="\n", flush=True)
+    print(*map(harmless, sentences), sep="\n", flush=True)
+
+
+def harmless(sentence: object) -> str:
+    """Text for a console, where what would steer it is shown as an escape: names of files are anybody's."""
+    steering = {one: one.encode("unicode_escape").decode() for one in set(str(sentence)) if category(one) == "Cc"}
+    return str(sentence).translate(str.maketrans(steering | {"\n": "\n", "\t": "\t"}))

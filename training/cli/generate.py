@@ -1,6 +1,5 @@
 """The generate command: the subject at several ages, one picture an age and a contact sheet."""
 
-import json
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +12,13 @@ from tqdm import tqdm
 from ..ages import SAMPLING_PROMPT, age_words, display_name, parse_ages
 from ..config import MAX_SEED
 from ..errors import UserError
-from ..files import written
+from ..files import check_writable, written
 from ..models.sampler import PRESETS, one_noise, sample
 from ..models.subject import open_subject, read_subject
 from ..options import check, option
 from ..pictures.photos import blank, image_files, save, to_image
 from ..pictures.sheet import contact_sheet
+from ..records import read_json, record
 from .console import say
 
 NAMED = 5  # earlier pictures, at most
@@ -26,11 +26,18 @@ RUN_FILE = "run.json"  # what a trained folder says of its run
 
 
 @dataclass(frozen=True)
+class Run:
+    """What RUN_FILE says."""
+
+    checkpoint: str  # absolute path
+
+
+@dataclass(frozen=True)
 class GenerateOptions:
     """What to draw, and how."""
 
     subject: Path = option(help="folder or file of the trained subject")
-    out: Path = option(help="folder for one image an age; the contact sheet goes beside it")
+    out: Path = option(help="folder for one image an age; the contact sheet goes beside it", output="folder")
     ages: str = option("all", help="'all', or a comma-separated list of age classes and whole years")
     seed: int = option(0, help="seed of the one noise behind all ages", low=0, high=MAX_SEED)
     checkpoint: Path | None = option(
@@ -57,6 +64,8 @@ class GenerateOptions:
 
 def generate(options: GenerateOptions) -> int:
     """Draws one PNG an age into the folder ``out``, and the contact sheet ``out``.png."""
+    sheet = options.out.with_name(f"{options.out.name}.png")
+    check_writable(sheet)
     ages = parse_ages(options.ages)
     header = read_subject(options.subject)
     prompts = [header.prompt(age, options.prompt) for age in ages]
@@ -121,4 +130,4 @@ def _recorded_checkpoint(subject: Path) -> Path | None:
     run_file = (subject if subject.is_dir() else subject.parent) / RUN_FILE
     if not run_file.is_file():
         return None
-    return Path(json.loads(run_file.read_text())["checkpoint"])
+    return Path(record(Run, read_json(run_file), str(run_file)).checkpoint)

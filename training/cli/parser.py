@@ -7,6 +7,7 @@ from typing import Any
 
 from ..options import Option, options_of
 from . import bench, demo, generate, score, study, train, world
+from .outputs import checked
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ def run_command(argv: Sequence[str] | None) -> int:
     command = COMMANDS[given.pop("command")]
     parts = []
     for described in command.described:
-        names = [known.name for known in options_of(described)]
-        parts.append(described(**{name: given[name] for name in names if name in given}))
+        known = {one.name: one for one in options_of(described)}
+        parts.append(described(**{name: checked(known[name], given[name]) for name in known if name in given}))
     return command.function(*parts)
 
 

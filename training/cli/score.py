@@ -35,7 +35,7 @@ class ScoreOptions:
     age_estimator: str | None = option(None, help=f"judges the ages: {AGE_ESTIMATORS}")
     trained_with: str | None = option(None, help="the embedder of the identity loss, for the record", choices=EMBEDDERS)
     report: tuple[Path, ...] = option(
-        (), help="file to write: .json, .csv, .html, or .png (one a plot); may be given several times"
+        (), help="file to write: .json, .csv, .html, or .png (one a plot); may be given several times", output="file"
     )
     embedder: str = option("casia-webface", help=EMBEDDER_HELP, choices=EMBEDDERS)
     embedder_weights: Path | None = option(None, help=WEIGHTS_HELP)

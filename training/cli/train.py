@@ -2,9 +2,10 @@
 
 import contextlib
 import json
+import shlex
 import signal
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -25,11 +26,11 @@ from ..faces.find import MTCNNDetector
 from ..faces.observation import Observer
 from ..files import written
 from ..models.checkpoint import open_model, open_tiny_vae
-from ..models.subject import SAVE_PRECISIONS
+from ..models.subject import SAVE_PRECISIONS, subject_file
 from ..options import check, option
 from ..pictures.photos import read_folder, save
 from .console import say
-from .generate import RUN_FILE
+from .generate import RUN_FILE, Run
 from .shared import AGE_ESTIMATORS, EMBEDDER_HELP, WEIGHTS_HELP
 
 LOOKS = "looks"  # the folder of their sheets
@@ -42,7 +43,7 @@ class TrainOptions:
 
     checkpoint: Path = option(help="Stable Diffusion 1.x, 2.x or SDXL: .safetensors, .ckpt or diffusers folder")
     subject: Path = option(help="folder with 3-30 photos of one person (jpg, png, webp)")
-    out: Path = option(help="folder of the trained subject, such as subjects/anna")
+    out: Path = option(help="folder of the trained subject, such as subjects/anna", output="folder")
     regularization: Path | None = option(
         None,
         help=f"folder of age-captioned faces; the age class is {CAPTION_RULE}. Without it: plain fine-tuning, no prior "
@@ -95,7 +96,7 @@ def _train(options: TrainOptions, config: TrainingConfig, tell: Callable[..., No
     from accelerate import PartialState
 
     out = options.out
-    files = RunFiles(out / f"{out.name}.safetensors")
+    files = RunFiles(subject_file(out) if out.is_dir() else out / f"{out.name}.safetensors")
     processes = PartialState()
     if files.subject.exists():
         return _told_finished(files, options.resume, tell)
@@ -126,7 +127,7 @@ def _train(options: TrainOptions, config: TrainingConfig, tell: Callable[..., No
         tell(*trainer.remarks)
     if processes.is_main_process:
         with written(out / RUN_FILE) as temporary:
-            temporary.write_text(json.dumps({"checkpoint": str(options.checkpoint.resolve())}, indent=2))
+            temporary.write_text(json.dumps(asdict(Run(str(options.checkpoint.resolve()))), indent=2))
     try:
         with _shown(trainer) as show:
             run = finish(trainer, files, watcher, [show], SAVE_PRECISIONS[options.save_precision], hold=hold)
@@ -141,7 +142,8 @@ def _train(options: TrainOptions, config: TrainingConfig, tell: Callable[..., No
         ) from error
     tell(
         *_best(run, files),
-        f"Saved {files.subject}. Draw it with: python -m training generate --subject {out} --out sheets/{out.name}",
+        f"Saved {files.subject}. Draw it with: python -m training generate --subject {shlex.quote(str(out))} --out "
+        f"{shlex.quote(f'sheets/{out.name}')}",
     )
     return 0
 

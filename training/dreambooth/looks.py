@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
 
@@ -11,6 +12,7 @@ from ..errors import UserError
 from ..faces.observation import Observation, Observer
 from ..files import digest
 from ..pictures.sheet import contact_sheet
+from ..records import record
 from .dataset import SubjectSet
 
 LOOK_EVERY = 250  # training steps, by default
@@ -73,6 +75,15 @@ class Look:
     def score(self) -> float:
         """Identity x age: what the best step has most of."""
         return self.identity * self.age
+
+
+def read_looks(found: Any, source: str) -> list[Look]:
+    """The looks that JSON read from ``source`` holds. Raises UserError where it holds none of ours."""
+    looks = [record(Look, look, source) for look in found] if isinstance(found, list) else None
+    ages = len(AGE_CLASSES)
+    if looks is None or any(len(look.similarities) != ages or len(look.years) != ages for look in looks):
+        raise UserError(f"{source} is damaged: it should list looks at the {ages} ages.")
+    return looks
 
 
 def best(looks: Sequence[Look]) -> Look | None:

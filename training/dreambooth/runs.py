@@ -5,15 +5,18 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 
-from ..files import written
-from ..pictures.photos import save
+from ..files import check_room, clear_partial, written
+from ..pictures.photos import Photo, save
+from ..records import read_json
+from ..records import record as read_record
 from .curves import curves
 from .lease import Hold
-from .looks import Look, best
+from .looks import Look, best, read_looks
 from .trainer import Callback, Trainer, TrainingEnough
 from .watcher import Watcher, step_file
 
@@ -58,6 +61,12 @@ class RunFiles:
 
 
 @dataclass(frozen=True)
+class _Record:
+    losses: History
+    looks: list[Any]
+
+
+@dataclass(frozen=True)
 class FinishedRun:
     """A trained subject and the record of its training."""
 
@@ -90,9 +99,9 @@ def finished(files: RunFiles, keep_state: bool = False) -> FinishedRun | None:
         return None
     if not keep_state and files.state.is_file() and files.state.stat().st_mtime <= files.subject.stat().st_mtime:
         files.state.unlink()
-    record = json.loads(files.record.read_text())
-    looks = [Look(**look) for look in record["looks"]]
-    return FinishedRun(files.subject, record["losses"], _cut(files.previews), looks, None)
+    source = str(files.record)
+    known = read_record(_Record, read_json(files.record), source)
+    return FinishedRun(files.subject, known.losses, _cut(files.previews), read_looks(known.looks, source), None)
 
 
 def finish(
@@ -113,6 +122,9 @@ def finish(
     start, main = trainer.step_number, trainer.accelerator.is_main_process
     trainer.before_saving = hold
     watchers = [watcher] if watcher else []
+    if main:
+        clear_partial(files.folder)
+        check_room(files.folder, _size(trainer, dtype, files.state.exists()))
     try:
         if watcher:
             watcher.resume()
@@ -154,6 +166,16 @@ def _write(
     trainer.write_subject(files.subject, dtype)
 
 
+def _size(trainer: Trainer, dtype: torch.dtype, resumed: bool) -> int:
+    """Bytes that a run adds at most: its subject, and a state beside the one that it replaces, with AdamW's moments."""
+    config = trainer.config
+    trained = sum(weight.numel() for weight in trainer.trainable.values())
+    parts = (trainer.core, trainer.model.codec) if config.method == "full" else ()
+    whole = sum(weight.numel() for part in parts for weight in part.parameters()) or trained
+    states = 1 if resumed or config.max_train_steps <= config.checkpointing_steps else 2
+    return states * trained * (4 + (2 if config.use_8bit_adam else 8)) + whole * dtype.itemsize
+
+
 def _write_losses(path: Path, history: History) -> None:
     names = list(dict.fromkeys(name for losses in history for name in losses))
     with written(path) as temporary, temporary.open("w", newline="") as file:
@@ -174,6 +196,6 @@ def _cut(file: Path) -> list[Image.Image]:
     """The square pictures that ``file`` holds beside each other; none where it is missing."""
     if not file.is_file():
         return []
-    with Image.open(file) as strip:
-        side = strip.height
-        return [strip.crop((left, 0, left + side, side)) for left in range(0, strip.width, side)]
+    strip = Photo(file.name, file).image()
+    side = strip.height
+    return [strip.crop((left, 0, left + side, side)) for left in range(0, strip.width, side)]

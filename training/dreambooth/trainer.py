@@ -19,6 +19,7 @@ from ..files import read_pickle, written
 from ..models.checkpoint import Model
 from ..models.lora import add_lora
 from ..models.subject import describe, save_subject
+from ..records import record
 from . import losses
 from .batches import Batch, TrainingData
 from .face_reader import FaceReader
@@ -52,6 +53,19 @@ class TrainingDiverged(UserError):
 
 class StateIsAhead(UserError):
     """The saved state has more steps than were asked for."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """What every saved state holds, beside tensors."""
+
+    run: dict[str, Any]
+    step: int
+    history: list[dict[str, float]]
+    weights: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    scaler: dict[str, Any] | None
 
 
 class Trainer:
@@ -215,6 +229,7 @@ class Trainer:
         if not state_file.is_file():
             raise UserError(f"There is nothing to resume: {state_file} does not exist. Start anew instead.")
         state = read_pickle(state_file)
+        record(_State, state, str(state_file))
         slower = state.get("diverged", False) and self.config.rate < state["rate"]
         allowed = {"learning_rate": self.config.learning_rate} if slower else {}
         if differ := changes(state["run"] | allowed, self.made_of):
@@ -224,13 +239,16 @@ class Trainer:
                 f"{state_file} has {state['step']} steps already, more than the {self.config.max_train_steps} "
                 "asked for. Ask for more, or start anew."
             )
-        with torch.no_grad():
-            for name, weight in self.trainable.items():
-                weight.copy_(state["weights"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        if self.accelerator.scaler and state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+        try:
+            with torch.no_grad():
+                for name, weight in self.trainable.items():
+                    weight.copy_(state["weights"][name])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scheduler.load_state_dict(state["scheduler"])
+            if self.accelerator.scaler and state["scaler"]:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(f"{state_file} is damaged: it does not hold all that training goes on from.") from error
         self.step_number, self.history = state["step"], state["history"]
         self.lowered = state.get("lowered", [])
         if slower:

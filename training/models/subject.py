@@ -1,6 +1,8 @@
 """The trained subject as one file: a LoRA, or a whole checkpoint, whose header says how to ask for the person."""
 
 import json
+import re
+import shlex
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -8,14 +10,17 @@ from pathlib import Path
 import torch
 
 from ..ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt
-from ..config import TrainingConfig
+from ..config import METHODS, TrainingConfig
 from ..errors import UserError
-from ..files import read_state_dict, written
+from ..files import read_state_dict, utf8_name, written
+from ..records import parse_json, record
 from .checkpoint import Model, model_from_state_dict, model_to_state_dict, open_model
+from .denoiser import DENOISERS
 from .lora import lora_state_dict, merge_lora, not_finite
 
 VERSION = "0.1.0"
 HEADER = "identity_aging"  # our key in the safetensors header; everything under it is JSON
+STEP_FILE = "step_{}.safetensors"  # what a run keeps of a look at it
 SAVE_PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -84,8 +89,8 @@ def save_subject(path: Path, model: Model, subject: Subject, lora_alpha: float, 
 
 
 def _header(subject: Subject, title: str, architecture: str) -> dict[str, str]:
-    """Our JSON, and the ModelSpec 1.0.0 keys that other tools show."""
-    return {
+    """Our JSON, and the ModelSpec 1.0.0 keys that other tools show; names that are not UTF-8 as far as they are."""
+    header = {
         HEADER: json.dumps(asdict(subject)),
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": architecture + ("/lora" if subject.method == "lora" else ""),
@@ -97,13 +102,23 @@ def _header(subject: Subject, title: str, architecture: str) -> dict[str, str]:
         "modelspec.trigger_phrase": f"{subject.token} {subject.class_word}",
         "modelspec.usage_hint": subject.prompt("elderly"),
     }
+    return {key: value.encode(errors="backslashreplace").decode() for key, value in header.items()}
 
 
 def subject_file(path: Path) -> Path:
-    """The subject file that ``path`` means: itself, or the one in a folder that training wrote."""
+    """The subject file that ``path`` means: itself, or the one in a folder that training wrote.
+
+    A folder that was renamed has the one under its old name. Raises UserError where there are several of them.
+    """
     if not path.is_dir():
         return path
-    return path / f"{path.name}.safetensors"
+    named = path / f"{path.absolute().name}.safetensors"
+    others = [file for file in path.glob("*.safetensors") if not re.fullmatch(STEP_FILE.format(r"\d+"), file.name)]
+    if named in others or not others:
+        return named
+    if len(others) > 1:
+        raise UserError(f"{path} holds several files: {', '.join(sorted(file.name for file in others))}. Name one.")
+    return others[0]
 
 
 def read_subject(path: Path) -> Subject:
@@ -114,13 +129,19 @@ def read_subject(path: Path) -> Subject:
     if not file.is_file():
         raise UserError(f"There is no subject at {file}. Train one first.")
     try:
-        with safe_open(file, "pt") as opened:
+        with safe_open(utf8_name(file), "pt") as opened:
             header = (opened.metadata() or {}).get(HEADER)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file} is damaged and cannot be read ({error}).") from error
     if header is None:
         raise UserError(f"{file} is no subject file: its header says nothing about a token. Train it here first.")
-    return Subject(**json.loads(header))
+    source = f"The header of {file}"
+    subject = record(Subject, parse_json(header, source), source)
+    if subject.method not in METHODS or subject.prediction_type not in DENOISERS:
+        raise UserError(f"{file} needs a later version: it is a {subject.method} for {subject.prediction_type}.")
+    if subject.resolution < 8 or subject.resolution % 8:
+        raise UserError(f"{source} is damaged: no picture is {subject.resolution} px large.")
+    return subject
 
 
 def open_subject(path: Path, base: Path | None, strength: float = 1.0) -> tuple[Model, Subject]:
@@ -133,7 +154,8 @@ def open_subject(path: Path, base: Path | None, strength: float = 1.0) -> tuple[
         return model_from_state_dict(read_state_dict(file), file.name, subject.prediction_type), subject
     if base is None:
         raise UserError(
-            f"{file} is a LoRA for {subject.base_model}; say where that model is with --checkpoint {subject.base_model}"
+            f"{file} is a LoRA for {subject.base_model}; say where that model is with "
+            f"--checkpoint {shlex.quote(subject.base_model)}"
         )
     model = open_model(base, subject.prediction_type)
     if model.family.name != subject.family:

@@ -1,12 +1,14 @@
 """Image files of every common kind to upright 8-bit RGB."""
 
+import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..errors import UserError
@@ -46,7 +48,7 @@ def open_rgb(path: Path) -> Image.Image:
                 white = Image.new("RGBA", image.size, "white")
                 image = Image.alpha_composite(white, image)
             return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise UserError(
             f"{path} cannot be read as an image ({error}). Replace it or take it out of the folder."
         ) from error
@@ -68,6 +70,7 @@ def read_folder(folder: Path, what: str) -> list[Photo]:
         raise UserError(
             f"There is no folder {folder} for {what}. Give the path of a folder with jpg, png or webp files."
         )
+    os.scandir(folder).close()  # rglob passes over what may not be read
     photos = [Photo(str(path.relative_to(folder)), path) for path in image_files(folder)]
     if not photos:
         raise UserError(f"The folder {folder} holds no jpg, png or webp file, so there are no {what}.")

@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -31,17 +32,23 @@ def write(report: BiometricReport, path: Path, pictures: dict[str, Image.Image])
         for file, picture in files.items():
             save(picture, file)
         return list(files)
-    with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    names = "backslashreplace"  # need not be UTF-8
+    with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=names) as file:
         if suffix == ".csv":
             rows = [{"set": kind} | row for kind, rows in _picture_rows(report).items() for row in rows]
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
         elif suffix == ".html":
             file.write(page(report, pictures))
         else:
             json.dump(as_json(report), file, indent=2, allow_nan=False)
     return [path]
+
+
+def _cell(value: Any) -> Any:
+    """A value that no spreadsheet takes for a formula: names of files are anybody's."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def as_json(report: BiometricReport) -> dict:
