@@ -2,7 +2,12 @@
 
 import os
 import sys
+from functools import partial
 from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from ..pictures.photos import Bar
 
 
 class _Unbreakable:
@@ -41,4 +46,10 @@ def prepare() -> None:
 
 def say(*sentences: object) -> None:
     """Prints, each in a line of its own."""
-    print(*sentences, sep="\n", flush=True)
+    for sentence in sentences:
+        print(sentence, flush=True)
+
+
+def progress_bar(doing: str) -> Bar:
+    """A progress bar over pictures, once that takes more than a second."""
+    return partial(tqdm, desc=doing, unit="picture", delay=1)

@@ -93,6 +93,8 @@ class MTCNNDetector:
         shrink = min(1.0, DETECTION_SIDE / max(image.size))
         size = [max(1, round(side * shrink)) for side in image.size]
         searched = image.resize(size, Image.Resampling.LANCZOS) if shrink < 1 else image
+        if min(searched.size) < self.mtcnn.min_face_size:  # on which it fails
+            return []
         boxes, probabilities, landmarks = self.mtcnn.detect(searched, landmarks=True)
         if boxes is None:
             return []
@@ -131,6 +133,12 @@ def crop_squares(images: Tensor, squares: Tensor, size: int) -> Tensor:
     return warp_affine(images, to_crop, (size, size), mode="bilinear", padding_mode="border", align_corners=True)
 
 
+def square_side(image: Image.Image, face: Face | None, margin: float | None) -> float:
+    """The side of the square that cut_square cuts, px of ``image``."""
+    largest = min(image.size)
+    return min(largest, face.side * (1 + 2 * margin)) if face and margin is not None else largest
+
+
 def cut_square(
     image: Image.Image, face: Face | None, side: int, margin: float | None
 ) -> tuple[Image.Image, Face | None]:
@@ -139,10 +147,8 @@ def cut_square(
     ``margin`` in face sizes on each side of the face; None, or no face: the largest square that fits, around the face.
     """
     width, height = image.size
-    cut = min(width, height)
+    cut = square_side(image, face, margin)
     x, y = face.center if face else (width / 2, height / 2)
-    if face and margin is not None:
-        cut = min(cut, face.side * (1 + 2 * margin))
     left = min(max(x - cut / 2, 0), width - cut)
     top = min(max(y - cut / 2, 0), height - cut)
     square = image.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + cut, top + cut))
