@@ -65,12 +65,11 @@ def read_regularization_set(folder: Path) -> RegularizationSet:
     """
     photos = read_folder(folder, "regularization images")
     ages = [_caption(photo.source, folder) for photo in photos if isinstance(photo.source, Path)]
-    several = {photo.name: classes for photo in photos if len(classes := mentioned_age_classes(Path(photo.name).stem)) > 1}
-    if several:
-        listed = ", ".join(f"{name} ({', '.join(sorted(classes))})" for name, classes in several.items())
+    named = {photo.name: mentioned_age_classes(Path(photo.name).stem) for photo in photos}
+    if several := [f"{name} ({', '.join(sorted(classes))})" for name, classes in named.items() if len(classes) > 1]:
         raise UserError(
-            f"{len(several)} of {len(photos)} images in {folder} have more than one age class in their names: {listed}. "
-            "Leave one in each."
+            f"{len(several)} of {len(photos)} images in {folder} have more than one age class in their names: "
+            f"{', '.join(several)}. Leave one in each."
         )
     if unknown := [photo.name for photo, age in zip(photos, ages, strict=True) if age is None]:
         shown = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else "")

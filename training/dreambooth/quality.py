@@ -13,8 +13,8 @@ from ..pictures.repeats import repeated, signature
 FEW = 3  # photos; fewer show too little of a person
 ENLARGED = 2  # times; a photo that is trained larger than that teaches its blur
 LOOKED_AT = 256  # px
-# Grey levels squared; below it a photo is blurred (variance of the Laplacian, Pech-Pacheco et al. 2000). Sharp photos of
-# faces have 130 and more, and a Gaussian blur of a hundredth of the side leaves 3 to 8.
+# Grey levels squared: below it a photo is blurred (variance of the Laplacian, Pech-Pacheco et al. 2000). Sharp photos
+# of faces have 130 and more, and a Gaussian blur of a hundredth of the side leaves 3 to 8.
 BLURRED = 10.0
 
 

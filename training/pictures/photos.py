@@ -91,20 +91,26 @@ def read_folder(folder: Path, what: str) -> list[Photo]:
     return photos
 
 
-def read_once(photos: Sequence[Photo], bar: Bar = iter) -> list[str]:
-    """Reads every picture before long work begins. Returns a sentence on each that is odd.
+def read_all(photos: Sequence[Photo], bar: Bar = iter) -> Iterator[tuple[Image.Image, list[str]]]:
+    """Every picture, with a sentence on each thing that is odd about its file.
 
-    Raises UnreadablePictures, which names all that cannot be read.
+    Raises UnreadablePictures behind the last, which names all that cannot be read.
     """
-    causes, remarks = [], []
+    causes = []
     for photo in bar(photos):
         try:
-            remarks += [f"{photo.name}: {oddity}." for oddity in photo.read().oddities]
+            reading = photo.read()
         except UnreadablePictures as error:
             causes += error.causes
+        else:
+            yield reading.image, [f"{photo.name}: {oddity}." for oddity in reading.oddities]
     if causes:
         raise UnreadablePictures(causes)
-    return remarks
+
+
+def read_once(photos: Sequence[Photo], bar: Bar = iter) -> list[str]:
+    """Reads every picture before long work begins, and keeps what read_all says of them. Raises as that does."""
+    return [sentence for _, sentences in read_all(photos, bar) for sentence in sentences]
 
 
 def to_tensor(image: Image.Image) -> Tensor:

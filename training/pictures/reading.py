@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageCms, ImageFile
 from ..errors import UserError
 
 # What cameras, phones and editors write. Pillow's other readers are left alone: one of them runs a program.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "TGA", "PSD", "QOI")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "TGA", "PSD", "QOI")
 MOST_PIXELS = 2**28  # 1 GB in memory, and more than any camera has; what is larger was made to fill a memory
 MANY_PIXELS = 100_000_000
 MOST_MISSING = 0.1  # of a picture's rows
@@ -63,13 +63,21 @@ class UnreadablePictures(UserError):
 
 
 @cache
-def suffixes() -> frozenset[str]:
-    """The suffixes of files that can be read, in lower case; those of HEIC where pillow-heif is installed."""
+def readers() -> tuple[str, ...]:
+    """Those of FORMATS that Pillow can read here; HEIF where pillow-heif is installed. MPO is read as JPEG."""
     with contextlib.suppress(ImportError):
         from pillow_heif import register_heif_opener
 
         register_heif_opener()
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
+    Image.init()
+    return tuple(kind for kind in FORMATS if kind in Image.OPEN)
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """The suffixes of the files that can be read, in lower case."""
+    known = (*readers(), "MPO")
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in known)
 
 
 def read_picture(path: Path) -> Reading:
@@ -77,7 +85,6 @@ def read_picture(path: Path) -> Reading:
 
     Raises UnreadablePictures where the file is no image or is damaged.
     """
-    suffixes()  # registers the readers
     oddities: list[str] = []
     try:
         try:
@@ -96,7 +103,8 @@ def read_picture(path: Path) -> Reading:
 def _pillows_limits(incomplete: bool) -> Generator[None, None, None]:
     """Pillow knows them only as globals: its limit of pixels is lifted for ours, ``incomplete`` files are let by."""
     before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-    Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, incomplete
+    Image.MAX_IMAGE_PIXELS = None
+    ImageFile.LOAD_TRUNCATED_IMAGES = incomplete  # ty: ignore[invalid-assignment]
     try:
         yield
     finally:
@@ -105,7 +113,7 @@ def _pillows_limits(incomplete: bool) -> Generator[None, None, None]:
 
 def _decoded(path: Path, oddities: list[str], incomplete: bool = False) -> Image.Image:
     """The first frame, upright. Reads no metadata but the orientation, so that nothing else in it can be wrong."""
-    with _pillows_limits(incomplete), Image.open(path, formats=FORMATS) as image:
+    with _pillows_limits(incomplete), Image.open(path, formats=readers()) as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels, of which {MOST_PIXELS:,} are the most")
         image.load()
@@ -133,11 +141,12 @@ def _srgb(image: Image.Image, oddities: list[str]) -> Image.Image:
         grey = Image.fromarray((np.asarray(image).astype(np.float32) / 257).round().astype(np.uint8))
         grey.info = image.info
         image = grey
-    colours = _with_profile(image, oddities) or image.convert("RGB")
-    if not image.has_transparency_data:
+    seen = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    colours = _with_profile(image, oddities) or seen.convert("RGB")
+    if seen.mode == "RGB":
         return colours
     white = Image.new("RGB", image.size, "white")
-    white.paste(colours, mask=image.convert("RGBA").getchannel("A"))
+    white.paste(colours, mask=seen.getchannel("A"))
     return white
 
 
