@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageFile
+from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from ..errors import UserError
 
@@ -95,6 +95,8 @@ def read_picture(path: Path) -> Reading:
         if image.width * image.height > MANY_PIXELS:
             oddities.append(f"{image.width * image.height / 1e6:.0f} megapixels; a smaller copy is read faster")
         return Reading(_srgb(image, oddities), tuple(oddities))
+    except UnidentifiedImageError as error:
+        raise UnreadablePictures([(path, "it is of no known format")]) from error
     except _UNREADABLE as error:
         raise UnreadablePictures([(path, str(error))]) from error
 
