@@ -89,7 +89,10 @@ ODD = {  # file: (its bytes, what is said of it)
     "a.png without its end": (lambda p: encoded(p, "PNG")[:-12], None),
     "a.png of much text": (lambda p: with_chunk(encoded(p, "PNG"), b"zTXt", LARGE_TEXT), "too large"),
     "a.png of a broken text": (lambda p: with_chunk(encoded(p, "PNG"), b"zTXt", b"a\0\0no zlib"), None),
-    "a.png of a broken profile": (lambda p: encoded(p, "PNG", icc_profile=b"no profile"), "colour profile does not fit"),
+    "a.png of a broken profile": (
+        lambda p: encoded(p, "PNG", icc_profile=b"no profile"),
+        "colour profile does not fit",
+    ),
     "a.png of a grey profile": (lambda p: encoded(p, "PNG", icc_profile=GREY), "colour profile does not fit"),
     "a.jpg of a strange EXIF": (lambda p: with_exif(encoded(p, "JPEG", quality=95), b"II*\0\xff\xff\xff\x7f"), None),
     "a.jpg of a false name.png": (lambda p: encoded(p, "JPEG", quality=95), None),
