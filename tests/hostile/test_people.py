@@ -74,7 +74,7 @@ def test_two_ages_in_a_name_are_an_error_that_lists_them_all(tmp_path, name):
         return
     assert age_of(name) is None
     noise((8, 8)).save(tmp_path / "child and elderly.png")
-    with pytest.raises(UserError, match="2 of 3 images in .* have more than one age class in their names") as error:
+    with pytest.raises(UserError, match=r"2 of 3 images in .* have more than one age class in their names") as error:
         read_regularization_set(tmp_path)
     assert f"{name} ({TWO_AGES[name]})" in str(error.value)
     assert "child and elderly.png (child, elderly)" in str(error.value)
