@@ -1,11 +1,14 @@
 """Load Photos."""
 
+from itertools import chain
+
 from comfy_api.latest import io
 
-from ..training.pictures.photos import read_folder
+from ..training.pictures.photos import left_out, read_all, read_folder
 from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .comfy.images import to_batches
 from .comfy.sockets import CATEGORY, also_called
+from .comfy.watch import tell, watched
 
 
 class LoadPhotos(io.ComfyNode):
@@ -18,13 +21,14 @@ class LoadPhotos(io.ComfyNode):
             display_name="Load Photos",
             category=CATEGORY,
             **also_called("photos folder", "load folder", "image folder", "load images from folder"),
-            description="Opens every picture of a folder, each at its own size and upright.",
+            description="Opens every picture of a folder, each at its own size, upright and in sRGB. Masks, thumbnails "
+            "and reports are left out, and the node says so.",
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Combo.Input(
                     "folder",
                     options=input_folders(),
-                    tooltip="Folder under ComfyUI's input folder, with jpg, png or webp files. To train, 3-30 photos "
-                    "of one person.",
+                    tooltip="Folder under ComfyUI's input folder, with pictures. To train, 3-30 photos of one person.",
                 )
             ],
             outputs=[
@@ -47,4 +51,7 @@ class LoadPhotos(io.ComfyNode):
     @classmethod
     def execute(cls, folder: str) -> io.NodeOutput:
         """Reads the pictures."""
-        return io.NodeOutput(to_batches([photo.image() for photo in read_folder(input_folder(folder), "photos")]))
+        path = input_folder(folder)
+        pictures, remarks = zip(*read_all(read_folder(path, "photos"), watched), strict=True)
+        tell([*left_out(path), *chain.from_iterable(remarks)], cls.hidden.unique_id)
+        return io.NodeOutput(to_batches(pictures))

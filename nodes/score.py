@@ -6,12 +6,14 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ..training.biometrics.comparisons import Comparisons, against, among
+from ..training.biometrics.copies import distinct
 from ..training.faces.observation import Observation
 from ..training.pictures.sheet import annotated
 from ..training.report.text import score_table
 from .comfy.device import observer
 from .comfy.images import to_batch, to_batches, to_pictures
 from .comfy.sockets import CATEGORY, FaceEmbedder, also_called
+from .comfy.watch import watched
 
 
 class ScoreIdentity(io.ComfyNode):
@@ -57,8 +59,10 @@ class ScoreIdentity(io.ComfyNode):
     def execute(cls, images: list, references: list, face_embedder: list) -> io.NodeOutput:
         """All pictures at once."""
         look, pictures = observer(face_embedder[0]), to_pictures(images)
-        seen = [look.observe(f"picture {number}", picture) for number, picture in enumerate(pictures, 1)]
-        known = [look.observe(f"reference {number}", photo) for number, photo in enumerate(to_pictures(references), 1)]
+        named = [(f"picture {number}", picture) for number, picture in enumerate(pictures, 1)]
+        photos = [(f"reference {number}", photo) for number, photo in enumerate(to_pictures(references), 1)]
+        both = [look.observe(*one) for one in watched([*named, *photos])]
+        seen, (known, repeats) = both[: len(named)], distinct(both[len(named) :])
         compared = against(seen, known)
         similarities = similarities_of(compared)
         best = max(
@@ -68,7 +72,7 @@ class ScoreIdentity(io.ComfyNode):
             to_batches(marked_faces(pictures, compared)),
             similarities,
             to_batch([pictures[best]]),
-            score_table(compared, among(known), look.embedder.name),
+            "\n".join([score_table(compared, among(known), look.embedder.name), *repeats]),
         )
 
 

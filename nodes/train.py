@@ -20,7 +20,7 @@ from ..training.dreambooth.watcher import Watcher
 from ..training.errors import UserError
 from ..training.files import checked_name, read_state_dict
 from ..training.models.subject import read_subject
-from ..training.pictures.photos import Photo
+from ..training.pictures.photos import Photo, read_once
 from .comfy.bridge import open_comfy
 from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
 from .comfy.folders import runs_folder
@@ -37,7 +37,7 @@ from .comfy.sockets import (
     advanced,
     also_called,
 )
-from .comfy.watch import Watch
+from .comfy.watch import Watch, watched
 from .subjects import CONSENT, apply_subject
 
 
@@ -121,7 +121,8 @@ class TrainSubject(io.ComfyNode):
         embedder = face_embedder[0] if config.loss in IDENTITY_LOSSES else None
         pictures = [Photo(f"photo {number}", picture) for number, picture in enumerate(to_pictures(photos), 1)]
         find = detector(face_embedder[0])
-        faces = find_faces(pictures, find)
+        remarks = read_once(ages[0].photos, watched) if ages[0] else []
+        faces = find_faces(pictures, find, watched)
         with torch.inference_mode(False), torch.enable_grad():
             opened = open_comfy(model[0], clip[0], vae[0])
             make_room()
@@ -136,6 +137,7 @@ class TrainSubject(io.ComfyNode):
                     detector=find,
                     looks=plan,
                     cpu=trains_on_cpu(),
+                    bar=watched,
                 )
                 run = cls._finish(trainer, checked_name(name[0]), plan, faces)
             except torch.OutOfMemoryError as error:
@@ -147,7 +149,7 @@ class TrainSubject(io.ComfyNode):
             finally:
                 for network in filter(None, (embedder, judge[0] and judge[0].embedder)):
                     network.to(torch.device("cpu"))
-        report = [*faces.remarks, _report(trainer, run, len(pictures), ages[0])]
+        report = [*remarks, *faces.remarks, *trainer.data.remarks, _report(trainer, run, len(pictures), ages[0])]
         losses = _loss_map(trainer, run)
         del trainer, opened
         give_back()

@@ -78,7 +78,7 @@ def leading_age_class(text: str) -> str | None:
 
 def mentioned_age_classes(text: str) -> set[str]:
     """Every age class that ``text`` mentions as words ("photo of a middle-aged" -> {middleaged})."""
-    words = re.findall(r"[a-z]+", re.sub(r"\d+[- ]years?[- ]old", " ", text.lower()))
+    words = re.findall(r"[a-z]+", re.sub(r"\d+[-_ ]years?[-_ ]old", " ", text.lower()))
     pairs = [" ".join(pair) for pair in pairwise(words)]
     return {found for phrase in words + pairs if (found := age_class(phrase))}
 
@@ -114,10 +114,11 @@ def parse_ages(text: str) -> list[str | int]:
 
 
 def age_of(name: str) -> str | int | None:
-    """The age that a picture's file name begins with ("elderly.png", "45-year-old.png"), or None."""
+    """The age that a picture's file name begins with ("elderly.png", "45-year-old.png"); None for none or several."""
     stem = Path(name).stem
     years = re.match(r"\d+-year-old", stem)
-    return parse_age(years.group()) if years else leading_age_class(stem)
+    several = len(mentioned_age_classes(stem)) > 1
+    return parse_age(years.group()) if years else None if several else leading_age_class(stem)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
-"""What a training node shows while it works, and how Cancel reaches it."""
+"""What nodes show while they work, and how Cancel reaches them."""
 
 import time
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import comfy.model_management
 import comfy.utils
@@ -13,6 +15,22 @@ from ...training.dreambooth.trainer import Progress, StopTraining, Trainer
 
 PREVIEW_SIDE = 768  # px, of the picture on the node
 STATUS_EVERY = 0.5  # s
+T = TypeVar("T")
+
+
+def watched(pictures: Sequence[T]) -> Iterator[T]:
+    """``pictures`` one by one, with a progress bar on the node that runs. Cancel ends it before the next one."""
+    bar = comfy.utils.ProgressBar(len(pictures))
+    for picture in pictures:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        yield picture
+        bar.update(1)
+
+
+def tell(sentences: Sequence[str], node_id: str) -> None:
+    """Shows text on a node."""
+    if sentences:
+        PromptServer.instance.send_progress_text("\n".join(sentences), node_id, PromptServer.instance.client_id)
 
 
 class Watch:
@@ -37,7 +55,7 @@ class Watch:
 
     def say(self, line: str) -> None:
         """A line of text on the node."""
-        PromptServer.instance.send_progress_text(line, self.node_id, PromptServer.instance.client_id)
+        tell([line], self.node_id)
 
     def stop_if_cancelled(self) -> None:
         """Raises StopTraining once Cancel was pressed."""

@@ -17,6 +17,7 @@ from training.biometrics.pick import pick_best
 from training.errors import UserError
 from training.faces.find import Face
 from training.faces.observation import ALIGNED, Observation, Observer
+from training.pictures.photos import Photo
 from training.report.build import BASE_ROW, DRAWN_ROW, REAL_ROW, build
 from training.report.files import as_json, write
 from training.report.plots import plots
@@ -176,7 +177,7 @@ def test_an_embedding_that_is_no_number_is_refused():
 
 
 def test_files_hold_every_picture(report, tmp_path):
-    pictures = {"child 0": Image.new("RGB", (300, 200), "green")}
+    pictures = {"child 0": Photo("child 0", Image.new("RGB", (300, 200), "green"))}
     for suffix in ("json", "csv", "html"):
         assert write(report, tmp_path / f"r.{suffix}", pictures) == [tmp_path / f"r.{suffix}"]
     assert len(write(report, tmp_path / "r.png", {})) == len(list(tmp_path.glob("r-*.png"))) == 4
@@ -225,6 +226,15 @@ def test_a_fresh_photo_is_flagged_no_more_often_than_promised():
         photos = [face(str(n), 1, 0.6, 10_000 + 7 * trial + n) for n in range(7)]
         flagged += len(copies(photos[:1], photos[1:]).memorised)
     assert flagged / 200 <= 2 / 7 + 0.05
+
+
+def test_photos_that_are_there_twice_count_once_and_leave_the_check_on():
+    copied = [Observation(f"copy {n}", None, FACE, PHOTOS[n].vector, PHOTOS[n].aligned) for n in (2, 3)]
+    again = Observation("photo 0 again", None, FACE, PHOTOS[0].vector, PHOTOS[0].aligned.flip(-1))
+    once, twice = (build(copied, photos, "one") for photos in (PHOTOS, [*PHOTOS, again]))
+    assert twice.copies == once.copies and once.copies.memorised == ["copy 2", "copy 3"]
+    assert twice.row(REAL_ROW).mean == once.row(REAL_ROW).mean
+    assert "photo 0 again repeats photo 0; the two count once." in text(twice)
 
 
 def test_comparisons_of_nothing():

@@ -2,8 +2,13 @@
 
 import os
 import sys
+from functools import partial
 from typing import Any, TextIO
 from unicodedata import category
+
+from tqdm import tqdm
+
+from ..pictures.photos import Bar
 
 
 class _Unbreakable:
@@ -42,10 +47,16 @@ def prepare() -> None:
 
 def say(*sentences: object) -> None:
     """Prints, each in a line of its own."""
-    print(*map(harmless, sentences), sep="\n", flush=True)
+    for sentence in sentences:
+        print(harmless(sentence), flush=True)
 
 
 def harmless(sentence: object) -> str:
     """Text for a console, where what would steer it is shown as an escape: names of files are anybody's."""
     steering = {one: one.encode("unicode_escape").decode() for one in set(str(sentence)) if category(one) == "Cc"}
     return str(sentence).translate(str.maketrans(steering | {"\n": "\n", "\t": "\t"}))
+
+
+def progress_bar(doing: str) -> Bar:
+    """A progress bar over pictures, once that takes more than a second."""
+    return partial(tqdm, desc=doing, unit="picture", delay=1)

@@ -12,11 +12,11 @@ from ..errors import UserError
 from ..faces.find import MTCNNDetector
 from ..faces.observation import Observation, Observer
 from ..options import check, option
-from ..pictures.photos import Photo, read_folder
+from ..pictures.photos import Photo, left_out, read_folder, read_once
 from ..report.build import BiometricReport, build
 from ..report.files import REPORT_SUFFIXES, write
 from ..report.text import text
-from .console import say
+from .console import progress_bar, say
 from .shared import AGE_ESTIMATORS, EMBEDDER_HELP, WEIGHTS_HELP
 
 
@@ -55,7 +55,7 @@ def score(options: ScoreOptions) -> int:
     result = _report(options, photos, drawn)
     say(text(result))
     for path in options.report:
-        for file in write(result, path, {photo.name: photo.image() for photo in drawn}):
+        for file in write(result, path, {photo.name: photo for photo in drawn}):
             say(f"wrote {file}")
     return 0
 
@@ -68,24 +68,28 @@ def _report(options: ScoreOptions, photos: list[Photo], drawn: list[Photo]) -> B
     if options.regularization:
         captioned = read_regularization_set(options.regularization)
         people, people_ages = people + captioned.photos, people_ages + captioned.ages
+    folders = (options.reference, options.images, options.untrained, options.impostors, options.regularization)
+    say(*(sentence for folder in folders if folder for sentence in left_out(folder)))
+    say(*read_once([*photos, *drawn, *before, *people], progress_bar("reading pictures")))
     estimator = load_age_estimator(options.age_estimator) if options.age_estimator else None
     network = load_embedder(options.embedder, options.embedder_weights, options.download)
     observer = Observer(network.detector or MTCNNDetector(), network, estimator)
 
-    def observed(pictures: list[Photo], ages: Sequence[str | int | None]) -> list[Observation]:
-        return [observer.observe(one.name, one.image(), age) for one, age in zip(pictures, ages, strict=True)]
+    def observed(what: str, pictures: list[Photo], ages: Sequence[str | int | None]) -> list[Observation]:
+        shown = progress_bar(f"finding faces in {what}")(pictures)
+        return [observer.observe(one.name, one.image(), age) for one, age in zip(shown, ages, strict=True)]
 
-    references = observed(photos, [options.photo_age] * len(photos))
+    references = observed("references", photos, [options.photo_age] * len(photos))
     if not with_face(references):
         raise UserError(
             f"No face was found in any of the {len(photos)} reference photos; similarity needs at least one."
         )
     return build(
-        images=observed(drawn, _ages_of(drawn)),
+        images=observed("images", drawn, _ages_of(drawn)),
         references=references,
         matcher=network.name,
-        others=observed(people, people_ages),
-        untrained=observed(before, _ages_of(before)),
+        others=observed("other people", people, people_ages),
+        untrained=observed("untrained images", before, _ages_of(before)),
         trained_with=options.trained_with and matcher_name(options.trained_with),
         photo_age=options.photo_age,
         estimator=estimator.name if estimator else None,

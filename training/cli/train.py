@@ -28,8 +28,8 @@ from ..files import written
 from ..models.checkpoint import open_model, open_tiny_vae
 from ..models.subject import SAVE_PRECISIONS, subject_file
 from ..options import check, option
-from ..pictures.photos import read_folder, save
-from .console import say
+from ..pictures.photos import left_out, read_folder, read_once, save
+from .console import progress_bar, say
 from .generate import RUN_FILE, Run
 from .shared import AGE_ESTIMATORS, EMBEDDER_HELP, WEIGHTS_HELP
 
@@ -42,7 +42,7 @@ class TrainOptions:
     """Whom to train on what, and who watches; TrainingConfig has the settings of the training itself."""
 
     checkpoint: Path = option(help="Stable Diffusion 1.x, 2.x or SDXL: .safetensors, .ckpt or diffusers folder")
-    subject: Path = option(help="folder with 3-30 photos of one person (jpg, png, webp)")
+    subject: Path = option(help="folder with 3-30 photos of one person")
     out: Path = option(help="folder of the trained subject, such as subjects/anna", output="folder")
     regularization: Path | None = option(
         None,
@@ -98,6 +98,7 @@ def _train(options: TrainOptions, config: TrainingConfig, tell: Callable[..., No
     out = options.out
     files = RunFiles(subject_file(out) if out.is_dir() else out / f"{out.name}.safetensors")
     processes = PartialState()
+    bar_of = progress_bar if processes.is_main_process else (lambda _: iter)
     if files.subject.exists():
         return _told_finished(files, options.resume, tell)
     if files.state.exists() and not options.resume:
@@ -109,7 +110,9 @@ def _train(options: TrainOptions, config: TrainingConfig, tell: Callable[..., No
     detector = (embedder.detector if embedder else None) or MTCNNDetector()
     photos = read_folder(options.subject, "photos of the subject")
     ages = read_regularization_set(options.regularization) if options.regularization else None
-    faces = find_faces(photos, detector)
+    tell(*left_out(options.subject), *(left_out(options.regularization) if options.regularization else ()))
+    tell(*read_once([*photos, *(ages.photos if ages else ())], bar_of("reading pictures")))
+    faces = find_faces(photos, detector, bar_of("finding faces"))
     tell(*faces.remarks, f"{len(photos)} photos, {sum(face is not None for face in faces.faces)} with a face")
     tell(ages.report if ages else "No regularization set: plain fine-tuning, without prior preservation.")
     model = open_model(options.checkpoint, options.prediction_type)
@@ -118,7 +121,10 @@ def _train(options: TrainOptions, config: TrainingConfig, tell: Callable[..., No
         tell(f"identity loss: {config.loss}, {embedder.name}")
     tiny = open_tiny_vae(options.tiny_vae) if options.tiny_vae else None
     plan = _look_plan(options, looker) if looker else None
-    trainer = build_trainer(model, faces, ages, config, embedder, detector, tiny, plan)
+    trainer = build_trainer(
+        model, faces, ages, config, embedder, detector, tiny, plan, bar=bar_of("finding other people's faces")
+    )
+    tell(*trainer.data.remarks)
     watcher = _watcher(trainer, plan, faces, out) if plan else None
     if files.state.exists():
         trainer.resume(files.state)

@@ -17,9 +17,10 @@ from ..faces.embedders import FaceEmbedder, embed_face
 from ..faces.find import FaceDetector, cut_square
 from ..models.denoiser import TIMESTEPS
 from ..models.vae import LatentCodec
-from ..pictures.photos import to_tensor
+from ..pictures.photos import Bar, to_tensor
 from .dataset import RegularizationSet, SubjectSet
 from .losses import decode_probability
+from .quality import PhotoQuality, quality_remarks
 
 # Which of the seed's streams shuffles what. Other numbers would be other batches from the same seed.
 STREAMS = {"instance": 8, "regularization": 14}
@@ -52,7 +53,8 @@ class Batch:
 class TrainingData:
     """Draws batches. Every random choice of micro-batch n comes from (seed, n) alone, so a run can go on anywhere.
 
-    Latents, face squares and reference embeddings are computed when first used and kept.
+    Latents, face squares and reference embeddings are computed when first used and kept. ``remarks`` are sentences
+    about photos that are not as one would wish.
     """
 
     def __init__(
@@ -66,14 +68,17 @@ class TrainingData:
         detector: FaceDetector | None,
         device: torch.device,
         decode_probability: DecodeProbability = decode_probability,
+        bar: Bar = iter,
     ):
         margin = config.face_margin if config.crop == "face" else None
         self.config, self.resolution, self.device = config, resolution, device
         self.regularization, self.codec, self.embedder = regularization, codec, embedder
-        self.instances = [
-            cut_square(photo.image(), face, resolution, margin)
-            for photo, face in zip(subject.photos, subject.faces, strict=True)
-        ]
+        self.instances, quality = [], []
+        for photo, face in zip(subject.photos, subject.faces, strict=True):
+            image = photo.image()
+            self.instances.append(cut_square(image, face, resolution, margin))
+            quality.append(PhotoQuality.of(photo.name, image, face, margin))
+        self.remarks = quality_remarks(quality, resolution)
         self.reads_faces = config.loss in IDENTITY_LOSSES
         self.decode_probability = decode_probability
         self._photos = subject.photos
@@ -92,7 +97,7 @@ class TrainingData:
                 "faces: contrastive, cosine, none."
             )
         if config.loss == "triplet":
-            self.negatives = self._regularization_embeddings(detector, embedder)
+            self.negatives = self._regularization_embeddings(detector, embedder, bar)
 
     @property
     def face_squares(self) -> list[tuple[float, float, float, float]]:
@@ -195,11 +200,11 @@ class TrainingData:
             self._latents[key] = mean[0].cpu(), std[0].cpu()
         return self._latents[key]
 
-    def _regularization_embeddings(self, detector: FaceDetector | None, embedder: FaceEmbedder) -> Tensor:
+    def _regularization_embeddings(self, detector: FaceDetector | None, embedder: FaceEmbedder, bar: Bar) -> Tensor:
         if self.regularization is None or detector is None:
             raise UserError("The triplet loss tells the subject from other people and needs a regularization set.")
         embeddings = []
-        for photo in self.regularization.photos:
+        for photo in bar(self.regularization.photos):
             picture, _ = cut_square(photo.image(), None, self.resolution, None)
             if face := next(iter(detector(picture)), None):
                 embeddings.append(embed_face(embedder, picture, face, self.device))

@@ -11,6 +11,7 @@ from ..faces.find import FaceDetector
 from ..files import digest
 from ..models.checkpoint import Model
 from ..models.vae import LatentCodec
+from ..pictures.photos import Bar
 from .batches import DecodeProbability, TrainingData, latent_window
 from .dataset import RegularizationSet, SubjectSet
 from .face_reader import FaceReader
@@ -31,11 +32,13 @@ def build_trainer(
     looks: LookPlan | None = None,
     cpu: bool = False,
     decode_probability: DecodeProbability = decode_probability,
+    bar: Bar = iter,
 ) -> Trainer:
     """A trainer on the best device, everything moved there; ``cpu`` leaves a GPU alone.
 
     ``tiny_vae`` decodes faces instead of the model's own VAE. ``looks`` says that the six ages will be drawn on the
-    way. ``decode_probability`` of a timestep says how often an identity loss decodes there. Raises UserError for
+    way. ``decode_probability`` of a timestep says how often an identity loss decodes there. ``bar`` shows the search
+    for the faces of other people, which triplet needs. Raises UserError for
     settings that do not fit the data.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -69,7 +72,7 @@ def build_trainer(
     embedder = embedder.to(device) if embedder else None
     resolution = config.resolution or model.resolution
     data = TrainingData(
-        subject, regularization, config, resolution, model.codec, embedder, detector, device, decode_probability
+        subject, regularization, config, resolution, model.codec, embedder, detector, device, decode_probability, bar
     )
     inputs |= _data_inputs(data)
     reader = None

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..ages import AgeEstimate
 from ..errors import UserError
 from ..pictures.photos import to_tensor
+from ..pictures.repeats import signature
 from .age_estimators import AgeEstimator
 from .embedders import FaceEmbedder, embed_face
 from .find import Face, FaceDetector, crop_squares, upright
@@ -18,7 +19,7 @@ ALIGNED = 48  # px; fine enough to tell a copy from a likeness, coarse enough to
 
 @dataclass(frozen=True)
 class Observation:
-    """One picture. Everything about its face is None where none was found."""
+    """One picture. Everything but the first two is None where no face was found."""
 
     name: str
     age: str | int | None  # that was asked for, or that the person has
@@ -26,6 +27,7 @@ class Observation:
     vector: Tensor | None = None  # [D], of length 1
     aligned: Tensor | None = None  # [ALIGNED, ALIGNED], grey, eyes level
     estimate: AgeEstimate | None = None
+    signature: Tensor | None = None  # of the whole picture, which tells one picture from another
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Observer:
         if not vector.isfinite().all():
             raise UserError(f"{self.embedder.name} gives no number for the face in {name}; its weights may be damaged.")
         estimate = self.estimator(image, face) if self.estimator else None
-        return Observation(name, age, face, vector, aligned_face(image, face), estimate)
+        return Observation(name, age, face, vector, aligned_face(image, face), estimate, signature(image))
 
 
 def aligned_face(image: Image.Image, face: Face) -> Tensor:

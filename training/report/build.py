@@ -8,7 +8,7 @@ import numpy as np
 from ..ages import AGE_CLASSES, age_is_right, class_of, display_name, middle_years, years_off
 from ..biometrics.bootstrap import Interval, interval
 from ..biometrics.comparisons import Comparisons, against, among, with_face
-from ..biometrics.copies import Copies, find_copies
+from ..biometrics.copies import Copies, distinct, find_copies
 from ..biometrics.rates import OperatingPoint, auc, d_prime, equal_error_rate, fnmr_at_fmr, least_fmr, supports
 from ..faces.observation import Observation
 
@@ -84,11 +84,13 @@ def build(
 ) -> BiometricReport:
     """The report on ``images`` of the subject whose real photos are ``references``.
 
+    References that repeat each other count once, and the remarks name them.
     ``others`` are real pictures of other people: their comparisons with the references are the non-mated ones.
     ``untrained`` are pictures that the base model drew without training. ``photo_age``: years of the subject in the
     photos. ``matcher`` and ``estimator`` name what the observations were made with, ``trained_with`` the matcher of
     the identity loss.
     """
+    references, repeats = distinct(references)
     drawn, photos, strangers = against(images, references), among(references), against(others, references)
     non_mated = strangers.similarities
     # Pairs of photos share their photos, so these are no units to resample.
@@ -114,7 +116,7 @@ def build(
         copies=find_copies(drawn, photos),
         ages=agreement,
     )
-    return replace(report, remarks=_remarks(report))
+    return replace(report, remarks=[*repeats, *_remarks(report)])
 
 
 def _by_age(drawn: Comparisons, non_mated: np.ndarray) -> list[Row]:

@@ -2,16 +2,15 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ..biometrics.comparisons import Comparisons
 from ..biometrics.rates import least_fmr, supports
 from ..files import finite, written
-from ..pictures.photos import save
+from ..pictures.photos import Photo, save
 from .build import TARGETS, BiometricReport, Row
 from .page import page
 from .plots import plots
@@ -21,10 +20,10 @@ REPORT_SUFFIXES = (".json", ".csv", ".html", ".png")
 _NOTHING = dict.fromkeys(("threshold", "fmr", "fnmr", "interval"))
 
 
-def write(report: BiometricReport, path: Path, pictures: dict[str, Image.Image]) -> list[Path]:
+def write(report: BiometricReport, path: Path, pictures: Mapping[str, Photo]) -> list[Path]:
     """The report as the suffix of ``path`` says; .png is one file a plot, named behind the stem. Returns the files.
 
-    ``pictures`` are the drawn ones by name, for the page.
+    ``pictures`` are the drawn ones by name, for the page, which reads one at a time.
     """
     suffix = path.suffix.lower()
     if suffix == ".png":

@@ -2,12 +2,14 @@
 
 import base64
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from ..ages import display_name
+from ..pictures.photos import Photo
 from .build import BiometricReport, Row
 from .plots import plots
 from .text import NOT_SUPPORTED, ages_sentences, copies_sentences, mean, number, table
@@ -23,7 +25,7 @@ CAPTIONS = {
 }
 
 
-def page(report: BiometricReport, pictures: dict[str, Image.Image]) -> str:
+def page(report: BiometricReport, pictures: Mapping[str, Photo]) -> str:
     """The whole page. ``pictures`` are the drawn ones by their names in the report."""
 
     def rates(rows: list[Row]) -> list[list[str]]:
@@ -53,7 +55,7 @@ def _lead(report: BiometricReport) -> str:
     )
 
 
-def _pictures(report: BiometricReport, pictures: dict[str, Image.Image]) -> list[dict]:
+def _pictures(report: BiometricReport, pictures: Mapping[str, Photo]) -> list[dict]:
     """What the last table shows of each drawn picture."""
     copies = {copy.image: copy for copy in report.copies.pictures}
     shown = []
@@ -74,10 +76,10 @@ def _pictures(report: BiometricReport, pictures: dict[str, Image.Image]) -> list
     return shown
 
 
-def _thumbnail(picture: Image.Image | None) -> str:
-    if picture is None:
+def _thumbnail(photo: Photo | None) -> str:
+    if photo is None:
         return ""
-    small = picture.copy()
+    small = photo.image().copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     return _data(small, "JPEG")
 
