@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ..config import TrainingConfig
 from ..errors import UserError
 from ..files import digest, read_state_dict
 from . import keys
-from .denoiser import DENOISERS, Denoiser
+from .denoiser import SCHEDULE, UNetDenoiser
 from .families import (
     SD1,
     SD2,
@@ -26,6 +28,9 @@ from .families import (
     vae_config,
 )
 from .keys import StateDict
+from .levels import TIMESTEPS
+from .lora import add_lora, lora_state_dict
+from .sampler import PREVIEW, Preset, one_noise, sample
 from .text import TextEncoder, TextTower, new_tower
 from .vae import LatentCodec
 
@@ -37,7 +42,7 @@ class Model:
     """A diffusion model in diffusers' and transformers' modules: on the CPU, float32 and frozen when it is opened."""
 
     family: Family
-    denoiser: Denoiser  # holds the UNet and the text encoder
+    denoiser: UNetDenoiser  # holds the UNet and the text encoder
     codec: LatentCodec
     name: str
     sha256: str  # of the UNet before training, as float16: the same from any file format and from memory
@@ -56,6 +61,69 @@ class Model:
         for module in (self.denoiser.unet, self.denoiser.text, self.codec):
             module.to(device, dtype)
         return self
+
+    def inputs(self) -> dict[str, Any]:
+        """What the result of a training takes from it, by name."""
+        return {
+            "UNet": digest(self.denoiser.unet.state_dict()),
+            "prediction type": self.denoiser.prediction_type,
+            "noise schedule": digest({"alphas_cumprod": self.denoiser.alphas_cumprod}),
+            "text encoder": digest(self.denoiser.text.state_dict()),
+            "VAE": digest(self.codec.state_dict()),
+        }
+
+    def prepare(self, config: TrainingConfig, precision: str, device: torch.device) -> None:
+        """A frozen UNet in ``precision``, all in the fastest layout; the accelerator moves what is trained."""
+        unet = self.denoiser.unet
+        if config.method == "lora" and precision != "no":
+            unet.to(torch.bfloat16 if precision == "bf16" else torch.float16)
+        unet.to(memory_format=torch.channels_last)  # the fastest layout for convolutions, on GPU and CPU
+        self.codec.to(device).to(memory_format=torch.channels_last)
+
+    def freeze_text(self, prompts: list[str]) -> None:
+        """Encodes ``prompts`` once; from here on only these can be asked for."""
+        self.denoiser.text.freeze(prompts)
+
+    def release_text(self) -> None:
+        """Takes the text encoder, which is not asked any more, off the device."""
+        self.denoiser.text.to("cpu")
+
+    def choose_trainable(self, config: TrainingConfig) -> None:
+        """A LoRA, or every weight of UNet and text encoder as ``config`` has it."""
+        unet = self.denoiser.unet
+        if config.method == "lora":
+            add_lora(self.denoiser, config)
+        else:
+            unet.requires_grad_(True)
+            self.denoiser.text.requires_grad_(config.trains_text_encoder)
+        if config.gradient_checkpointing:
+            unet.enable_gradient_checkpointing()
+            if not self.codec.is_tiny:
+                self.codec.vae.enable_gradient_checkpointing()
+
+    def stepping(self, resolution: int) -> AbstractContextManager:
+        """On the CPU oneDNN reorders each kernel at each call, which costs more than convolving a small map."""
+        unet = self.denoiser.unet
+        deepest = resolution // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
+        small = unet.device.type == "cpu" and deepest < 4
+        return torch.backends.mkldnn.flags(enabled=False) if small else nullcontext()
+
+    def draw(
+        self,
+        prompts: list[str],
+        resolution: int,
+        seed: int,
+        preset: Preset | None = None,
+        batch_size: int = 2,
+        progress: Callable[[], None] = lambda: None,
+    ) -> Tensor:
+        """Pictures [B, 3, H, W] in [-1, 1] on the CPU, one a prompt, from one noise; quickly where no ``preset`` is."""
+        noise = one_noise(self, resolution, seed)
+        return sample(self, prompts, noise, preset or PREVIEW, batch_size=batch_size, progress=progress)
+
+    def trained(self, method: str, lora_alpha: float) -> StateDict:
+        """The LoRA in kohya's keys, or every weight in the single-file layout."""
+        return lora_state_dict(self.denoiser, lora_alpha) if method == "lora" else model_to_state_dict(self)
 
 
 def open_model(path: Path, prediction_type: str | None = None) -> Model:
@@ -91,8 +159,9 @@ def model_from_state_dict(checkpoint: StateDict, name: str, prediction_type: str
     _fill(vae, {ours: _to_shape_of(vae, ours, value) for ours, value in weights.items()}, "VAE", name)
 
     text = TextEncoder(family, [_tower_from(checkpoint, tower, name) for tower in family.towers])
-    guess = "v_prediction" if looks_like_v_prediction(checkpoint, family) else "epsilon"
-    model = Model(family, DENOISERS[prediction_type or guess](unet, text), LatentCodec(vae), name, _unet_sha256(unet))
+    kind = prediction_type or ("v_prediction" if looks_like_v_prediction(checkpoint, family) else "epsilon")
+    denoiser = UNetDenoiser(unet, text, kind, _schedule_of(checkpoint, name))
+    model = Model(family, denoiser, LatentCodec(vae), name, _unet_sha256(unet))
     mapped = model_to_state_dict(model)
     model.unmapped = {
         key: value for key, value in checkpoint.items() if key not in mapped and not key.startswith("model_ema.")
@@ -181,6 +250,16 @@ def _fill(module: Network, state: Mapping[str, torch.Tensor | None], what: str, 
     return module.requires_grad_(False).eval()
 
 
+def _schedule_of(checkpoint: StateDict, source: str) -> dict[str, Any]:
+    """What marks in a single file say of its noise schedule; ComfyUI reads the same ones."""
+    if any(mark in checkpoint for mark in ("edm_mean", "edm_vpred.sigma_max")):
+        raise UserError(
+            f"{source} is an EDM model, whose noise levels have no timesteps. The command line cannot train it; the "
+            "node Train Aging Subject can, with method lora."
+        )
+    return {"rescale_betas_zero_snr": True} if "ztsnr" in checkpoint else {}
+
+
 def _has_tiny_vae(checkpoint: StateDict) -> bool:
     return any(key.startswith(keys.VAE_PREFIX + "taesd_") for key in checkpoint)
 
@@ -243,8 +322,35 @@ def _open_folder(path: Path, prediction_type: str | None) -> Model:
     if unet.config.in_channels != 4:
         raise UserError(f"{path} takes {unet.config.in_channels} latent channels; a text-to-image model takes 4.")
     text = TextEncoder(family, towers)
-    guess = settings.get("prediction_type", "epsilon")
-    denoiser, codec = DENOISERS[prediction_type or guess](unet, text), LatentCodec(vae)
+    kind, schedule = _scheduler_settings(settings, prediction_type, path)
+    denoiser, codec = UNetDenoiser(unet, text, kind, schedule), LatentCodec(vae)
     for module in (denoiser, codec):
         module.float().requires_grad_(False).eval()
     return Model(family, denoiser, codec, path.name, _unet_sha256(unet))
+
+
+def _scheduler_settings(settings: dict[str, Any], prediction_type: str | None, source: Path) -> tuple[str, dict]:
+    """Prediction type and betas in a scheduler's config. Raises UserError for what training could not honour."""
+    kind, name = (
+        prediction_type or settings.get("prediction_type", "epsilon"),
+        settings.get("_class_name", "its scheduler"),
+    )
+    steps = settings.get("num_train_timesteps", TIMESTEPS)
+    zero_snr = bool(settings.get("rescale_betas_zero_snr"))
+    problem = (
+        f"has {steps} timesteps instead of {TIMESTEPS}"
+        if steps != TIMESTEPS
+        else "has noise levels without timesteps"
+        if "Flow" in name or "EDM" in name
+        else "has betas of its own (trained_betas)"
+        if settings.get("trained_betas") is not None
+        else f"predicts {kind}"
+        if kind not in ("epsilon", "v_prediction")
+        else "has a last level without any signal (rescale_betas_zero_snr), at which predicted noise says nothing"
+        if zero_snr and kind == "epsilon"
+        else None
+    )
+    if problem:
+        raise UserError(f"{source / 'scheduler'} ({name}) {problem}; that cannot be trained here.")
+    schedule = {key: settings.get(key, default) for key, default in SCHEDULE.items()}
+    return kind, schedule | ({"rescale_betas_zero_snr": True} if zero_snr else {})

@@ -10,20 +10,20 @@ from torch import Tensor, nn
 
 from ..config import LORA_LAYERS, TrainingConfig
 from ..errors import UserError
-from .denoiser import Denoiser
+from .denoiser import UNetDenoiser
 from .keys import StateDict
 
 TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
-def _parts(denoiser: Denoiser) -> dict[str, nn.Module]:
+def _parts(denoiser: UNetDenoiser) -> dict[str, nn.Module]:
     """The modules that can have a LoRA, under their prefix in a LoRA file."""
     towers = denoiser.text.towers
     names = ["lora_te"] if len(towers) == 1 else [f"lora_te{index + 1}" for index in range(len(towers))]
     return {"lora_unet": denoiser.unet, **dict(zip(names, towers, strict=True))}
 
 
-def add_lora(denoiser: Denoiser, config: TrainingConfig) -> None:
+def add_lora(denoiser: UNetDenoiser, config: TrainingConfig) -> None:
     """Puts a fresh LoRA on the layers that ``config`` names. It changes nothing until it is trained."""
     from diffusers.training_utils import cast_training_params
     from peft import LoraConfig, inject_adapter_in_model
@@ -42,7 +42,7 @@ def add_lora(denoiser: Denoiser, config: TrainingConfig) -> None:
                 cast_training_params(module)  # float32, however the frozen weights are kept
 
 
-def lora_state_dict(denoiser: Denoiser, alpha: float) -> StateDict:
+def lora_state_dict(denoiser: UNetDenoiser, alpha: float) -> StateDict:
     """The LoRA on ``denoiser``, in kohya's keys."""
     from peft import get_peft_model_state_dict
 
@@ -60,7 +60,7 @@ def lora_state_dict(denoiser: Denoiser, alpha: float) -> StateDict:
 
 
 @torch.no_grad()
-def merge_lora(denoiser: Denoiser, lora: StateDict, strength: float = 1.0) -> None:
+def merge_lora(denoiser: UNetDenoiser, lora: StateDict, strength: float = 1.0) -> None:
     """W += strength * alpha / rank * up @ down, for every layer in ``lora``.
 
     Raises UserError where the LoRA was made for another model.

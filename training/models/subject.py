@@ -11,8 +11,9 @@ from ..ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt
 from ..config import TrainingConfig
 from ..errors import UserError
 from ..files import read_state_dict, written
-from .checkpoint import Model, model_from_state_dict, model_to_state_dict, open_model
-from .lora import lora_state_dict, merge_lora
+from .checkpoint import Model, model_from_state_dict, open_model
+from .interface import TrainableModel
+from .lora import merge_lora
 
 VERSION = "0.1.0"
 HEADER = "identity_aging"  # our key in the safetensors header; everything under it is JSON
@@ -44,7 +45,7 @@ class Subject:
         return fill_prompt(template, token=self.token, class_word=self.class_word, age=age)
 
 
-def describe(model: Model, config: TrainingConfig, steps: int, resolution: int) -> Subject:
+def describe(model: TrainableModel, config: TrainingConfig, steps: int, resolution: int) -> Subject:
     """The header of ``model`` trained with ``config`` for ``steps``."""
     return Subject(
         token=config.token,
@@ -64,12 +65,11 @@ def describe(model: Model, config: TrainingConfig, steps: int, resolution: int) 
     )
 
 
-def save_subject(path: Path, model: Model, subject: Subject, lora_alpha: float, dtype: torch.dtype) -> None:
+def save_subject(path: Path, model: TrainableModel, subject: Subject, lora_alpha: float, dtype: torch.dtype) -> None:
     """Writes a trained model: its LoRA alone, or every weight in the layout that Load Checkpoint reads."""
     from safetensors.torch import save_file
 
-    lora = subject.method == "lora"
-    state = lora_state_dict(model.denoiser, lora_alpha) if lora else model_to_state_dict(model)
+    state = model.trained(subject.method, lora_alpha)
     state = {key: value.to("cpu", dtype).contiguous() for key, value in state.items()}
     with written(path) as temporary:
         save_file(state, temporary, metadata=_header(subject, path.stem, model.family.modelspec))
