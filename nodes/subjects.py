@@ -14,6 +14,7 @@ from ..training.errors import UserError
 from ..training.files import written
 from ..training.models.subject import read_subject
 from .comfy.folders import METHOD_FOLDERS, SUBJECTS, subject_names, subject_path
+from .comfy.model import family_of
 from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, also_called
 
 CONSENT = "Train and share only people who agreed to it."
@@ -22,6 +23,12 @@ CONSENT = "Train and share only people who agreed to it."
 def apply_subject(subject: TrainedSubject, model, clip, strength: float = 1.0) -> tuple:
     """MODEL and CLIP that draw ``subject``: the given ones with its LoRA, or its own where every weight was trained."""
     if subject.header.method == "lora":
+        family = family_of(model).name
+        if family != subject.header.family:
+            raise UserError(
+                f"{subject.file.name} was trained on {subject.header.family}, and this MODEL is {family}. Load the "
+                f"subject on a {subject.header.family} model."
+            )
         weights = comfy.utils.load_torch_file(str(subject.file), safe_load=True)
         return comfy.sd.load_lora_for_models(model, clip, weights, strength, strength)
     if strength != 1:

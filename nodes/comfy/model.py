@@ -1,9 +1,8 @@
 """A MODEL, CLIP and VAE trained in place: nothing is copied, and what the graph loaded stays as it is."""
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +55,8 @@ class ComfyFamily:
 def family_of(patcher) -> ComfyFamily:
     """The family of a MODEL."""
     config = patcher.model.model_config
-    known = ((comfy.supported_models.SDXL, SDXL), (comfy.supported_models.SD20, SD2), (comfy.supported_models.SD15, SD1))
-    for kind, family in known:
+    theirs = comfy.supported_models
+    for kind, family in ((theirs.SDXL, SDXL), (theirs.SD20, SD2), (theirs.SD15, SD1)):
         if isinstance(config, kind):
             return ComfyFamily(family.name, family.modelspec, family.resolution)
     name = type(config).__name__
@@ -240,7 +239,9 @@ class ComfyModel:
     def _kohya_names(self) -> dict[str, str]:
         """Layers to kohya's names: diffusers' for Stable Diffusion, the checkpoint's own for SDXL; else none."""
         if self.family.name == SDXL.name:
-            return {name.replace("/", "."): "lora_unet_" + re.sub(r"[./]", "_", name) for name in self.denoiser.adapters}
+            return {
+                name.replace("/", "."): "lora_unet_" + re.sub(r"[./]", "_", name) for name in self.denoiser.adapters
+            }
         if self.family.name not in (SD1.name, SD2.name):
             return {}
         named = comfy.utils.unet_to_diffusers(self.patcher.model.model_config.unet_config)

@@ -1,9 +1,10 @@
 """Runs inside ComfyUI's own Python: trains tiny networks of many families in place and measures. Prints JSON to a file.
 
+FOLDER holds sd1, sd2 and sdxl.safetensors as tests.tiny makes them.
+
 usage: python in_place.py COMFYUI REPOSITORY FOLDER [FAMILY ...]
 """
 
-import copy
 import importlib.util
 import json
 import logging
@@ -17,8 +18,9 @@ sys.argv = [sys.argv[0], "--cpu"]
 import comfy.options  # noqa: E402
 
 comfy.options.enable_args_parsing()
-import comfy.model_management  # noqa: E402
+import comfy.model_sampling  # noqa: E402
 import comfy.sd  # noqa: E402
+import comfy.supported_models  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -33,7 +35,7 @@ sys.path.append(here)
 from architectures import ARCHITECTURES, RandomClip, load, load_vae  # noqa: E402
 from pack.nodes.comfy.model import ComfyModel  # noqa: E402
 from pack.training.ages import AGE_CLASSES  # noqa: E402
-from pack.training.config import LORA_LAYERS, TrainingConfig  # noqa: E402
+from pack.training.config import TrainingConfig  # noqa: E402
 from pack.training.dreambooth.build import build_trainer  # noqa: E402
 from pack.training.dreambooth.dataset import RegularizationSet, SubjectSet  # noqa: E402
 from pack.training.dreambooth.looks import LookPlan  # noqa: E402
@@ -41,6 +43,17 @@ from pack.training.faces.find import Face  # noqa: E402
 from pack.training.pictures.photos import Photo  # noqa: E402
 
 SIDE, STEPS, STOPPED = 64, 6, 3
+Discrete, Continuous = comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.ModelSamplingContinuousEDM
+V, Edm = comfy.model_sampling.V_PREDICTION, comfy.model_sampling.EDM
+# Checkpoint, and what a ModelSampling node puts on it: levels, prediction, arguments.
+CHECKPOINTS = {
+    "SD1": ("sd1", None),
+    "SD2, v": ("sd2", (Discrete, V, {})),
+    "SDXL": ("sdxl", None),
+    "SDXL, zero terminal SNR": ("sdxl", (Discrete, V, {"zsnr": True})),
+    "CosXL": ("sdxl", (Continuous, V, {})),
+    "EDM": ("sdxl", (Continuous, Edm, {})),
+}
 FACE = Face((16.0, 12.0, 44.0, 48.0))
 
 
@@ -97,12 +110,6 @@ def gradients(trainer, number=0):
     return found
 
 
-def denoised(model, x, sigma, prompt):
-    """What ComfyUI's sampler would get of a MODEL, with the model's own conditioning."""
-    helper = copy.copy(model)
-    return helper(x, sigma, prompt)
-
-
 def slope(trainer, number, count=2):
     """Largest relative error of the gradient along random directions against central differences."""
     found, errors = gradients(trainer, number), []
@@ -114,7 +121,9 @@ def slope(trainer, number, count=2):
 
     for seed in range(count):
         generator = torch.Generator().manual_seed(seed)
-        steps = {name: 5e-3 * torch.randn(weight.shape, generator=generator) for name, weight in trainer.trainable.items()}
+        steps = {
+            name: 5e-3 * torch.randn(weight.shape, generator=generator) for name, weight in trainer.trainable.items()
+        }
         ends = []
         with torch.no_grad():
             for sign in (1, -2):
@@ -141,14 +150,61 @@ def apart(one, other):
     return (one - other).abs().max().item() / other.abs().max().item()
 
 
+def accept_tiny():
+    """ComfyUI knows Stable Diffusion by the real ones' sizes; this adds those of tests.tiny."""
+    models = comfy.supported_models
+    for kind, width, linear in ((models.SDXL, 128, True), (models.SD20, 64, True), (models.SD15, 64, False)):
+        sizes = {"model_channels": 32, "context_dim": width, "use_linear_in_transformer": linear}
+        models.models.insert(0, type(kind.__name__, (kind,), {"unet_config": sizes}))
+
+
+def open_checkpoint(name):
+    """MODEL, CLIP and VAE as Load Checkpoint gives them, and the MODEL through a ModelSampling node."""
+    file, sampling = CHECKPOINTS[name]
+    clip = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 1}
+    text = {f"clip_{size}_model_config": clip | {"projection_dim": 64} for size in "lgh"}
+    with torch.inference_mode():
+        model, clip, vae = comfy.sd.load_checkpoint_guess_config(
+            f"{folder}/{file}.safetensors", model_options={"dtype": torch.float32},
+            te_model_options=text | {"dtype": torch.float32},
+        )[:3]  # fmt: skip
+    if sampling:
+        levels, prediction, options = sampling
+        made = type("Sampling", (levels, prediction), {})(**options)
+        if prediction is Edm:
+            made.set_parameters(0.002, 80.0, 0.5)
+        model.add_object_patch("model_sampling", made)
+    return model, clip, vae
+
+
+def by_hand(sampling, x_t, sigma, raw):
+    """x_0 from the network's output, by the papers' equations."""
+    data = getattr(sampling, "sigma_data", 1.0)
+    if isinstance(sampling, Edm):
+        return (data**2 * x_t + sigma * data * (sigma**2 + data**2).sqrt() * raw) / (sigma**2 + data**2)
+    if isinstance(sampling, V):
+        return (x_t - sigma * (sigma**2 + 1).sqrt() * raw) / (sigma**2 + 1)
+    return x_t - sigma * raw
+
+
 def measure(name):
-    architecture = ARCHITECTURES[name]()
-    result, clip, vae = {}, RandomClip(architecture.text), load_vae(architecture.vae)
-    source = load(architecture)
+    if name in CHECKPOINTS:
+        source, clip, vae = open_checkpoint(name)
+
+        def another():
+            return open_checkpoint(name)[0]
+    else:
+        architecture = ARCHITECTURES[name]()
+        source, clip, vae = load(architecture), RandomClip(architecture.text), load_vae(architecture.vae)
+
+        def another():
+            return load(architecture)
+
+    result = {}
     before = {key: value.clone() for key, value in source.model.state_dict().items()}
 
-    def model(**options):
-        return ComfyModel(load(architecture, **options), clip, vae)
+    def model():
+        return ComfyModel(another(), clip, vae)
 
     whole = trainer_of(ComfyModel(source, clip, vae))
     whole.run()
@@ -196,7 +252,10 @@ def measure(name):
         prediction = core(x_t[:1], batch.t[:1], batch.prompts[:1])
     hook.remove()
     sigma = core.sigmas[batch.t[:1]].view(-1, *[1] * (x_t.ndim - 1))
-    result["x_0"] = apart(x_0, x_t[:1] - sigma * raw[0].float())
+    sampling = whole.model.patcher.get_model_object("model_sampling")
+    result["x_0"] = apart(x_0, by_hand(sampling, x_t[:1], sigma, raw[0].float()))
+    result["own_sigmas"] = core.prediction_type == "flow" or torch.equal(core.sigmas, sampling.sigmas)
+    result["sigma"] = [core.sigmas[0].item(), core.sigmas[-1].item()]
     result["prediction"] = apart(prediction, raw[0].float())
 
     pictures = whole.model.draw(batch.prompts[:1], SIDE, 0)
@@ -204,7 +263,7 @@ def measure(name):
     lora = whole.model.trained("lora", 4.0)
     lora = {key: value.clone() for key, value in lora.items()}
     whole.model.close()
-    untrained = load(architecture)
+    untrained = another()
     patched, _ = comfy.sd.load_lora_for_models(untrained, None, lora, 1.0, 0)
     result["patched"] = len(patched.patches)
     native = ComfyModel(patched, clip, vae)
@@ -221,7 +280,8 @@ def measure(name):
 
 def main():
     results = {}
-    for name in chosen or ARCHITECTURES:
+    accept_tiny()
+    for name in chosen or [*CHECKPOINTS, *ARCHITECTURES]:
         start = time.monotonic()
         with torch.inference_mode(False):
             results[name] = measure(name)

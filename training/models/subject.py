@@ -17,6 +17,7 @@ from .lora import merge_lora
 
 VERSION = "0.1.0"
 HEADER = "identity_aging"  # our key in the safetensors header; everything under it is JSON
+MODELSPEC_PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}  # it has no word for others
 SAVE_PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -85,10 +86,9 @@ def _header(subject: Subject, title: str, architecture: str) -> dict[str, str]:
         "modelspec.title": title,
         "modelspec.date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "modelspec.resolution": f"{subject.resolution}x{subject.resolution}",
-        "modelspec.prediction_type": "v" if subject.prediction_type == "v_prediction" else "epsilon",
         "modelspec.trigger_phrase": f"{subject.token} {subject.class_word}",
         "modelspec.usage_hint": subject.prompt("elderly"),
-    }
+    } | ({"modelspec.prediction_type": kind} if (kind := MODELSPEC_PREDICTIONS.get(subject.prediction_type)) else {})
 
 
 def subject_file(path: Path) -> Path:
