@@ -1,6 +1,7 @@
 """ComfyUI's VAE as our codec, with gradient."""
 
 import copy
+from typing import Any
 
 import comfy.model_management
 import torch
@@ -12,18 +13,21 @@ from .loaded import adopt, static
 class ComfyCodec(nn.Module):
     """Pixels in [-1, 1] to latents as the network sees them, and back. The VAE stays the graph's own."""
 
+    vae: Any
+    patcher: Any
+
     def __init__(self, vae, latent_format):
         super().__init__()
         self.__dict__["vae"] = vae
         self.patcher = static(vae.patcher)
-        self.format = copy.copy(latent_format)
+        self.format: Any = copy.copy(latent_format)
         for name, value in vars(latent_format).items():
             if torch.is_tensor(value):
                 setattr(self.format, name, value.clone())  # out of inference mode
         self.factor = vae.spacial_compression_decode()
 
     @property
-    def network(self) -> nn.Module:
+    def network(self) -> Any:
         """ComfyUI's first stage model."""
         return self.patcher.model
 

@@ -1,6 +1,7 @@
 """Weights that ComfyUI loads, in a way that autograd can work with."""
 
 from contextlib import contextmanager
+from typing import Any
 
 import comfy.ops
 import torch
@@ -29,7 +30,8 @@ def static(patcher):
 def adopt(module: nn.Module) -> None:
     """Takes weights and buffers that were loaded in inference mode out of it; their memory stays the same."""
     for part in module.modules():
-        for table in (part._parameters, part._buffers):
+        tables: tuple[dict[str, Any], ...] = (part._parameters, part._buffers)
+        for table in tables:
             for name, value in table.items():
                 if value is None or not value.is_inference() or isinstance(value.data, QuantizedTensor):
                     continue

@@ -1,7 +1,7 @@
 """A MODEL, CLIP and VAE trained in place: nothing is copied, and what the graph loaded stays as it is."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +93,7 @@ class ComfyModel:
         return self.family.resolution
 
     @property
-    def network(self) -> torch.nn.Module:
+    def network(self) -> Any:
         """ComfyUI's diffusion model."""
         return self.patcher.model.diffusion_model
 
@@ -151,7 +151,7 @@ class ComfyModel:
 
     def _inject(self, layers: dict[str, Any], checkpointing: bool) -> None:
         """The adapters come with the weights, and leave when ComfyUI loads this network for anybody else."""
-        adapters: dict[str, Lora] = {name.replace("/", "."): lora for name, lora in self.denoiser.adapters.items()}
+        adapters: dict[str, Any] = {name.replace("/", "."): lora for name, lora in self.denoiser.adapters.items()}
         undo: list[Undo] = []
 
         def inject(patcher) -> None:
@@ -169,7 +169,7 @@ class ComfyModel:
         self.patcher.set_injections(INJECTION, [PatcherInjection(inject=inject, eject=eject)])
 
     @contextmanager
-    def stepping(self, resolution: int) -> Iterator[None]:
+    def stepping(self, resolution: int) -> Generator[None, None, None]:
         """ComfyUI in training: the weights on the device, and no shortcuts that have no gradient."""
         self._open()
         comfy.model_management.in_training = True
@@ -223,7 +223,7 @@ class ComfyModel:
 
         Both open in ComfyUI's LoRA loaders. The second kind has its scale multiplied into lora_B.
         """
-        adapters = {name.replace("/", "."): lora for name, lora in self.denoiser.adapters.items()}
+        adapters: dict[str, Any] = {name.replace("/", "."): lora for name, lora in self.denoiser.adapters.items()}
         state: StateDict = {}
         names = self._kohya_names()
         for name, lora in adapters.items():

@@ -25,11 +25,12 @@ class ComfyDenoiser(Denoiser):
 
     levels: NoiseLevels
     sigmas: Tensor
+    patcher: Any  # a ModelPatcher
 
     def __init__(self, patcher):
         super().__init__()
         self.__dict__["patcher"] = patcher  # no torch module, and its model is none of ours
-        self.sampling = patcher.get_model_object("model_sampling")
+        self.sampling: Any = patcher.get_model_object("model_sampling")
         self.prediction_type = prediction_type(self.sampling)
         self.adapters = nn.ModuleDict()
         self.prompts: dict[str, Any] = {}  # ComfyUI's CONDITIONING of each

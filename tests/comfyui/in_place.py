@@ -5,6 +5,7 @@ FOLDER holds sd1, sd2 and sdxl.safetensors as tests.tiny makes them.
 usage: python in_place.py COMFYUI REPOSITORY FOLDER [FAMILY ...]
 """
 
+import contextlib
 import importlib.util
 import json
 import logging
@@ -219,10 +220,8 @@ def measure(name):
         if progress.step == STOPPED:
             raise KeyboardInterrupt
 
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         stopped.run(state, [stop])
-    except KeyboardInterrupt:
-        pass
     stopped.model.close()
     resumed = trainer_of(model())
     resumed.resume(state)

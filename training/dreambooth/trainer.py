@@ -74,7 +74,7 @@ class Trainer:
         self.step_number = 0
         self._in_optimizer = False
         self.history: list[dict[str, float]] = []  # the losses of every step
-        self.core = model.denoiser
+        self.core: Any = model.denoiser
         self._choose_trainable(extra_prompts)
         self.trainable = {name: weight for name, weight in self.core.named_parameters() if weight.requires_grad}
         self.optimizer, self.scheduler = self._optimizer()
