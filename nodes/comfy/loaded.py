@@ -30,7 +30,7 @@ def static(patcher):
 def adopt(module: nn.Module) -> None:
     """Takes weights and buffers that were loaded in inference mode out of it; their memory stays the same."""
     for part in module.modules():
-        tables: tuple[dict[str, Any], ...] = (part._parameters, part._buffers)
+        tables: Any = (part._parameters, part._buffers)
         for table in tables:
             for name, value in table.items():
                 if value is None or not value.is_inference() or isinstance(value.data, QuantizedTensor):
