@@ -25,6 +25,7 @@ import comfy.supported_models  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
 
 logging.disable(logging.CRITICAL)
 torch.set_num_threads(1)
@@ -260,7 +261,9 @@ def measure(name):
     pictures = whole.model.draw(batch.prompts[:1], SIDE, 0)
     result["picture"] = list(pictures.shape)
     lora = whole.model.trained("lora", 4.0)
-    lora = {key: value.clone() for key, value in lora.items()}
+    lora = {key: value.clone().contiguous() for key, value in lora.items()}
+    save_file(lora, f"{folder}/{name}.lora.safetensors")
+    result["base"] = whole.model.sha256
     whole.model.close()
     untrained = another()
     patched, _ = comfy.sd.load_lora_for_models(untrained, None, lora, 1.0, 0)

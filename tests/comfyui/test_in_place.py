@@ -4,11 +4,15 @@ import json
 import subprocess
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from tests.comfyui.conftest import REPOSITORY
 from tests.tiny import tiny_checkpoint
+from training.files import read_state_dict
+from training.models.checkpoint import open_model
 from training.models.families import SD1, SD2, SDXL
+from training.models.lora import merge_lora
 
 FAMILIES = {
     "SD1": SD1.name,
@@ -38,7 +42,7 @@ def results(comfyui, python, tmp_path_factory):
         save_file({key: value.contiguous() for key, value in state.items()}, folder / f"{name}.safetensors")
     script = REPOSITORY / "tests/comfyui/in_place.py"
     subprocess.run([python, script, comfyui, REPOSITORY, folder], check=True, cwd=comfyui)
-    return json.loads((folder / "results.json").read_text())
+    return json.loads((folder / "results.json").read_text()) | {"folder": folder}
 
 
 @pytest.fixture(params=FAMILIES)
@@ -63,7 +67,7 @@ def test_the_predicted_clean_latents_are_those_of_the_equations(result):
 
 
 def test_the_noise_levels_are_the_models_own(results):
-    assert all(result["own_sigmas"] for result in results.values())
+    assert all(results[name]["own_sigmas"] for name in FAMILIES)
     assert results["SDXL, zero terminal SNR"]["sigma"][1] > 4000
     assert results["SDXL"]["sigma"][1] == pytest.approx(14.61, abs=0.01)
     assert results["CosXL"]["sigma"] == pytest.approx([0.002, 120.0], rel=1e-3)
@@ -82,6 +86,17 @@ def test_the_native_loader_patches_every_layer_and_draws_the_same(result):
     assert result["patched"] == result["layers"] > 0
     assert result["lora_changes"] > 20 * result["native_picture"]
     assert result["native_picture"] < 1e-3
+
+
+@pytest.mark.parametrize(("name", "file"), [("SD1", "sd1"), ("SDXL", "sdxl")])
+def test_the_command_line_reads_the_file_and_knows_its_base(results, name, file):
+    model = open_model(results["folder"] / f"{file}.safetensors")
+    before = {key: value.clone() for key, value in model.denoiser.unet.state_dict().items()}
+    assert model.fingerprint == results[name]["base"]
+    merge_lora(model.denoiser, read_state_dict(results["folder"] / f"{name}.lora.safetensors"))
+    after = model.denoiser.unet.state_dict()
+    changed = [key for key, value in after.items() if not torch.equal(before[key], value)]
+    assert len(changed) == results[name]["layers"]
 
 
 def test_the_graphs_model_stays_as_it_is(result):

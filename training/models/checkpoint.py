@@ -27,6 +27,7 @@ from .families import (
     unet_config,
     vae_config,
 )
+from .fingerprint import fingerprint
 from .keys import StateDict
 from .levels import TIMESTEPS
 from .lora import add_lora, lora_state_dict
@@ -47,6 +48,7 @@ class Model:
     name: str
     sha256: str  # of the UNet before training, as float16: the same from any file format and from memory
     unmapped: StateDict = field(default_factory=dict)  # tensors of the checkpoint that no module holds, kept for saving
+    fingerprint: str = ""  # of the same UNet; by this a subject trained in place knows its base
 
     @property
     def resolution(self) -> int:
@@ -146,7 +148,7 @@ def model_from_state_dict(checkpoint: StateDict, name: str, prediction_type: str
     family = recognise(checkpoint, name)
     unet_state = {key: value for key, value in checkpoint.items() if key.startswith(keys.UNET_PREFIX)}
     unet = _empty(UNet2DConditionModel, **unet_config(checkpoint, family))
-    _fill(unet, {ours: unet_state.pop(theirs, None) for ours, theirs in unet_keys(unet).items()}, "UNet", name)
+    _fill(unet, {ours: unet_state.pop(theirs, None) for ours, theirs in keys.unet_keys(unet).items()}, "UNet", name)
     if unet_state:
         raise UserError(f"The UNet in {name} has layers that {family.name} has not, such as {next(iter(unet_state))}.")
 
@@ -161,7 +163,7 @@ def model_from_state_dict(checkpoint: StateDict, name: str, prediction_type: str
     text = TextEncoder(family, [_tower_from(checkpoint, tower, name) for tower in family.towers])
     kind = prediction_type or ("v_prediction" if looks_like_v_prediction(checkpoint, family) else "epsilon")
     denoiser = UNetDenoiser(unet, text, kind, _schedule_of(checkpoint, name))
-    model = Model(family, denoiser, LatentCodec(vae), name, _unet_sha256(unet))
+    model = Model(family, denoiser, LatentCodec(vae), name, _unet_sha256(unet), fingerprint=_unet_fingerprint(unet))
     mapped = model_to_state_dict(model)
     model.unmapped = {
         key: value for key, value in checkpoint.items() if key not in mapped and not key.startswith("model_ema.")
@@ -178,17 +180,10 @@ def model_to_state_dict(model: Model) -> StateDict:
     return state
 
 
-def unet_keys(unet: Any) -> dict[str, str]:
-    """The UNet's own keys, each with its name in a checkpoint."""
-    attention = {index for index, block in enumerate(unet.up_blocks) if hasattr(block, "attentions")}
-    layers = len(unet.down_blocks[0].resnets)
-    return {key: keys.unet_key(key, layers, attention) for key in unet.state_dict()}
-
-
 def unet_to_state_dict(unet: nn.Module) -> StateDict:
     """The UNet's tensors in the single-file keys."""
     weights = unet.state_dict()
-    return {theirs: weights[ours] for ours, theirs in unet_keys(unet).items()}
+    return {theirs: weights[ours] for ours, theirs in keys.unet_keys(unet).items()}
 
 
 def vae_to_state_dict(vae: nn.Module) -> StateDict:
@@ -222,6 +217,11 @@ def open_tiny_vae(path: Path) -> LatentCodec:
         published = {f"{keys.VAE_PREFIX}taesd_decoder.{key}": value for key, value in weights.items()}
         weights = {key: published.get(keys.tiny_vae_key(key)) for key in tiny.state_dict()}
     return LatentCodec(_fill(tiny, weights, "tiny VAE", str(path)))
+
+
+def _unet_fingerprint(unet: nn.Module) -> str:
+    weights = unet_to_state_dict(unet)
+    return fingerprint({key.removeprefix(keys.UNET_PREFIX): value for key, value in weights.items()})
 
 
 def _unet_sha256(unet: nn.Module) -> str:
@@ -326,7 +326,7 @@ def _open_folder(path: Path, prediction_type: str | None) -> Model:
     denoiser, codec = UNetDenoiser(unet, text, kind, schedule), LatentCodec(vae)
     for module in (denoiser, codec):
         module.float().requires_grad_(False).eval()
-    return Model(family, denoiser, codec, path.name, _unet_sha256(unet))
+    return Model(family, denoiser, codec, path.name, _unet_sha256(unet), fingerprint=_unet_fingerprint(unet))
 
 
 def _scheduler_settings(settings: dict[str, Any], prediction_type: str | None, source: Path) -> tuple[str, dict]:

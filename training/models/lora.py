@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..config import LORA_LAYERS, TrainingConfig
 from ..errors import UserError
 from .denoiser import UNetDenoiser
-from .keys import StateDict
+from .keys import UNET_PREFIX, StateDict, unet_keys
 
 TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
@@ -70,6 +70,10 @@ def merge_lora(denoiser: UNetDenoiser, lora: StateDict, strength: float = 1.0) -
         for prefix, part in _parts(denoiser).items()
         for name, module in part.named_modules()
     }
+    theirs = {ours: key.removeprefix(UNET_PREFIX) for ours, key in unet_keys(denoiser.unet).items()}
+    for name, module in denoiser.unet.named_modules():  # SDXL's also go by their names in a checkpoint
+        if key := theirs.get(f"{name}.weight"):
+            layers["lora_unet_" + key.removesuffix(".weight").replace(".", "_")] = module
     for key in [key for key in lora if key.endswith(".lora_down.weight")]:
         name = key.removesuffix(".lora_down.weight")
         if name not in layers:
