@@ -156,7 +156,8 @@ class TrainSubject(io.ComfyNode):
                     make_room()
                 for network in filter(None, (embedder, judge[0] and judge[0].embedder)):
                     network.to(torch.device("cpu"))
-        report = [*faces.remarks, _report(trainer, run, len(pictures), ages[0])]
+        remarks = opened.remarks if isinstance(opened, ComfyModel) else []
+        report = [*faces.remarks, *remarks, _report(trainer, run, len(pictures), ages[0])]
         losses = _loss_map(trainer, run)
         del trainer, opened
         give_back()

@@ -83,6 +83,7 @@ class ComfyModel:
         self.denoiser = ComfyDenoiser(self.patcher)
         self.codec = ComfyCodec(vae, self.patcher.model.latent_format)
         self.sha256 = fingerprint(dict(_sampled(model, ROOT)))
+        self.remarks: list[str] = []
         self._opened: tuple[int, int] | None = None
 
     @property
@@ -119,7 +120,7 @@ class ComfyModel:
         with torch.no_grad():
             for prompt in dict.fromkeys(prompts):
                 encoded = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
-                self.denoiser.prompts[prompt] = [[cond, _out_of_inference(extra)] for cond, extra in encoded]
+                self.denoiser.prompts[prompt] = [[cond.clone(), _out_of_inference(extra)] for cond, extra in encoded]
 
     def release_text(self) -> None:
         """The text encoder leaves the device when the network needs its place; here nobody asks it any more."""
@@ -144,7 +145,9 @@ class ComfyModel:
         self._inject(layers, checkpointing=False)
         self.denoiser.to(self.patcher.load_device)
         with self.stepping(self.resolution):
-            probe(self.denoiser, self.codec, self.family.name)
+            missing = probe(self.denoiser, self.codec, self.family.name)
+        if missing:  # such as what the last block makes of the text, which nothing reads
+            self.remarks.append(f"{missing} of {len(self.denoiser.adapters)} LoRA layers change no picture.")
         if config.gradient_checkpointing:
             self.close()
             self._inject(layers, checkpointing=True)

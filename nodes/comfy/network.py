@@ -30,8 +30,7 @@ class ComfyDenoiser(Denoiser):
     def __init__(self, patcher):
         super().__init__()
         self.__dict__["patcher"] = patcher  # no torch module, and its model is none of ours
-        self.sampling: Any = patcher.get_model_object("model_sampling")
-        self.prediction_type = prediction_type(self.sampling)
+        self.prediction_type = prediction_type(patcher.get_model_object("model_sampling"))
         self.adapters = nn.ModuleDict()
         self.prompts: dict[str, Any] = {}  # ComfyUI's CONDITIONING of each
         self._prepared: dict[tuple, dict[str, Any]] = {}
@@ -39,7 +38,7 @@ class ComfyDenoiser(Denoiser):
 
     def sample_timesteps(self, sampling: str | None) -> None:
         """Raises UserError for "shifted" where the model has no shift."""
-        self.levels, sigmas = levels_of(self.sampling, sampling)
+        self.levels, sigmas = levels_of(self.patcher.get_model_object("model_sampling"), sampling)
         self.register_buffer("sigmas", sigmas, persistent=False)
 
     def forward(self, x_t: Tensor, t: Tensor, prompts: list[str]) -> Tensor:

@@ -241,6 +241,13 @@ def measure(name):
     again = gradients(checked, number)
     result["checkpointing"] = apart(flat(again), flat(plain))
     checked.model.close()
+    if name == "Flux":
+        quantised = trainer_of(ComfyModel(load(architecture, dtype=torch.float8_e4m3fn), clip, vae))
+        randomise(quantised)
+        found = gradients(quantised, number)
+        result["fp8_cosine"] = torch.nn.functional.cosine_similarity(flat(found), flat(plain), dim=0).item()
+        result["fp8_kept"] = sorted({str(weight.dtype) for weight in quantised.model.network.parameters()})
+        quantised.model.close()
 
     core = whole.core
     batch = whole.data.draw(number)

@@ -88,6 +88,11 @@ def test_the_native_loader_patches_every_layer_and_draws_the_same(result):
     assert result["native_picture"] < 1e-3
 
 
+def test_a_base_in_eight_bits_trains_and_stays_in_them(results):
+    assert results["Flux"]["fp8_kept"] == ["torch.float8_e4m3fn"]
+    assert results["Flux"]["fp8_cosine"] > 0.9
+
+
 @pytest.mark.parametrize(("name", "file"), [("SD1", "sd1"), ("SDXL", "sdxl")])
 def test_the_command_line_reads_the_file_and_knows_its_base(results, name, file):
     model = open_model(results["folder"] / f"{file}.safetensors")
