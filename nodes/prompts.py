@@ -156,9 +156,15 @@ class SequenceEncode(io.ComfyNode):
         if first.get("pooled_output") is not None:
             extras["pooled_output"] = mixed("pooled_output")
         if first.get("attention_mask") is not None:
-            rows = [(encoded[place.age], encoded[place.following]) for place in sequence]
-            masks = [torch.maximum(one["attention_mask"], other["attention_mask"]) for one, other in rows]
-            extras["attention_mask"] = torch.cat(masks)
+            extras["attention_mask"] = torch.cat(
+                [
+                    torch.maximum(
+                        encoded[place.age]["attention_mask"],
+                        encoded[place.following if place.part else place.age]["attention_mask"],
+                    )
+                    for place in sequence
+                ]
+            )
         return io.NodeOutput([[mixed("cond"), extras]], [str(place) for place in sequence], steps)
 
 

@@ -24,6 +24,7 @@ import comfy.sd  # noqa: E402
 import comfy.supported_models  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from comfy.text_encoders.z_image import ZImageTokenizer  # noqa: E402
 from PIL import Image  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
@@ -36,7 +37,8 @@ here = str(Path(__file__).parent)
 sys.path.append(here)
 from architectures import ARCHITECTURES, RandomClip, load, load_vae  # noqa: E402
 from pack.nodes.comfy.model import ComfyModel  # noqa: E402
-from pack.training.ages import AGE_CLASSES  # noqa: E402
+from pack.nodes.prompts import SequenceEncode  # noqa: E402
+from pack.training.ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt  # noqa: E402
 from pack.training.config import TrainingConfig  # noqa: E402
 from pack.training.dreambooth.build import build_trainer  # noqa: E402
 from pack.training.dreambooth.dataset import RegularizationSet, SubjectSet  # noqa: E402
@@ -44,6 +46,7 @@ from pack.training.dreambooth.looks import LookPlan  # noqa: E402
 from pack.training.faces.find import Face  # noqa: E402
 from pack.training.pictures.photos import Photo  # noqa: E402
 
+PADDING = 151643  # of Qwen's vocabulary
 SIDE, STEPS, STOPPED = 64, 6, 3
 Discrete, Continuous = comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.ModelSamplingContinuousEDM
 V, Edm = comfy.model_sampling.V_PREDICTION, comfy.model_sampling.EDM
@@ -157,13 +160,15 @@ def accept_tiny():
     models = comfy.supported_models
     for kind, width, linear in ((models.SDXL, 128, True), (models.SD20, 64, True), (models.SD15, 64, False)):
         sizes = {"model_channels": 32, "context_dim": width, "use_linear_in_transformer": linear}
-        models.models.insert(0, type(kind.__name__, (kind,), {"unet_config": sizes}))
+        heads = {"unet_extra_config": {"num_heads": 1, "num_head_channels": -1}} if kind is models.SD20 else {}
+        models.models.insert(0, type(kind.__name__, (kind,), {"unet_config": sizes} | heads))
 
 
 def open_checkpoint(name):
     """MODEL, CLIP and VAE as Load Checkpoint gives them, and the MODEL through a ModelSampling node."""
     file, sampling = CHECKPOINTS[name]
-    clip = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 1}
+    layers = 2 if file == "sd1" else 3
+    clip = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": layers, "num_attention_heads": 1}
     text = {f"clip_{size}_model_config": clip | {"projection_dim": 64} for size in "lgh"}
     with torch.inference_mode():
         model, clip, vae = comfy.sd.load_checkpoint_guess_config(
@@ -281,14 +286,48 @@ def measure(name):
     plain_model = ComfyModel(source, clip, vae)
     plain_model.freeze_text(["", *batch.prompts])
     result["lora_changes"] = (plain_model.draw(batch.prompts[:1], SIDE, 0) - pictures).abs().max().item()
+    plain_model.close()
     after = source.model.state_dict()
     result["untouched"] = before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
     result["clean"] = not any("forward" in module.__dict__ for module in source.model.modules())
     return result
 
 
+class TokenClip:
+    """Z-Image's own tokenizer, whose prompts have no fixed length; its tokens stand for their encoding."""
+
+    def __init__(self, options=()):
+        self.tokenizer, self.options = ZImageTokenizer(), dict(options)
+
+    def clone(self):
+        return TokenClip(self.options)
+
+    def set_tokenizer_option(self, name, value):
+        self.options[name] = value
+
+    def tokenize(self, prompt):
+        return self.tokenizer.tokenize_with_weights(prompt, tokenizer_options=self.options)
+
+    def encode_from_tokens(self, tokens, return_dict):
+        ((chunk,),) = tokens.values()
+        numbers = torch.tensor([[[float(token)] for token, *_ in chunk]])
+        return {"cond": numbers, "pooled_output": None, "attention_mask": (numbers[..., 0] != PADDING).long()}
+
+
+def six_ages():
+    """Tokens of every age in one batch, without the padding, and whether they are those of its own prompt."""
+    clip = TokenClip()
+    output = SequenceEncode.execute(clip, "child", "old", 6, "", SAMPLING_PROMPT, "sks", "person")
+    (batch, extra), found = output.args[0][0], []
+    for row, mask, age in zip(batch, extra["attention_mask"], AGE_CLASSES, strict=True):
+        prompt = fill_prompt(SAMPLING_PROMPT, token="sks", class_word="person", age=age)
+        alone = clip.encode_from_tokens(clip.tokenize(prompt), True)["cond"][0]
+        found.append([len(alone), torch.equal(row[mask.bool()], alone)])
+    return found
+
+
 def main():
-    results = {}
+    results = {"six ages": six_ages()}
     accept_tiny()
     for name in chosen or [*CHECKPOINTS, *ARCHITECTURES]:
         start = time.monotonic()
