@@ -16,6 +16,7 @@ from ..training.files import written
 from ..training.models.lora import not_finite
 from ..training.models.subject import read_subject
 from .comfy.folders import METHOD_FOLDERS, SUBJECTS, subject_names, subject_path
+from .comfy.model import family_of
 from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, also_called
 
 CONSENT = "Train and share only people who agreed to it."
@@ -26,6 +27,12 @@ def apply_subject(subject: TrainedSubject, model, clip, strength: float = 1.0) -
     if not math.isfinite(strength):
         raise UserError(f"strength is {strength}; it must be a number.")
     if subject.header.method == "lora":
+        family = family_of(model).name
+        if family != subject.header.family:
+            raise UserError(
+                f"{subject.file.name} was trained on {subject.header.family}, and this MODEL is {family}. Load the "
+                f"subject on a {subject.header.family} model."
+            )
         weights = comfy.utils.load_torch_file(str(subject.file), safe_load=True)
         if bad := not_finite(weights):
             raise UserError(f"{subject.file.name} is damaged: {bad} are not finite. Train it anew.")

@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..training.config import IDENTITY_LOSSES
+from ..training.config import IDENTITY_LOSSES, TrainingConfig
 from ..training.dreambooth.build import build_trainer
 from ..training.dreambooth.curves import curves
 from ..training.dreambooth.dataset import SubjectSet, find_faces
@@ -19,13 +19,15 @@ from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
 from ..training.dreambooth.watcher import Watcher
 from ..training.errors import UserError
 from ..training.files import checked_name, read_state_dict
+from ..training.models.checkpoint import Model
 from ..training.models.subject import read_subject
 from ..training.pictures.photos import Photo, read_once
 from .comfy.bridge import open_comfy
 from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
 from .comfy.folders import runs_folder
 from .comfy.images import to_batch, to_pictures
-from .comfy.settings import config_of, setting_widgets
+from .comfy.model import ComfyModel
+from .comfy.settings import config_of, later_widgets, setting_widgets
 from .comfy.sockets import (
     CATEGORY,
     AgeSet,
@@ -51,14 +53,18 @@ class TrainSubject(io.ComfyNode):
             display_name="Train Aging Subject",
             category=CATEGORY,
             **also_called("dreambooth", "train lora", "train face", "age progression", "fine-tune"),
-            description="Teaches a Stable Diffusion model one person, so that it can draw them at every age. Cancel "
+            description="Teaches a model one person, so that it can draw them at every age. Cancel "
             f"keeps what was trained, and queueing the same graph again goes on from there. {CONSENT}",
             is_input_list=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
-                io.Model.Input("model", tooltip="Stable Diffusion 1.x, 2.x or SDXL. It stays as it is."),
-                io.Clip.Input("clip", tooltip="The CLIP of that checkpoint."),
-                io.Vae.Input("vae", tooltip="The VAE of that checkpoint."),
+                io.Model.Input(
+                    "model",
+                    tooltip="Any text-to-image model: Stable Diffusion, SDXL, Flux, Flux.2, Z-Image, Qwen-Image ... "
+                    "It stays as it is. Method full is for Stable Diffusion 1.x, 2.x and SDXL.",
+                ),
+                io.Clip.Input("clip", tooltip="The text encoder that belongs to it."),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to it."),
                 io.Image.Input("photos", tooltip="3-30 photos of one person, of any sizes, as a batch or a list."),
                 AgeSet.Input(
                     "ages",
@@ -88,6 +94,7 @@ class TrainSubject(io.ComfyNode):
                         "steps; 0 draws them only at the end.",
                     )
                 ),
+                *later_widgets(),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="Draws the subject; goes into a KSampler."),
@@ -124,8 +131,8 @@ class TrainSubject(io.ComfyNode):
         remarks = read_once(ages[0].photos, watched) if ages[0] else []
         faces = find_faces(pictures, find, watched)
         with torch.inference_mode(False), torch.enable_grad():
-            opened = open_comfy(model[0], clip[0], vae[0])
             make_room()
+            opened = _open(config, model[0], clip[0], vae[0])
             try:
                 plan = _look_plan(preview_every[0], judge[0])
                 trainer = build_trainer(
@@ -147,9 +154,13 @@ class TrainSubject(io.ComfyNode):
                     "or train_batch_size, which starts anew."
                 ) from error
             finally:
+                if isinstance(opened, ComfyModel):
+                    opened.close()
+                    make_room()
                 for network in filter(None, (embedder, judge[0] and judge[0].embedder)):
                     network.to(torch.device("cpu"))
-        report = [*remarks, *faces.remarks, *trainer.data.remarks, _report(trainer, run, len(pictures), ages[0])]
+        remarks += [*faces.remarks, *trainer.data.remarks, *(opened.remarks if isinstance(opened, ComfyModel) else ())]
+        report = [*remarks, _report(trainer, run, len(pictures), ages[0])]
         losses = _loss_map(trainer, run)
         del trainer, opened
         give_back()
@@ -178,6 +189,13 @@ class TrainSubject(io.ComfyNode):
             except StopTraining:
                 comfy.model_management.throw_exception_if_processing_interrupted()
                 raise
+
+
+def _open(config: TrainingConfig, model, clip, vae) -> Model | ComfyModel:
+    """A LoRA on the model is trained in place; whatever changes more, on a copy in diffusers' modules."""
+    if config.method == "lora" and not config.trains_text_encoder:
+        return ComfyModel(model, clip, vae)
+    return open_comfy(model, clip, vae)
 
 
 def _look_plan(every: int, chosen: ChosenJudge | None) -> LookPlan:

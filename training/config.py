@@ -15,6 +15,7 @@ LORA_LAYERS = {
     "feed-forward": ("ff.net.0.proj", "ff.net.2"),
     "convolution": ("conv1", "conv2", "conv_shortcut"),
 }
+TIMESTEP_SAMPLINGS = ("uniform", "logit_normal", "shifted")
 PRECISIONS = ("no", "bf16", "fp16")
 CROPS = ("face", "photo")
 MAX_SEED = 2**64 - 1  # of torch's generators
@@ -79,6 +80,12 @@ class TrainingConfig:
     instance_prompt: str = option(INSTANCE_PROMPT, help="prompt of the photos; {token} and {class_word} are filled in")
     regularization_prompt: str = option(
         REGULARIZATION_PROMPT, help="prompt of the regularization images; {age} is filled in"
+    )
+    timestep_sampling: str | None = option(
+        None,
+        help="how often each noise level is trained: all alike, more in the middle, or that shifted as the model's own "
+        "sampling is (default: logit_normal for flow models, else uniform)",
+        choices=TIMESTEP_SAMPLINGS,
     )
 
     def __post_init__(self):

@@ -40,6 +40,7 @@ ADVANCED = (
     "checkpointing_steps",
     "seed",
 )
+LATER = ("timestep_sampling",)  # advanced too, behind what the node had before them: graphs know widgets by place
 # What suits a graph better than a command line: it fits 8 GB, and a crashed server loses little.
 DEFAULTS = {"gradient_checkpointing": True, "checkpointing_steps": 100}
 HIGHEST = {"max_train_steps": 100_000, "rank": 256}
@@ -50,7 +51,15 @@ def setting_widgets() -> list[io.Input]:
     """The widgets, shown ones first."""
     options = {option.name: option for option in options_of(TrainingConfig)}
     shown = [_widget(options[name], label) for name, label in SHOWN.items()]
-    return shown + [advanced(_widget(options[name], name.replace("_", " "))) for name in ADVANCED]
+    return shown + _advanced(ADVANCED)
+
+
+def later_widgets() -> list[io.Input]:
+    """Those that came later. Optional, since graphs in the API format from before leave them out."""
+    widgets = _advanced(LATER)
+    for widget in widgets:
+        widget.optional = True
+    return widgets
 
 
 def config_of(widgets: dict[str, Any]) -> TrainingConfig:
@@ -68,6 +77,11 @@ def config_of(widgets: dict[str, Any]) -> TrainingConfig:
             value = tuple(value.split(" + "))
         values[option.name] = value
     return TrainingConfig(**values)
+
+
+def _advanced(names: tuple[str, ...]) -> list[io.Input]:
+    options = {option.name: option for option in options_of(TrainingConfig)}
+    return [advanced(_widget(options[name], name.replace("_", " "))) for name in names]
 
 
 def _widget(option: Option, label: str) -> io.Input:

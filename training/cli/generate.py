@@ -71,7 +71,7 @@ def generate(options: GenerateOptions) -> int:
     prompts = [header.prompt(age, options.prompt) for age in ages]
     base = options.checkpoint or _recorded_checkpoint(options.subject)
     model, header = open_subject(options.subject, base, options.lora_strength)
-    if header.method == "lora" and model.sha256 != header.base_sha256:
+    if header.method == "lora" and header.base_sha256 not in (model.sha256, model.fingerprint):
         warnings.warn(
             f"{base} is not the very model that the subject was trained on ({header.base_model}).", stacklevel=1
         )

@@ -15,8 +15,8 @@ from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..errors import UserError
 from ..faces.embedders import FaceEmbedder, embed_face
 from ..faces.find import FaceDetector, cut_square
-from ..models.denoiser import TIMESTEPS
-from ..models.vae import LatentCodec
+from ..models.interface import Codec
+from ..models.levels import TIMESTEPS
 from ..pictures.photos import Bar, to_tensor
 from .dataset import RegularizationSet, SubjectSet
 from .losses import decode_probability
@@ -39,9 +39,9 @@ class DecodeProbability(Protocol):
 class Batch:
     """One micro-batch: B instances first, then B regularization images (or none). Tensors on the training device."""
 
-    x_0: Tensor  # clean latents [N, C, h, w]
-    noise: Tensor  # [N, C, h, w]
-    t: Tensor  # timesteps, int64 [N]
+    x_0: Tensor  # clean latents [N, C, h, w], or [N, C, 1, h, w] of a model of videos
+    noise: Tensor  # the same shape
+    t: Tensor  # quantiles of the noise level, int64 [N]
     prompts: list[str]
     instances: int  # B
     decode: Tensor  # indices of the instances that the identity loss decodes this time, int64 [K], on the CPU
@@ -63,7 +63,7 @@ class TrainingData:
         regularization: RegularizationSet | None,
         config: TrainingConfig,
         resolution: int,
-        codec: LatentCodec,
+        codec: Codec,
         embedder: FaceEmbedder | None,
         detector: FaceDetector | None,
         device: torch.device,
@@ -129,8 +129,7 @@ class TrainingData:
         t = torch.randint(TIMESTEPS, (kinds, total), generator=generator)
         chance = torch.rand(total, generator=generator)
         negative = torch.randint(max(1, len(self.negatives)), (total,), generator=generator)
-        latent = (self.codec.vae.config.latent_channels, self.resolution // 8, self.resolution // 8)
-        noise = torch.randn(kinds, 2, total, *latent, generator=generator)
+        noise = torch.randn(kinds, 2, total, *self.codec.shape(self.resolution), generator=generator)
 
         positions = range(number * total + share.start, number * total + share.stop)
         chosen = [self._shuffled("instance", len(self.instances), positions)]
@@ -222,10 +221,12 @@ class TrainingData:
         return fill_prompt(self.config.regularization_prompt, age=age, class_word=self.config.class_word)
 
 
-def latent_window(squares: list[tuple[float, float, float, float]], latent_side: int, context: int = 2) -> int:
-    """Side of the latent window that holds every face square with ``context`` latents around it."""
+def latent_window(
+    squares: list[tuple[float, float, float, float]], latent_side: int, factor: int, context: int = 2
+) -> int:
+    """Side of the latent window, ``factor`` px a latent, that holds every face square and ``context`` around it."""
     largest = max(right - left for left, _, right, _ in squares)
-    return min(latent_side, math.ceil(largest / 8) + 2 * context)
+    return min(latent_side, math.ceil(largest / factor) + 2 * context)
 
 
 def _sha256(content: bytes, about: object) -> str:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ..files import check_room, clear_partial, written
+from ..models.checkpoint import Model
 from ..pictures.photos import Photo, save
 from ..records import read_json
 from ..records import record as read_record
@@ -170,7 +171,8 @@ def _size(trainer: Trainer, dtype: torch.dtype, resumed: bool) -> int:
     """Bytes that a run adds at most: its subject, and a state beside the one that it replaces, with AdamW's moments."""
     config = trainer.config
     trained = sum(weight.numel() for weight in trainer.trainable.values())
-    parts = (trainer.core, trainer.model.codec) if config.method == "full" else ()
+    model = trainer.model
+    parts = (trainer.core, model.codec) if config.method == "full" and isinstance(model, Model) else ()
     whole = sum(weight.numel() for part in parts for weight in part.parameters()) or trained
     states = 1 if resumed or config.max_train_steps <= config.checkpointing_steps else 2
     return states * trained * (4 + (2 if config.use_8bit_adam else 8)) + whole * dtype.itemsize

@@ -5,7 +5,6 @@ import hashlib
 import json
 import operator
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from torch import Tensor
 from ..config import TrainingConfig
 from ..errors import UserError
 from ..files import read_pickle, written
-from ..models.checkpoint import Model
-from ..models.lora import add_lora
+from ..models.interface import TrainableModel
 from ..models.subject import describe, save_subject
 from ..records import record
 from . import losses
@@ -76,7 +74,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Model,
+        model: TrainableModel,
         data: TrainingData,
         config: TrainingConfig,
         accelerator,
@@ -92,13 +90,13 @@ class Trainer:
         self.lowered: list[dict[str, float]] = []  # rates that diverged, and the last step of each
         self.remarks: list[str] = []  # what whoever started this should know
         self.before_saving: Callable[[], None] = lambda: None  # raises where the run is another's by now
-        self.core = model.denoiser
+        self.core: Any = model.denoiser
         self._choose_trainable(extra_prompts)
         self.trainable = {name: weight for name, weight in self.core.named_parameters() if weight.requires_grad}
         self.optimizer, self.scheduler = self._optimizer()
         self.denoiser, self.optimizer = accelerator.prepare(self.core, self.optimizer)
-        if self.core.text.frozen_cache and accelerator.num_processes == 1:
-            self.core.text.to("cpu")  # no longer needed; several processes keep it, since they synchronise buffers
+        if not config.trains_text_encoder and accelerator.num_processes == 1:
+            model.release_text()  # several processes keep it, since they synchronise buffers
 
     def run(self, state_file: Path | None = None, callbacks: Iterable[Callback] = ()) -> None:
         """Steps until ``max_train_steps``, saving the state on the way and whenever anything ends the run before.
@@ -131,7 +129,7 @@ class Trainer:
         for micro in range(micro_batches):
             number = self.step_number * micro_batches + micro
             batch = self.data.draw(number, accelerator.process_index, accelerator.num_processes)
-            with accelerator.accumulate(self.denoiser), _kernels(self.core.unet, self.data):
+            with accelerator.accumulate(self.denoiser), self.model.stepping(self.data.resolution):
                 terms = self.losses(batch)
                 total = self.total(terms)
                 self._require_finite(total, terms)
@@ -190,6 +188,8 @@ class Trainer:
     def made_of(self) -> dict[str, Any]:
         """What must be the same for a state to go on. Saving more often and using less memory change no result."""
         free = {"gradient_checkpointing", "checkpointing_steps"}
+        if self.config.timestep_sampling is None:
+            free.add("timestep_sampling")  # so that runs from before there was a choice are known again
         if self.config.lr_scheduler in ("constant", "constant_with_warmup"):
             free.add("max_train_steps")  # elsewhere the learning rate of every step depends on it
         return {name: value for name, value in asdict(self.config).items() if name not in free} | self.inputs
@@ -277,19 +277,11 @@ class Trainer:
         save_subject(path, self.model, header, self.config.lora_alpha, dtype)
 
     def _choose_trainable(self, extra_prompts: Iterable[str]) -> None:
-        config, core = self.config, self.core
-        core.requires_grad_(False)
+        config = self.config
+        self.core.requires_grad_(False)
         if not config.trains_text_encoder:
-            core.text.freeze([*self.data.prompts(), *extra_prompts])
-        if config.method == "lora":
-            add_lora(core, config)
-        else:
-            core.unet.requires_grad_(True)
-            core.text.requires_grad_(config.trains_text_encoder)
-        if config.gradient_checkpointing:
-            core.unet.enable_gradient_checkpointing()
-            if not self.model.codec.is_tiny:
-                self.model.codec.vae.enable_gradient_checkpointing()
+            self.model.freeze_text([*self.data.prompts(), *extra_prompts])
+        self.model.choose_trainable(config)
 
     def _optimizer(self):
         from diffusers.optimization import get_scheduler
@@ -328,10 +320,3 @@ class Trainer:
 
     def _finite_weights(self) -> bool:
         return all(bool(weight.isfinite().all()) for weight in self.trainable.values())
-
-
-def _kernels(unet: Any, data: TrainingData) -> AbstractContextManager:
-    """On the CPU oneDNN reorders every kernel at every call, which costs more than convolving a map of a few places."""
-    deepest = data.resolution // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
-    small = data.device.type == "cpu" and deepest < 4
-    return torch.backends.mkldnn.flags(enabled=False) if small else nullcontext()

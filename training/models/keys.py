@@ -6,6 +6,7 @@ Every function maps the keys of one module's ``state_dict()`` to the names they 
 """
 
 import re
+from typing import Any
 
 import torch
 
@@ -72,6 +73,13 @@ def unet_key(key: str, layers_per_block: int, attention_up_blocks: set[int]) -> 
     else:
         name = _replace(key, _UNET_ENDS)
     return UNET_PREFIX + (_replace(name, _RESNET) if "resnets" in key else name)
+
+
+def unet_keys(unet: Any) -> dict[str, str]:
+    """UNet2DConditionModel's own keys, each with its name in a checkpoint."""
+    attention = {index for index, block in enumerate(unet.up_blocks) if hasattr(block, "attentions")}
+    layers = len(unet.down_blocks[0].resnets)
+    return {key: unet_key(key, layers, attention) for key in unet.state_dict()}
 
 
 def vae_key(key: str, levels: int) -> str:

@@ -14,13 +14,15 @@ from ..config import METHODS, TrainingConfig
 from ..errors import UserError
 from ..files import read_state_dict, utf8_name, written
 from ..records import parse_json, record
-from .checkpoint import Model, model_from_state_dict, model_to_state_dict, open_model
-from .denoiser import DENOISERS
-from .lora import lora_state_dict, merge_lora, not_finite
+from .checkpoint import Model, model_from_state_dict, open_model
+from .interface import TrainableModel
+from .levels import PREDICTIONS
+from .lora import merge_lora, not_finite
 
 VERSION = "0.1.0"
 HEADER = "identity_aging"  # our key in the safetensors header; everything under it is JSON
 STEP_FILE = "step_{}.safetensors"  # what a run keeps of a look at it
+MODELSPEC_PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}  # it has no word for others
 SAVE_PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -49,7 +51,7 @@ class Subject:
         return fill_prompt(template, token=self.token, class_word=self.class_word, age=age)
 
 
-def describe(model: Model, config: TrainingConfig, steps: int, resolution: int) -> Subject:
+def describe(model: TrainableModel, config: TrainingConfig, steps: int, resolution: int) -> Subject:
     """The header of ``model`` trained with ``config`` for ``steps``."""
     return Subject(
         token=config.token,
@@ -69,15 +71,14 @@ def describe(model: Model, config: TrainingConfig, steps: int, resolution: int) 
     )
 
 
-def save_subject(path: Path, model: Model, subject: Subject, lora_alpha: float, dtype: torch.dtype) -> None:
+def save_subject(path: Path, model: TrainableModel, subject: Subject, lora_alpha: float, dtype: torch.dtype) -> None:
     """Writes a trained model: its LoRA alone, or every weight in the layout that Load Checkpoint reads.
 
     Raises UserError where a number is not finite, in training or for want of room in ``dtype``.
     """
     from safetensors.torch import save_file
 
-    lora = subject.method == "lora"
-    state = lora_state_dict(model.denoiser, lora_alpha) if lora else model_to_state_dict(model)
+    state = model.trained(subject.method, lora_alpha)
     state = {key: value.to("cpu", dtype).contiguous() for key, value in state.items()}
     if bad := not_finite(state):
         raise UserError(
@@ -98,10 +99,11 @@ def _header(subject: Subject, title: str, architecture: str) -> dict[str, str]:
         "modelspec.title": title,
         "modelspec.date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "modelspec.resolution": f"{subject.resolution}x{subject.resolution}",
-        "modelspec.prediction_type": "v" if subject.prediction_type == "v_prediction" else "epsilon",
         "modelspec.trigger_phrase": f"{subject.token} {subject.class_word}",
         "modelspec.usage_hint": subject.prompt("elderly"),
     }
+    if kind := MODELSPEC_PREDICTIONS.get(subject.prediction_type):
+        header["modelspec.prediction_type"] = kind
     return {key: value.encode(errors="backslashreplace").decode() for key, value in header.items()}
 
 
@@ -137,7 +139,7 @@ def read_subject(path: Path) -> Subject:
         raise UserError(f"{file} is no subject file: its header says nothing about a token. Train it here first.")
     source = f"The header of {file}"
     subject = record(Subject, parse_json(header, source), source)
-    if subject.method not in METHODS or subject.prediction_type not in DENOISERS:
+    if subject.method not in METHODS or subject.prediction_type not in PREDICTIONS:
         raise UserError(f"{file} needs a later version: it is a {subject.method} for {subject.prediction_type}.")
     if subject.resolution < 8 or subject.resolution % 8:
         raise UserError(f"{source} is damaged: no picture is {subject.resolution} px large.")
