@@ -344,7 +344,7 @@ def failing_graphs(server):
         "IDAgingScoreIdentity", images=graph.photos(), references=graph.photos(), face_embedder=(weights, 0)
     )
     graph.save((score, 0), "never")
-    yield graph, "20180408-102900-casia-webface.pt are not in .*models/facenet.*timesler/facenet-pytorch"
+    yield graph, r"20180408-102900-casia-webface.pt \(.*\) is not in .*models/facenet.*timesler/facenet-pytorch"
     graph = Studio()
     faces = graph.add("IDAgingAlignFaces", images=graph.photos(["faceless.png"]), size=64, margin=0.5, level_eyes=True)
     graph.save((faces, 0), "never")

@@ -17,7 +17,7 @@ from ..report.build import BiometricReport, build
 from ..report.files import REPORT_SUFFIXES, write
 from ..report.text import text
 from .console import say
-from .shared import AGE_ESTIMATORS, EMBEDDER_HELP, WEIGHTS_HELP
+from .shared import AGE_ESTIMATORS, DOWNLOAD_HELP, EMBEDDER_HELP, WEIGHTS_HELP
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ScoreOptions:
     )
     embedder: str = option("casia-webface", help=EMBEDDER_HELP, choices=EMBEDDERS)
     embedder_weights: Path | None = option(None, help=WEIGHTS_HELP)
-    download: bool = option(False, help="fetch missing FaceNet weights into that folder")
+    download: bool = option(False, help=DOWNLOAD_HELP)
 
     def __post_init__(self):
         check(self)

@@ -29,7 +29,7 @@ from ..options import check, option
 from ..pictures.photos import read_folder, save
 from .console import say
 from .generate import RUN_FILE
-from .shared import AGE_ESTIMATORS, EMBEDDER_HELP, WEIGHTS_HELP
+from .shared import AGE_ESTIMATORS, DOWNLOAD_HELP, EMBEDDER_HELP, WEIGHTS_HELP
 
 LOOKS = "looks"  # the folder of their sheets
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a scheduler's stop, a closed terminal
@@ -59,7 +59,7 @@ class TrainOptions:
     save_precision: str = option("fp16", help="number format of the subject file", choices=tuple(SAVE_PRECISIONS))
     embedder: str = option("vggface2", help=EMBEDDER_HELP, choices=EMBEDDERS)
     embedder_weights: Path | None = option(None, help=WEIGHTS_HELP)
-    download: bool = option(False, help="fetch missing FaceNet weights into that folder")
+    download: bool = option(False, help=DOWNLOAD_HELP)
     judge: str | None = option(
         None,
         help="draw the six ages now and then, have this embedder say how alike they are, and keep the best step beside "

@@ -11,7 +11,8 @@ from torch import Tensor
 from ..ages import AGE_CLASSES, CLASS_YEARS, DISPLAY_NAMES, AgeEstimate, class_middle, class_of
 from ..errors import UserError
 from ..pictures.photos import to_tensor
-from .find import CROP_SCALE, Face, crop_squares, cut_square
+from .crops import FaceCrop, landmarks_of
+from .find import Face, cut_square
 
 CLIP_SIDE, CLIP_MARGIN = 224, 0.4  # px, and face sizes around the face: hair and neck tell an age too
 
@@ -33,8 +34,8 @@ class YearsNetwork(Protocol):
         """What reports call it."""
 
     @property
-    def size(self) -> int:
-        """Side of the crops it reads, px."""
+    def crop(self) -> FaceCrop:
+        """How the faces that it reads are cut out."""
 
     def __call__(self, crops: Tensor) -> Tensor:
         """The years [B] of ``crops``."""
@@ -43,14 +44,15 @@ class YearsNetwork(Protocol):
 class CropAgeEstimator:
     """A YearsNetwork that looks at pictures."""
 
-    def __init__(self, network: YearsNetwork, device: torch.device | str = "cpu"):
-        self.network, self.name, self.device = network, network.name, device
+    def __init__(self, network: YearsNetwork, errors=None, device: torch.device | str = "cpu"):
+        self.network, self.name, self.errors, self.device = network, network.name, errors, device
 
     @torch.no_grad()
     def __call__(self, image: Image.Image, face: Face) -> AgeEstimate:
-        """Years from the square that face embedders see."""
-        square = torch.tensor([face.square(CROP_SCALE)], device=self.device)
-        years = self.network(crop_squares(to_tensor(image).to(self.device), square, self.network.size)).item()
+        """Years from the crop that the network reads."""
+        crop = self.network.crop
+        square = torch.tensor([crop.square(face)], device=self.device)
+        years = self.network(crop(to_tensor(image).to(self.device), square, landmarks_of([face]))).item()
         return AgeEstimate(years, class_of(years))
 
 
