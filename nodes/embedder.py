@@ -4,7 +4,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..training.catalogue import DLIB, DRAWN_EMBEDDERS, MOBILEFACENET, load_embedder
+from ..training.catalogue import DLIB, DRAWN_EMBEDDERS, FACE_API, MOBILEFACENET, load_age_estimator, load_embedder
 from ..training.faces.facenet import FACENET, open_facenet
 from ..training.faces.mobilefacenet import MOBILEFACENET as MOBILEFACENET_FILE
 from .comfy.folders import FACENET as FOLDER
@@ -56,5 +56,8 @@ class LoadFaceEmbedder(io.ComfyNode):
         """Opens the weights."""
         with torch.inference_mode(False):  # training takes gradients through it
             if weights in BY_NAME:
-                return io.NodeOutput(load_embedder(weights, face_file(MOBILEFACENET_FILE.name).parent, download))
+                folder = face_file(MOBILEFACENET_FILE.name).parent
+                if download:
+                    load_age_estimator(FACE_API, folder, download)
+                return io.NodeOutput(load_embedder(weights, folder, download))
             return io.NodeOutput(open_facenet(face_file(weights), download))

@@ -121,10 +121,12 @@ class IdentityReport(io.ComfyNode):
             untrained=observed("untrained", before, ages_in_turn(ages, len(before)) if before else []),
             photo_age=photo_years,
             estimator=estimator.name if estimator else None,
+            facts=look.embedder.facts,
+            errors=look.age_errors,
         )
         seen, marked, drawn = (
             report.images.pictures,
-            marked_faces(pictures, report.images),
+            marked_faces(pictures, report.images, look.embedder.facts.thresholds),
             list(plots(report).values()),
         )
         return io.NodeOutput(

@@ -7,7 +7,7 @@ import torch
 from .faces import dlib_resnet, face_api, mobilefacenet
 from .faces.age_estimators import AgeEstimator, CropAgeEstimator, clip_in
 from .faces.embedders import Embedder, FaceEmbedder
-from .faces.facenet import FACENET, FaceNet, open_facenet, weights_folder
+from .faces.facenet import FACENET, FACENET_FACTS, FaceNet, open_facenet, weights_folder
 from .published import obtain
 from .world.shipped import age_estimator, world_embedder
 
@@ -23,6 +23,12 @@ FACE_API = "face-api"
 def matcher_name(name: str) -> str:
     """What a report calls the embedder ``name``."""
     return f"FaceNet {name}" if name in FACENET else name
+
+
+def how_made(name: str) -> str | None:
+    """The network of the embedder ``name`` and what it was trained on, where that is known."""
+    facts = {DLIB: dlib_resnet.FACTS, MOBILEFACENET: mobilefacenet.FACTS} | FACENET_FACTS
+    return facts[name].made if name in facts else None
 
 
 def load_embedder(name: str, folder: Path | None = None, download: bool = False) -> FaceEmbedder:
@@ -74,8 +80,12 @@ def load_age_estimator(source: str, folder: Path | None = None, download: bool =
     return CropAgeEstimator(face_api.read_face_api(*files), face_api.ERRORS)
 
 
-def default_age_estimator(folder: Path | None = None) -> AgeEstimator | None:
-    """face-api's network where its files are; None elsewhere."""
+def age_estimator_for(
+    embedder: str, source: str | None = None, folder: Path | None = None, download: bool = False
+) -> AgeEstimator | None:
+    """The estimator that was asked for; else, for real faces, face-api's network where its files are; else None."""
+    if source:
+        return load_age_estimator(source, folder, download)
     files = (face_api.FACE_API, face_api.MANIFEST)
     there = all(((folder or weights_folder()) / file.name).is_file() for file in files)
-    return load_age_estimator(FACE_API, folder) if there else None
+    return load_age_estimator(FACE_API, folder) if there and embedder not in DRAWN_EMBEDDERS else None

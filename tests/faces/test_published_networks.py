@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.catalogue import default_age_estimator, load_age_estimator, load_embedder, scorer
+from training.catalogue import age_estimator_for, load_age_estimator, load_embedder, scorer
 from training.errors import UserError
 from training.faces import dlib_resnet, face_api, mobilefacenet
 from training.faces.embedders import embed_face
@@ -62,10 +62,11 @@ def test_embedders_by_name_are_frozen_unit_and_differentiable(judges, dlib_weigh
 
 
 def test_the_age_network_judges_by_default_where_it_is(judges, tmp_path, astronaut, face):
-    estimator = default_age_estimator(judges)
+    estimator = age_estimator_for("dlib", folder=judges)
     assert estimator is not None and estimator.name == "face-api"
     assert 25 < estimator(astronaut, face).years < 50  # Eileen Collins at 36
-    assert default_age_estimator(tmp_path) is None
+    assert age_estimator_for("dlib", folder=tmp_path) is None
+    assert age_estimator_for("drawn-score", folder=judges) is None
     with pytest.raises(UserError, match=r"age_gender_model.bin \(MIT\) is not in"):
         load_age_estimator("face-api", tmp_path)
 

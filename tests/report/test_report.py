@@ -16,6 +16,7 @@ from training.biometrics.copies import find_copies
 from training.biometrics.pick import pick_best
 from training.errors import UserError
 from training.faces.crops import SquareCrop
+from training.faces.embedders import UNKNOWN
 from training.faces.find import Face
 from training.faces.observation import ALIGNED, Observation, Observer
 from training.report.build import BASE_ROW, DRAWN_ROW, REAL_ROW, build
@@ -171,7 +172,7 @@ def test_an_embedding_that_is_no_number_is_refused():
     def broken(crops):
         return torch.full((1, 4), float("nan"))
 
-    broken.name, broken.crop = "a broken embedder", SquareCrop(8)
+    broken.name, broken.crop, broken.facts = "a broken embedder", SquareCrop(8), UNKNOWN
     with pytest.raises(UserError, match=r"a broken embedder gives no number for the face in x\.png"):
         Observer(lambda image: [FACE], broken).observe("x.png", Image.new("RGB", (64, 64)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..ages import MAX_AGE, age_of
 from ..biometrics.comparisons import with_face
-from ..catalogue import EMBEDDERS, load_age_estimator, load_embedder, matcher_name
+from ..catalogue import EMBEDDERS, SCORERS, age_estimator_for, how_made, load_embedder, matcher_name, scorer
 from ..dreambooth.dataset import read_regularization_set
 from ..errors import UserError
 from ..faces.find import MTCNNDetector
@@ -37,7 +37,11 @@ class ScoreOptions:
     report: tuple[Path, ...] = option(
         (), help="file to write: .json, .csv, .html, or .png (one a plot); may be given several times"
     )
-    embedder: str = option("casia-webface", help=EMBEDDER_HELP, choices=EMBEDDERS)
+    embedder: str | None = option(
+        None,
+        help=f"{EMBEDDER_HELP}; by default the first of {', '.join(SCORERS)} that is there and was not trained with",
+        choices=EMBEDDERS,
+    )
     embedder_weights: Path | None = option(None, help=WEIGHTS_HELP)
     download: bool = option(False, help=DOWNLOAD_HELP)
 
@@ -68,8 +72,10 @@ def _report(options: ScoreOptions, photos: list[Photo], drawn: list[Photo]) -> B
     if options.regularization:
         captioned = read_regularization_set(options.regularization)
         people, people_ages = people + captioned.photos, people_ages + captioned.ages
-    estimator = load_age_estimator(options.age_estimator) if options.age_estimator else None
-    network = load_embedder(options.embedder, options.embedder_weights, options.download)
+    weights = options.embedder_weights
+    name = options.embedder or scorer(weights, options.trained_with)
+    network = load_embedder(name, weights, options.download)
+    estimator = age_estimator_for(name, options.age_estimator, weights, options.download)
     observer = Observer(network.detector or MTCNNDetector(), network, estimator)
 
     def observed(pictures: list[Photo], ages: Sequence[str | int | None]) -> list[Observation]:
@@ -89,6 +95,9 @@ def _report(options: ScoreOptions, photos: list[Photo], drawn: list[Photo]) -> B
         trained_with=options.trained_with and matcher_name(options.trained_with),
         photo_age=options.photo_age,
         estimator=estimator.name if estimator else None,
+        facts=network.facts,
+        trained_made=options.trained_with and how_made(options.trained_with),
+        errors=observer.age_errors,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..catalogue import DRAWN_EMBEDDERS, EMBEDDERS, load_age_estimator, load_embedder
+from ..catalogue import DRAWN_EMBEDDERS, EMBEDDERS, age_estimator_for, load_embedder
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..dreambooth.build import build_trainer
 from ..dreambooth.dataset import CAPTION_RULE, SubjectSet, find_faces, read_regularization_set
@@ -152,7 +152,8 @@ def _embedder(options: TrainOptions, name: str) -> FaceEmbedder:
 
 def _look_plan(options: TrainOptions, embedder: FaceEmbedder) -> LookPlan:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    estimator = load_age_estimator(options.age_estimator) if options.age_estimator else None
+    name, weights = options.judge or "", options.embedder_weights
+    estimator = age_estimator_for(name, options.age_estimator, weights, options.download)
     observer = Observer(embedder.detector or MTCNNDetector(), embedder.to(device), estimator, device)
     return LookPlan(options.look_every, observer, options.patience)
 

@@ -38,6 +38,7 @@ CROP = AlignedCrop(
 FACTS = Facts(
     "dlib's ResNet-29, trained on 3 million faces of 7,485 people out of FaceScrub, VGGFace and the web",
     Thresholds(0.9252, 0.9432, 137_313, 0.054, "FairFace, 538 people"),
+    smallest=40,
 )
 MEAN_COLOUR = (122.782, 117.001, 104.298)
 BLOCKS = ((32, 1),) * 3 + ((64, 2),) + ((64, 1),) * 3 + ((128, 2),) + ((128, 1),) * 2 + ((256, 2),)

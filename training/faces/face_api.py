@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..published import Published
+from .age_estimators import AgeErrors, ClassError
 from .crops import SquareCrop
 
 _SOURCE = "https://raw.githubusercontent.com/vladmandic/face-api/f587b44f66eae5a8fbd74f593171882378c14ddc/model/"
@@ -26,7 +27,19 @@ MANIFEST = Published(
     "MIT",
     8_392,
 )
-ERRORS = None
+ERRORS = AgeErrors(
+    "FairFace",
+    538,
+    7.2,
+    {
+        "child": ClassError(120, 0.92, 3.4),
+        "teenager": ClassError(60, 0.37, 6.4),
+        "youngadults": ClassError(59, 0.73, 5.8),
+        "middleaged": ClassError(60, 0.73, 8.4),
+        "elderly": ClassError(59, 0.61, 9.0),
+        "old": ClassError(60, 0.25, 13.2),
+    },
+)
 MEAN_COLOUR = (122.782, 117.001, 104.298)
 
 

@@ -26,7 +26,10 @@ FACENET = {
     ),
     "casia-webface": _published("20180408-102900-casia-webface.pt", None),
 }
-TRAINED_ON = {"vggface2": "VGGFace2", "casia-webface": "CASIA-WebFace"}
+FACENET_FACTS = {
+    "vggface2": Facts("FaceNet's InceptionResnetV1, trained on VGGFace2"),
+    "casia-webface": Facts("FaceNet's InceptionResnetV1, trained on CASIA-WebFace"),
+}
 CROP = SquareCrop(160)
 
 
@@ -56,9 +59,8 @@ def open_facenet(path: Path, download: bool = False) -> FaceNet:
         obtain(FACENET[known[path.name]], path.parent, download, read_facenet)
     elif not path.is_file():
         raise UserError(f"There are no FaceNet weights {path.name} in {path.parent}.")
-    name = known.get(path.name)
-    made = f"FaceNet's InceptionResnetV1, trained on {TRAINED_ON[name]}" if name else None
-    return FaceNet(f"FaceNet {name or path.stem}", read_facenet(path), Facts(made))
+    name = known.get(path.name, path.stem)
+    return FaceNet(f"FaceNet {name}", read_facenet(path), FACENET_FACTS.get(name, UNKNOWN))
 
 
 def read_facenet(path: Path) -> nn.Module:

@@ -35,6 +35,7 @@ CROP = AlignedCrop(
 FACTS = Facts(
     "MobileFaceNet with ArcFace's loss, trained on MS-Celeb-1M as far as its authors say",
     Thresholds(0.4198, 0.5404, 137_313, 0.176, "FairFace, 538 people"),
+    smallest=40,
 )
 # Width inside, width after it, stride, repetitions; Chen et al., table 1, with a halved fifth row.
 STAGES = ((128, 64, 2, 1), (128, 64, 1, 4), (256, 128, 2, 1), (256, 128, 1, 6), (512, 128, 2, 1), (256, 128, 1, 2))
