@@ -41,8 +41,8 @@ class LoadFaceEmbedder(io.ComfyNode):
                     io.Boolean.Input(
                         "download",
                         default=False,
-                        tooltip="Fetch the file when it is missing (FaceNet: 110 MB, mobilefacenet: 5 MB, from their "
-                        "authors' repositories). Off: nothing is ever downloaded.",
+                        tooltip="Fetch what is missing, from its authors' repositories: FaceNet 110 MB; mobilefacenet "
+                        "5 MB, and face-api's age network with it. Off: nothing is ever downloaded.",
                     )
                 ),
             ],
@@ -57,7 +57,7 @@ class LoadFaceEmbedder(io.ComfyNode):
         with torch.inference_mode(False):  # training takes gradients through it
             if weights in BY_NAME:
                 folder = face_file(MOBILEFACENET_FILE.name).parent
-                if download:
+                if download and weights == MOBILEFACENET:
                     load_age_estimator(FACE_API, folder, download)
                 return io.NodeOutput(load_embedder(weights, folder, download))
             return io.NodeOutput(open_facenet(face_file(weights), download))
