@@ -18,11 +18,12 @@ from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
 from ..training.dreambooth.watcher import Watcher
 from ..training.errors import UserError
 from ..training.files import checked_name, read_state_dict
+from ..training.models.checkpoint import open_tiny_vae
 from ..training.models.subject import read_subject
 from ..training.pictures.photos import Photo
 from .comfy.bridge import open_comfy
 from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
-from .comfy.folders import runs_folder
+from .comfy.folders import runs_folder, tiny_decoder_file
 from .comfy.images import to_batch, to_pictures
 from .comfy.settings import config_of, setting_widgets
 from .comfy.sockets import (
@@ -126,6 +127,7 @@ class TrainSubject(io.ComfyNode):
             make_room()
             try:
                 plan = _look_plan(preview_every[0], judge[0])
+                tiny = tiny_decoder_file(model[0]) if embedder else None
                 trainer = build_trainer(
                     opened,
                     faces,
@@ -133,6 +135,7 @@ class TrainSubject(io.ComfyNode):
                     config,
                     embedder=embedder,
                     detector=find,
+                    tiny_vae=open_tiny_vae(tiny) if tiny else None,
                     looks=plan,
                     cpu=trains_on_cpu(),
                 )
@@ -147,6 +150,8 @@ class TrainSubject(io.ComfyNode):
                 for network in filter(None, (embedder, judge[0] and judge[0].embedder)):
                     network.to(torch.device("cpu"))
         report = [*faces.remarks, _report(trainer, run, len(pictures), ages[0])]
+        if tiny:
+            report.append(f"faces of the identity loss decoded by {tiny.name}, found in models/vae_approx")
         losses = _loss_map(trainer, run)
         del trainer, opened
         give_back()

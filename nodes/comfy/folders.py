@@ -23,6 +23,13 @@ def face_file(name: str) -> Path:
     return Path(found) if found else Path(folder_paths.get_folder_paths(FACENET)[0]) / Path(name).name
 
 
+def tiny_decoder_file(model) -> Path | None:
+    """The tiny decoder (TAESD) of a MODEL's latents in models/vae_approx, as ComfyUI's own previews look for it."""
+    name = model.model.latent_format.taesd_decoder_name
+    there = [file for file in folder_paths.get_filename_list("vae_approx") if name and file.startswith(name)]
+    return Path(folder_paths.get_full_path_or_raise("vae_approx", there[0])) if there else None
+
+
 def runs_folder() -> Path:
     """Where runs keep what resuming them needs."""
     return Path(folder_paths.get_output_directory()) / RUNS
