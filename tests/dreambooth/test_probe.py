@@ -20,6 +20,18 @@ def person(*seeds):
     return find_faces([Photo(f"{seed}.png", picture(seed)) for seed in seeds], known_place)
 
 
+class Shrunk:
+    """The simplest autoencoder: latents are the picture at an eighth of its size."""
+
+    is_tiny = False
+
+    def encode(self, pixels):
+        return torch.nn.functional.avg_pool2d(pixels, 8), None
+
+    def decode(self, latents):
+        return torch.nn.functional.interpolate(latents, scale_factor=8, mode="bilinear")
+
+
 class Blind(ToyEmbedder):
     """Sees the same in every face, so no pull can change what it says."""
 
@@ -30,10 +42,10 @@ class Blind(ToyEmbedder):
 
 
 def test_a_gradient_moves_a_photo_towards_the_other_and_nobody_else_is_moved_by_none():
-    codec = tiny_model(tiny_vae=True).codec
+    codec = Shrunk()
     (pull,) = probe(codec, [ToyEmbedder(), Blind()], person(1, 2), person(3), side=64, steps=15, photos=1)
     before, after = pull.to_target["toy"]
-    assert after > before + 0.02 and pull.name == "1.png"
+    assert after > before + 0.1 and pull.name == "1.png"
     assert pull.to_target["blind"] == pytest.approx((1, 1)) and pull.before.size == (64, 64)
     (still,) = probe(codec, [Blind(), ToyEmbedder()], person(1), person(3), side=64, steps=15, photos=1)
     assert still.to_target["toy"][1] == pytest.approx(still.to_target["toy"][0], abs=1e-5)
