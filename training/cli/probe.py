@@ -46,9 +46,7 @@ class ProbeOptions:
         if (self.checkpoint is None) == (self.tiny_vae is None):
             raise UserError("The probe needs one decoder: give --checkpoint or --tiny-vae.")
         if self.judge == self.embedder:
-            raise UserError(
-                f"{self.judge} would judge its own gradient, which any network passes: give another --judge."
-            )
+            raise UserError(f"{self.judge} would judge its own gradient, which proves nothing. Give another --judge.")
 
 
 def run(options: ProbeOptions) -> int:
