@@ -124,8 +124,11 @@ class IdentityReport(io.ComfyNode):
             untrained=observed(before, ages_in_turn(ages, len(before)) if before else []),
             photo_age=photo_years,
             estimator=estimator.name if estimator else None,
+            facts=look.embedder.facts,
+            errors=look.age_errors,
         )
-        seen, marked = report.images.pictures, marked_faces([photo.image() for photo in drawn], report.images)
+        originals, thresholds = [photo.image() for photo in drawn], look.embedder.facts.thresholds
+        seen, marked = report.images.pictures, marked_faces(originals, report.images, thresholds)
         charts = list(plots(report).values())
         return io.NodeOutput(
             to_batches(marked),

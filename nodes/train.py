@@ -19,12 +19,12 @@ from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
 from ..training.dreambooth.watcher import Watcher
 from ..training.errors import UserError
 from ..training.files import checked_name, read_state_dict
-from ..training.models.checkpoint import Model
+from ..training.models.checkpoint import Model, open_tiny_vae
 from ..training.models.subject import read_subject
 from ..training.pictures.photos import Photo, read_once
 from .comfy.bridge import open_comfy
 from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
-from .comfy.folders import runs_folder
+from .comfy.folders import runs_folder, tiny_decoder_file
 from .comfy.images import to_batch, to_pictures
 from .comfy.model import ComfyModel
 from .comfy.settings import config_of, later_widgets, setting_widgets
@@ -135,6 +135,7 @@ class TrainSubject(io.ComfyNode):
             opened = _open(config, model[0], clip[0], vae[0])
             try:
                 plan = _look_plan(preview_every[0], judge[0])
+                tiny = tiny_decoder_file(model[0]) if embedder else None
                 trainer = build_trainer(
                     opened,
                     faces,
@@ -142,6 +143,7 @@ class TrainSubject(io.ComfyNode):
                     config,
                     embedder=embedder,
                     detector=find,
+                    tiny_vae=open_tiny_vae(tiny) if tiny else None,
                     looks=plan,
                     cpu=trains_on_cpu(),
                     bar=watched,
@@ -160,6 +162,8 @@ class TrainSubject(io.ComfyNode):
                 for network in filter(None, (embedder, judge[0] and judge[0].embedder)):
                     network.to(torch.device("cpu"))
         remarks += [*faces.remarks, *trainer.data.remarks, *(opened.remarks if isinstance(opened, ComfyModel) else ())]
+        if tiny:
+            remarks.append(f"faces of the identity loss decoded by {tiny.name}, found in models/vae_approx")
         report = [*remarks, _report(trainer, run, len(pictures), ages[0])]
         losses = _loss_map(trainer, run)
         del trainer, opened

@@ -30,7 +30,7 @@ NODES = {
     "IDAgingPickBest": (
         ["images", "ages", "similarities", "estimated_years"], ["IMAGE", "INT", "FLOAT", "STRING"]
     ),
-    "IDAgingAgingSheet": (["images", "ages", "similarities", "columns"], ["IMAGE"]),
+    "IDAgingAgingSheet": (["images", "ages", "similarities", "columns", "face_embedder"], ["IMAGE"]),
 }  # fmt: skip
 
 

@@ -15,6 +15,9 @@ from safetensors.torch import save_file
 from tests.comfyui.conftest import FOLDER_NAME
 from tests.comfyui.graphs import NODES, SIDE, Studio
 from tools.server import Refused, Server
+from training.faces.face_api import FACE_API, MANIFEST
+from training.faces.mobilefacenet import MOBILEFACENET
+from training.models import keys
 from training.models.subject import HEADER
 
 
@@ -244,6 +247,51 @@ def test_queueing_again_trains_no_more(server):
     assert train not in ran(server, graph).executed
 
 
+def test_the_familys_tiny_decoder_reads_faces_unasked(server):
+    from diffusers import AutoencoderTiny
+
+    torch.manual_seed(0)
+    tiny = AutoencoderTiny()
+    prefix = f"{keys.VAE_PREFIX}taesd_decoder."
+    published = {keys.tiny_vae_key(key): value for key, value in tiny.state_dict().items()}
+    decoder = {key.removeprefix(prefix): value for key, value in published.items() if key.startswith(prefix)}
+    file = server.base / "models/vae_approx/taesd_decoder.safetensors"
+    file.parent.mkdir(exist_ok=True)
+    save_file({key: value.contiguous() for key, value in decoder.items()}, file)
+    try:
+        graph = Studio()
+        said = text_of(graph, (graph.train(name="tiny", max_train_steps=1), 6))
+        plain = text_of(graph, (graph.train(name="plain", max_train_steps=1, loss="none"), 6))
+        outcome = ran(server, graph)
+    finally:
+        file.unlink()
+    sentence = "faces of the identity loss decoded by taesd_decoder.safetensors"
+    assert sentence in outcome.outputs[said]["text"][0] and sentence not in outcome.outputs[plain]["text"][0]
+
+
+def test_mobilefacenet_gives_verdicts_and_the_age_network_judges_without_a_clip(server, judges):
+    for file in (MOBILEFACENET, FACE_API, MANIFEST):
+        shutil.copy(judges / file.name, server.base / "models/facenet")
+    graph = Studio()
+    embedder = graph.add("IDAgingLoadFaceEmbedder", weights="mobilefacenet", download=False), 0
+    photos = graph.photos()
+    score = graph.add("IDAgingScoreIdentity", images=photos, references=photos, face_embedder=embedder)
+    report = graph.add(
+        "IDAgingIdentityReport", images=photos, references=photos, face_embedder=embedder, photo_age=36,
+        filename_prefix="real",
+    )  # fmt: skip
+    sheet = graph.add("IDAgingAgingSheet", images=photos, similarities=(score, 1), columns=3, face_embedder=embedder)
+    bare = graph.add("IDAgingAgingSheet", images=photos, similarities=(score, 1), columns=3)
+    saved = [graph.save((node, 0), name) for node, name in ((sheet, "marked"), (bare, "bare"))]
+    said = [text_of(graph, link) for link in ((score, 3), (report, 5))]
+    outcome = ran(server, graph)
+    assert outcome.outputs[said[0]]["text"][0].count("same person (stricter than FMR 0.1 %)") == 3
+    told = outcome.outputs[said[1]]["text"][0]
+    assert "Ages as face-api sees them" in told and "It cannot tell teenager and old" in told
+    (marked,), (plain,) = (pictures(server, outcome, node) for node in saved)
+    assert marked.shape[0] > plain.shape[0]
+
+
 @pytest.fixture
 def own_base(base, tmp_path):
     """A base directory of the test's own, since its servers die; models and inputs are the shared ones."""
@@ -349,7 +397,7 @@ def failing_graphs(server):
         "IDAgingScoreIdentity", images=graph.photos(), references=graph.photos(), face_embedder=(weights, 0)
     )
     graph.save((score, 0), "never")
-    yield graph, "20180408-102900-casia-webface.pt are not in .*models/facenet.*timesler/facenet-pytorch"
+    yield graph, r"20180408-102900-casia-webface.pt \(.*\) is not in .*models/facenet.*timesler/facenet-pytorch"
     graph = Studio()
     faces = graph.add("IDAgingAlignFaces", images=graph.photos(["faceless.png"]), size=64, margin=0.5, level_eyes=True)
     graph.save((faces, 0), "never")

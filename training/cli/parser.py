@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..options import Option, options_of
-from . import bench, demo, generate, score, study, train, world
+from . import bench, demo, generate, probe, score, study, train, world
 from .outputs import checked
 
 
@@ -23,6 +23,7 @@ COMMANDS = {
     "train": Command("train a subject from photos", train.train, (train.TrainOptions, train.TrainingConfig)),
     "generate": Command("draw the subject at several ages", generate.generate, (generate.GenerateOptions,)),
     "score": Command("score how well identity survived", score.score, (score.ScoreOptions,)),
+    "probe": Command("show whether a matcher's gradient carries identity", probe.run, (probe.ProbeOptions,)),
     "bench": Command("count and time what the identity loss costs", bench.bench, (bench.BenchOptions,)),
     "world": Command("write a small model and pictures to try everything with", world.world, (world.WorldOptions,)),
     "demo": Command("train, draw and score a person who was drawn by program", demo.demo, (demo.DemoOptions,)),

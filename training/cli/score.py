@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..ages import MAX_AGE, age_of
 from ..biometrics.comparisons import with_face
-from ..catalogue import EMBEDDERS, load_age_estimator, load_embedder, matcher_name
+from ..catalogue import EMBEDDERS, SCORERS, age_estimator_for, how_made, load_embedder, matcher_name, scorer
 from ..dreambooth.dataset import read_regularization_set
 from ..errors import UserError
 from ..faces.find import MTCNNDetector
@@ -17,7 +17,7 @@ from ..report.build import BiometricReport, build
 from ..report.files import REPORT_SUFFIXES, write
 from ..report.text import text
 from .console import progress_bar, say
-from .shared import AGE_ESTIMATORS, EMBEDDER_HELP, WEIGHTS_HELP
+from .shared import AGE_ESTIMATORS, DOWNLOAD_HELP, EMBEDDER_HELP, WEIGHTS_HELP
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,13 @@ class ScoreOptions:
     report: tuple[Path, ...] = option(
         (), help="file to write: .json, .csv, .html, or .png (one a plot); may be given several times", output="file"
     )
-    embedder: str = option("casia-webface", help=EMBEDDER_HELP, choices=EMBEDDERS)
+    embedder: str | None = option(
+        None,
+        help=f"{EMBEDDER_HELP}; by default the first of {', '.join(SCORERS)} that is there and was not trained with",
+        choices=EMBEDDERS,
+    )
     embedder_weights: Path | None = option(None, help=WEIGHTS_HELP)
-    download: bool = option(False, help="fetch missing FaceNet weights into that folder")
+    download: bool = option(False, help=DOWNLOAD_HELP)
 
     def __post_init__(self):
         check(self)
@@ -71,8 +75,10 @@ def _report(options: ScoreOptions, photos: list[Photo], drawn: list[Photo]) -> B
     folders = (options.reference, options.images, options.untrained, options.impostors, options.regularization)
     say(*(sentence for folder in folders if folder for sentence in left_out(folder)))
     say(*read_once([*photos, *drawn, *before, *people], progress_bar("reading pictures")))
-    estimator = load_age_estimator(options.age_estimator) if options.age_estimator else None
-    network = load_embedder(options.embedder, options.embedder_weights, options.download)
+    weights = options.embedder_weights
+    name = options.embedder or scorer(weights, options.trained_with)
+    network = load_embedder(name, weights, options.download)
+    estimator = age_estimator_for(name, options.age_estimator, weights, options.download)
     observer = Observer(network.detector or MTCNNDetector(), network, estimator)
 
     def observed(what: str, pictures: list[Photo], ages: Sequence[str | int | None]) -> list[Observation]:
@@ -93,6 +99,9 @@ def _report(options: ScoreOptions, photos: list[Photo], drawn: list[Photo]) -> B
         trained_with=options.trained_with and matcher_name(options.trained_with),
         photo_age=options.photo_age,
         estimator=estimator.name if estimator else None,
+        facts=network.facts,
+        trained_made=options.trained_with and how_made(options.trained_with),
+        errors=observer.age_errors,
     )
 
 

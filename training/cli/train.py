@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..catalogue import DRAWN_EMBEDDERS, EMBEDDERS, load_age_estimator, load_embedder
+from ..catalogue import DRAWN_EMBEDDERS, EMBEDDERS, age_estimator_for, load_embedder
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..dreambooth.build import build_trainer
 from ..dreambooth.dataset import CAPTION_RULE, SubjectSet, find_faces, read_regularization_set
@@ -31,7 +31,7 @@ from ..options import check, option
 from ..pictures.photos import left_out, read_folder, read_once, save
 from .console import progress_bar, say
 from .generate import RUN_FILE, Run
-from .shared import AGE_ESTIMATORS, EMBEDDER_HELP, WEIGHTS_HELP
+from .shared import AGE_ESTIMATORS, DOWNLOAD_HELP, EMBEDDER_HELP, WEIGHTS_HELP
 
 LOOKS = "looks"  # the folder of their sheets
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a scheduler's stop, a closed terminal
@@ -61,7 +61,7 @@ class TrainOptions:
     save_precision: str = option("fp16", help="number format of the subject file", choices=tuple(SAVE_PRECISIONS))
     embedder: str = option("vggface2", help=EMBEDDER_HELP, choices=EMBEDDERS)
     embedder_weights: Path | None = option(None, help=WEIGHTS_HELP)
-    download: bool = option(False, help="fetch missing FaceNet weights into that folder")
+    download: bool = option(False, help=DOWNLOAD_HELP)
     judge: str | None = option(
         None,
         help="draw the six ages now and then, have this embedder say how alike they are, and keep the best step beside "
@@ -171,7 +171,8 @@ def _embedder(options: TrainOptions, name: str) -> FaceEmbedder:
 
 def _look_plan(options: TrainOptions, embedder: FaceEmbedder) -> LookPlan:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    estimator = load_age_estimator(options.age_estimator) if options.age_estimator else None
+    name, weights = options.judge or "", options.embedder_weights
+    estimator = age_estimator_for(name, options.age_estimator, weights, options.download)
     observer = Observer(embedder.detector or MTCNNDetector(), embedder.to(device), estimator, device)
     return LookPlan(options.look_every, observer, options.patience)
 

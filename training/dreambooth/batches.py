@@ -13,6 +13,7 @@ from torch import Tensor
 from ..ages import AGE_CLASSES, fill_prompt
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..errors import UserError
+from ..faces.crops import landmarks_of
 from ..faces.embedders import FaceEmbedder, embed_face
 from ..faces.find import FaceDetector, cut_square
 from ..models.interface import Codec
@@ -45,7 +46,8 @@ class Batch:
     prompts: list[str]
     instances: int  # B
     decode: Tensor  # indices of the instances that the identity loss decodes this time, int64 [K], on the CPU
-    squares: Tensor  # their face squares in the training picture [K, 4], px, on the CPU
+    squares: Tensor  # the squares around what is read of their faces in the training picture [K, 4], px, on the CPU
+    landmarks: Tensor  # of these faces [K, 5, 2], px, on the CPU; nan where the detector has none
     references: Tensor  # their photos' embeddings [K, D]
     negatives: Tensor  # an embedding of a regularization face for each [K, D]
 
@@ -101,8 +103,9 @@ class TrainingData:
 
     @property
     def face_squares(self) -> list[tuple[float, float, float, float]]:
-        """The square around every face, in its training picture, px."""
-        return [face.square() for _, face in self.instances if face]
+        """The square around what is read of every face, in its training picture, px."""
+        crop = self.embedder.crop if self.reads_faces and self.embedder else None
+        return [crop.square(face) if crop else face.square() for _, face in self.instances if face]
 
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 of every picture by its name: a photo as it is trained with its face, another's with its age."""
@@ -145,7 +148,7 @@ class TrainingData:
         mean, std = (torch.stack(parts) for parts in zip(*posteriors, strict=True))
         posterior_noise, noise = (noise[:, which, share].flatten(0, 1) for which in (0, 1))
 
-        decode, squares, references = [], [], []
+        decode, squares, landmarks, references = [], [], [], []
         embedder = self.embedder if self.reads_faces else None
         kept = chance[share] < self.decode_probability(t[0, share], TIMESTEPS)
         for place, (index, flip) in enumerate(zip(chosen[0], flips[0, share].tolist(), strict=True)):
@@ -154,7 +157,8 @@ class TrainingData:
                 if flip:
                     face = face.mirrored(self.resolution)
                 decode.append(place)
-                squares.append(face.square())
+                squares.append(embedder.crop.square(face))
+                landmarks.append(landmarks_of([face]))
                 if (index, flip) not in self._references:
                     seen = ImageOps.mirror(picture) if flip else picture
                     self._references[index, flip] = embed_face(embedder, seen, face, self.device)
@@ -167,6 +171,7 @@ class TrainingData:
             instances=len(positions),
             decode=torch.tensor(decode, dtype=torch.int64),
             squares=torch.tensor(squares).reshape(-1, 4),
+            landmarks=torch.cat(landmarks) if landmarks else torch.empty(0, 5, 2),
             references=torch.stack(references).to(self.device) if references else torch.empty(0),
             negatives=self.negatives[negative[share]][decode].to(self.device)
             if len(self.negatives)

@@ -1,13 +1,14 @@
 """A look at a subject while it trains: who it is by now, and how old at each age."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
 
 from ..ages import AGE_CLASSES, TOLERANCE, display_name, years_off
 from ..biometrics.comparisons import against
+from ..biometrics.verdicts import verdict
 from ..errors import UserError
 from ..faces.observation import Observation, Observer
 from ..files import digest
@@ -53,6 +54,8 @@ class Look:
     step: int
     similarities: list[float | None]  # mean cosine with the photos; None where no face was found
     years: list[float | None]  # as estimated; None where no face was found or nothing judges ages
+    verdicts: list[str | None] = field(default_factory=list)  # none of a matcher whose thresholds nobody measured
+    years_error: float | None = None  # mean absolute error of the estimator, where it was measured
 
     @property
     def identity(self) -> float:
@@ -104,15 +107,23 @@ def look_sheet(pictures: list[Image.Image], look: Look | None = None) -> Image.I
     """The six pictures in two rows, each with its age and, where somebody looked, what was seen."""
     labels = [display_name(age) for age in AGE_CLASSES]
     if look:
-        seen = zip(labels, look.similarities, look.years, strict=True)
-        labels = [f"{label}\n{_seen(similarity, years)}" for label, similarity, years in seen]
+        verdicts = look.verdicts or [None] * len(labels)
+        seen = zip(labels, look.similarities, look.years, verdicts, strict=True)
+        labels = [
+            f"{label}\n{_seen(similarity, years, meant, look.years_error)}" for label, similarity, years, meant in seen
+        ]
     return contact_sheet(pictures, labels, columns=3)
 
 
-def _seen(similarity: float | None, years: float | None) -> str:
+def _seen(similarity: float | None, years: float | None, verdict: str | None, error: float | None) -> str:
     if similarity is None:
         return "no face"
-    return f"similarity {similarity:.2f}" + ("" if years is None else f"\nlooks {years:.0f}")
+    lines = [f"similarity {similarity:.2f}"]
+    if verdict:
+        lines.append(verdict)
+    if years is not None:
+        lines.append(f"looks {years:.0f}" + ("" if error is None else f" \N{PLUS-MINUS SIGN} {error:.0f}"))
+    return "\n".join(lines)
 
 
 def sentences(looks: Sequence[Look]) -> list[str]:
@@ -154,4 +165,7 @@ class Judge:
         """What ``pictures``, one an age class in their order, show."""
         seen = [self.observer.observe(age, picture, age) for age, picture in zip(AGE_CLASSES, pictures, strict=True)]
         years = [one.estimate.years if one.estimate else None for one in seen]
-        return Look(step, against(seen, self.references).means, years)
+        means, errors = against(seen, self.references).means, self.observer.age_errors
+        thresholds = self.observer.embedder.facts.thresholds
+        verdicts = [verdict(mean, thresholds) for mean in means] if thresholds else []
+        return Look(step, means, years, verdicts, errors.mean_absolute if errors else None)

@@ -168,7 +168,7 @@ class Trainer:
         elif self.face_reader and len(batch.decode):
             chosen = batch.decode.to(x_t.device)
             x_0 = core.predicted_x0(prediction[chosen], x_t[chosen], batch.t[chosen])
-            embedding = self.face_reader(x_0, batch.squares)
+            embedding = self.face_reader(x_0, batch.squares, batch.landmarks)
             if config.loss == "biometric":
                 each = losses.biometric(embedding, batch.references)
             else:

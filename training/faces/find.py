@@ -36,6 +36,14 @@ class Face:
         left, top, right, bottom = self.box
         return (left + right) / 2, (top + bottom) / 2
 
+    @property
+    def from_the_side(self) -> bool:
+        """Whether the nose lies beyond an eye, along the line between both."""
+        if not self.landmarks:
+            return False
+        left, right, nose = (complex(*point) for point in self.landmarks[:3])
+        return not 0 <= ((nose - left) / (right - left)).real <= 1
+
     def square(self, scale: float = CROP_SCALE) -> tuple[float, float, float, float]:
         """The square around the box, ``scale`` times its longer side."""
         (x, y), half = self.center, self.side * scale / 2

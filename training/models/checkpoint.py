@@ -212,17 +212,27 @@ def tower_to_state_dict(tower: TextTower) -> StateDict:
 
 
 def open_tiny_vae(path: Path) -> LatentCodec:
-    """An AutoencoderTiny: diffusers' folder, its one .safetensors, or TAESD's published decoder file.
+    """An AutoencoderTiny: diffusers' folder, its one .safetensors, or TAESD's published decoder, alone or in a folder
+    with its encoder.
 
     Raises UserError where it is none of these.
     """
     from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
-    weights = weights_in(path) if path.is_dir() else read_state_dict(path)
+    halves = {side: path / f"taesd_{side}.safetensors" for side in ("encoder", "decoder")}
+    published_folder = path.is_dir() and halves["decoder"].is_file()
+    if published_folder:
+        weights = read_state_dict(halves["decoder"])
+    else:
+        weights = weights_in(path) if path.is_dir() else read_state_dict(path)
     tiny = _empty("tiny VAE", AutoencoderTiny)
     if not any(key.startswith("decoder.") for key in weights):
-        tiny.register_module("encoder", nn.Identity())  # published files hold one half each; the decoder will do
         published = {f"{keys.VAE_PREFIX}taesd_decoder.{key}": value for key, value in weights.items()}
+        if published_folder and halves["encoder"].is_file():
+            encoder = read_state_dict(halves["encoder"])
+            published |= {f"{keys.VAE_PREFIX}taesd_encoder.{key}": value for key, value in encoder.items()}
+        else:
+            tiny.register_module("encoder", nn.Identity())  # the decoder will do for training
         weights = {key: published.get(keys.tiny_vae_key(key)) for key in tiny.state_dict()}
     return LatentCodec(_fill(tiny, weights, f"tiny VAE in {path}"))
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from ..biometrics.comparisons import Comparisons
 from ..biometrics.rates import least_fmr, supports
+from ..biometrics.verdicts import verdict
+from ..faces.observation import Observation
 from ..files import finite, written
 from ..pictures.photos import Photo, save
 from .build import TARGETS, BiometricReport, Row
@@ -64,8 +66,9 @@ def as_json(report: BiometricReport) -> dict:
             "by_age": [_rates(report, row) for row in report.by_age],
             "by_age_gap": [_rates(report, row) for row in report.by_gap],
             "copies": asdict(report.copies) | {"chance": report.copies.chance},
-            "ages": report.ages and asdict(report.ages),
+            "ages": _ages(report),
             "remarks": report.remarks,
+            **({"thresholds": asdict(report.facts.thresholds)} if report.facts.thresholds else {}),
             **_picture_rows(report),
         }
     )
@@ -84,6 +87,12 @@ def _summary(report: BiometricReport) -> dict:
         "leave_one_out_similarity": mean(references),
         "memorised": len(report.copies.memorised),
     }
+
+
+def _ages(report: BiometricReport) -> dict | None:
+    """The agreement; the estimator's own errors only where they were measured."""
+    known = asdict(report.ages) if report.ages else None
+    return known and {name: value for name, value in known.items() if value is not None}
 
 
 def _picture_rows(report: BiometricReport) -> dict[str, list[dict]]:
@@ -107,9 +116,16 @@ def _picture_rows(report: BiometricReport) -> dict[str, list[dict]]:
                     "nearest_by_pixels": copy and copy.nearest_by_pixels,
                     "pixel_correlation": copy and copy.pixels,
                     "memorised": copy and copy.memorised,
+                    **_meant(report, picture, similarity),
                 }
             )
     return rows
+
+
+def _meant(report: BiometricReport, picture: Observation, similarity: float | None) -> dict:
+    """The verdict, of a matcher with thresholds."""
+    thresholds = report.facts.thresholds
+    return {"verdict": verdict(similarity, thresholds), "doubt": picture.doubt} if thresholds else {}
 
 
 def _counts(comparisons: Comparisons) -> dict:
