@@ -3,7 +3,7 @@
 import contextlib
 import json
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ..dreambooth.build import build_trainer
 from ..dreambooth.dataset import CAPTION_RULE, SubjectSet, find_faces, read_regularization_set
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
-from ..dreambooth.trainer import Progress, StopTraining, Trainer
+from ..dreambooth.trainer import Callback, Progress, StopTraining, Trainer
 from ..dreambooth.watcher import Watcher
 from ..errors import UserError
 from ..faces.embedders import FaceEmbedder
@@ -80,7 +80,7 @@ class TrainOptions:
             raise UserError("--patience and --age-estimator are for looks while training: say who looks with --judge.")
 
 
-def train(options: TrainOptions, config: TrainingConfig) -> int:
+def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Callback] = ()) -> int:
     """Trains a subject into the folder ``out``."""
     from accelerate import PartialState
 
@@ -118,7 +118,7 @@ def train(options: TrainOptions, config: TrainingConfig) -> int:
             temporary.write_text(json.dumps({"checkpoint": str(options.checkpoint.resolve())}, indent=2))
     try:
         with _shown(trainer) as show:
-            run = finish(trainer, files, watcher, [show], SAVE_PRECISIONS[options.save_precision])
+            run = finish(trainer, files, watcher, [*callbacks, show], SAVE_PRECISIONS[options.save_precision])
     except StopTraining:
         tell(f"Stopped after step {trainer.step_number}; the state is saved. Go on with the same command and --resume.")
         return 130
