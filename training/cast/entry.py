@@ -25,7 +25,8 @@ class Entry:
     step: int = 0
     steps: int = 0
     starts: int = 0  # how often a process began or went on with it
-    node: str = ""  # of the latest
+    node: str = ""  # of the latest,
+    pid: int = 0  # and its process
     seconds: float = 0.0  # of all of them
     sentence: str = ""  # why it failed
     options: dict[str, Any] = field(default_factory=dict)  # that it was finished with

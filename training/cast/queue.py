@@ -57,6 +57,14 @@ def in_turn(work: Callable[[Item], Result], items: Mapping[str, Item]) -> Iterat
         gc.collect()  # or the next model has no room beside this one's cycles
 
 
+def all_of(results: Iterator[tuple[str, Result | Failure]]) -> Iterator[Result]:
+    """The results of a queue in which no item may fail. Raises UserError for one that did."""
+    for name, result in results:
+        if isinstance(result, Failure):
+            raise UserError(f"{name}: {result.sentence} What was measured is kept; the same command goes on.")
+        yield result
+
+
 @contextlib.contextmanager
 def threads(count: int) -> Generator[None, None, None]:
     """The work inside has ``count`` threads: the last bits of a sum depend on them."""

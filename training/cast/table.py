@@ -65,7 +65,7 @@ def _rows(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        import tomllib
+        import tomllib  # ty: ignore[unresolved-import]
     except ImportError as error:
         raise UserError(f"{path} needs Python 3.11 or newer; write the table as .csv or .json.") from error
     return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -85,5 +85,5 @@ def _one(known: Option, given: Any, folder: Path, where: str) -> Any:
             return _WORDS[text.lower()]
         return folder.resolve() / text if known.kind is Path else known.kind(text)
     except (ValueError, KeyError) as error:
-        kinds = {int: "a whole number", float: "a number", bool: "on or off"}
+        kinds: dict[type, str] = {int: "a whole number", float: "a number", bool: "on or off"}
         raise UserError(f"{where}: {known.name} is '{text}'; it must be {kinds[known.kind]}.") from error

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, fields
@@ -123,7 +124,7 @@ def _act(job: Job) -> None:
         entry.progress(progress.step, seconds())
 
     steps = job.config.max_train_steps
-    entry.save(state=TRAINING, starts=entry.starts + 1, node=here(), steps=steps, sentence="")
+    entry.save(state=TRAINING, starts=entry.starts + 1, node=here(), pid=os.getpid(), steps=steps, sentence="")
     if train(job.train, job.config, [show]):
         raise KeyboardInterrupt  # it stopped as after Ctrl-C, whoever asked for it
     entry.save(state=DRAWING, step=steps, seconds=seconds())
@@ -176,8 +177,10 @@ def _job(folder: Path, values: dict[str, Any]) -> Job:
             if known.required and known.name not in values:
                 raise UserError(f"there is no {known.name}: give it a column, or {known.flag} for all.")
         values = {key: value.resolve() if isinstance(value, Path) else value for key, value in values.items()}
-        estimator = {"age_estimator": values.get("age_estimator")} if values.get("judge") else {}
-        trained = TrainOptions(**_of(TrainOptions, values) | estimator, out=folder, resume=True)
+        training: dict[str, Any] = _of(TrainOptions, values) | {"out": folder, "resume": True}
+        if "judge" in values:
+            training["age_estimator"] = values.get("age_estimator")
+        trained = TrainOptions(**training)
         config, look = TrainingConfig(**_of(TrainingConfig, values)), LookOptions(**_of(LookOptions, values))
         kept = {key: str(value) for key, value in values.items() if not isinstance(value, Path)}
         return Job(trained, config, look, kept)

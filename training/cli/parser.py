@@ -37,7 +37,9 @@ COMMANDS = {
     "world": Command("write a small model and pictures to try everything with", world.world, (world.WorldOptions,)),
     "demo": Command("train, draw and score a person who was drawn by program", demo.demo, (demo.DemoOptions,)),
     "study": Command(
-        "measure on drawn people what each loss does; goes on where it stopped", study.study, (study.StudyOptions,)
+        "measure on drawn people what each loss does; goes on where it stopped",
+        study.study,
+        (study.StudyOptions, ClusterOptions),
     ),
 }
 
