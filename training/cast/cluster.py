@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib.util
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def opened(options: ClusterOptions, local: bool, memory: float | None = None) ->
 
     environment = {"py_modules": [str(PACKAGE)]} if options.address else None
     try:
-        ray.init(options.address or "local", runtime_env=environment, log_to_driver=False, logging_level="ERROR")
+        ray.init(options.address or "local", runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"There is no Ray cluster at {options.address} ({str(error).splitlines()[0]}).") from error
     try:

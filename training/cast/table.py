@@ -65,7 +65,7 @@ def _rows(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        import tomllib  # ty: ignore[unresolved-import]
+        import tomllib  # ty: ignore[import-not-found]
     except ImportError as error:
         raise UserError(f"{path} needs Python 3.11 or newer; write the table as .csv or .json.") from error
     return tomllib.loads(path.read_text(encoding="utf-8"))

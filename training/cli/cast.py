@@ -90,20 +90,21 @@ def cast(options: CastOptions, cluster: ClusterOptions, given: Mapping[str, Any]
     entries = {name: read_entry(job.folder) for name, job in jobs.items()}
     todo = {name: job for name, job in jobs.items() if not _done(entries[name], job)}
     folders = [job.folder for job in jobs.values()]
-    view = View(options.out, folders)
     try:
-        with opened(cluster, installed(), _memory(todo)) as queue, view:
+        with opened(cluster, installed(), _memory(todo)) as queue:
             for name in todo:
                 if entries[name].state == FAILED:
                     entries[name].save(state=WAITING, sentence="")
-            for name, result in queue(work, todo):
-                if isinstance(result, Failure):
-                    read_entry(jobs[name].folder).save(state=FAILED, sentence=result.sentence)
+            with View(options.out.resolve(), folders):
+                for name, result in queue(work, todo):
+                    if isinstance(result, Failure):
+                        read_entry(jobs[name].folder).save(state=FAILED, sentence=result.sentence)
     except KeyboardInterrupt:
-        say(f"Stopped, with the states saved: {tally(list(view.entries.values()))} The same command goes on.")
+        say(f"Stopped, with the states saved: {tally(list(map(read_entry, folders)))} The same command goes on.")
         return 130
-    say(f"{tally(list(view.entries.values()))} Look at {options.out / PAGE}.")
-    return 0 if all(entry.state == FINISHED for entry in view.entries.values()) else 1
+    ended = list(map(read_entry, folders))
+    say(f"{tally(ended)} Look at {options.out / PAGE}.")
+    return 0 if all(entry.state == FINISHED for entry in ended) else 1
 
 
 def work(job: Job) -> Failure | None:
