@@ -164,7 +164,7 @@ def test_ctrl_c_and_then_a_lost_head_and_the_same_command_goes_on_to_the_bit(
 def test_the_studys_trials_on_a_cluster_have_the_numbers_of_one_process(cluster, tmp_path):
     cluster.add_node(**ONE)
     cluster.add_node(**ONE)
-    plan, files = quick()[4:8], [tmp_path / "one.jsonl", tmp_path / "many.jsonl"]
+    plan, files = quick()[4:6], [tmp_path / "one.jsonl", tmp_path / "many.jsonl"]
     with opened(ClusterOptions(cpus=1), local=False) as queue:
         measure_all(plan, files[0], QUICK, lambda: None, queue)
     with opened(ClusterOptions(cpus=1, address=cluster.address), local=False) as queue:
