@@ -46,20 +46,23 @@ def wait_for(condition):
     return found
 
 
+def half_written(folder):
+    """Whether a state lies there that has not got its name yet."""
+    return any(file != folder / "training-state.pt" for file in folder.rglob("*training-state.pt*"))
+
+
 def kill_while_it_writes(entry):
     """SIGKILL for the process of the subject, while its state lies there half written."""
     folder = entry().folder
 
     def caught():
         now = entry()
-        if now.state != TRAINING or not list(folder.glob(".*training-state.pt*")):
+        if now.state != TRAINING or not half_written(folder):
             return False
         os.kill(now.pid, signal.SIGSTOP)
-        if list(folder.glob(".*training-state.pt*")):
-            os.kill(now.pid, signal.SIGKILL)
-            return True
-        os.kill(now.pid, signal.SIGCONT)
-        return False
+        whole = not half_written(folder)
+        os.kill(now.pid, signal.SIGCONT if whole else signal.SIGKILL)
+        return not whole
 
     wait_for(caught)
 
@@ -171,3 +174,8 @@ def test_the_studys_trials_on_a_cluster_have_the_numbers_of_one_process(cluster,
         measure_all(plan, files[1], QUICK, lambda: None, queue)
     one, many = ([row | {"seconds": 0} for row in read(file).values()] for file in files)
     assert one == many and len(one) == len(plan)
+
+
+def test_what_no_machine_has_room_for_is_said_at_once(cluster, cast, capsys):
+    assert cast({"anna": {}}, "--address", cluster.address, "--memory", "100000") == 2
+    assert "No machine of the cluster has" in capsys.readouterr().err

@@ -69,7 +69,7 @@ def opened(options: ClusterOptions, local: bool, memory: float | None = None) ->
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"There is no Ray cluster at {options.address} ({str(error).splitlines()[0]}).") from error
     try:
-        yield functools.partial(_run, options, _resources(options, memory))
+        yield functools.partial(_run, options.retries, _resources(options, memory))
     finally:
         ray.shutdown()
 
@@ -79,20 +79,24 @@ def _resources(options: ClusterOptions, memory: float | None) -> dict[str, Any]:
 
     gpus = options.gpus if options.gpus is not None else float(ray.cluster_resources().get("GPU", 0) >= 1)
     gib = options.memory if options.memory is not None else memory or 0.0
-    return {
-        "num_gpus": gpus,
-        "num_cpus": options.cpus or (1 if gpus else torch.get_num_threads()),
-        "memory": int(gib * GIB) or None,
-    }
+    cpus = options.cpus or (1 if gpus else torch.get_num_threads())
+    wanted = {"GPU": gpus, "CPU": cpus, "memory": gib * GIB}
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(all(machine.get(kind, 0) >= count for kind, count in wanted.items()) for machine in machines):
+        raise UserError(
+            f"No machine of the cluster has {gpus:g} GPUs, {cpus} cores and {gib:.1f} GiB of memory for one item. Ask "
+            "for less with --gpus, --cpus and --memory, or wait for a larger machine."
+        )
+    return {"num_gpus": gpus, "num_cpus": cpus, "memory": int(gib * GIB) or None}
 
 
 def _run(
-    options: ClusterOptions, resources: dict[str, Any], work: Callable[[Item], Result], items: Mapping[str, Item]
+    retries: int, resources: dict[str, Any], work: Callable[[Item], Result], items: Mapping[str, Item]
 ) -> Iterator[tuple[str, Result | Failure]]:
     """See Queue. Whatever ends it early, Ctrl-C too, has the running items save their states."""
     import ray
 
-    task = ray.remote(max_retries=options.retries, **resources)(_call)
+    task = ray.remote(max_retries=retries, **resources)(_call)
     failed_on: dict[str, list[str]] = defaultdict(list)
 
     def begin(name: str) -> Any:
@@ -106,7 +110,7 @@ def _run(
             for reference in ray.wait(list(pending), timeout=LOOK_UP)[0]:
                 name = pending.pop(reference)
                 result = _result(reference)
-                if isinstance(result, Failure) and not result.own and len(failed_on[name]) < options.retries:
+                if isinstance(result, Failure) and not result.own and len(failed_on[name]) < retries:
                     failed_on[name].append(result.node)
                     pending[begin(name)] = name
                 else:
