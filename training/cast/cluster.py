@@ -5,7 +5,7 @@ import functools
 import importlib.util
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def _resources(options: ClusterOptions, memory: float | None) -> dict[str, Any]:
 
 def _run(
     retries: int, resources: dict[str, Any], work: Callable[[Item], Result], items: Mapping[str, Item]
-) -> Iterator[tuple[str, Result | Failure]]:
+) -> Generator[tuple[str, Result | Failure], None, None]:
     """See Queue. Whatever ends it early, Ctrl-C too, has the running items save their states."""
     import ray
 

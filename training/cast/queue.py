@@ -22,8 +22,8 @@ class Queue(Protocol):
 
     def __call__(
         self, work: Callable[[Item], Result], items: Mapping[str, Item]
-    ) -> Iterator[tuple[str, "Result | Failure"]]:
-        """``work`` runs once an item, or again where a machine failed under it."""
+    ) -> Generator[tuple[str, "Result | Failure"], None, None]:
+        """``work`` runs once an item, or again where a machine failed under it. Closing it stops those at work."""
         ...
 
 
@@ -50,7 +50,7 @@ def attempt(work: Callable[[Item], Result], item: Item) -> Result | Failure:
         return Failure(f"{type(error).__name__}: {error}", own=False, node=node_id())
 
 
-def in_turn(work: Callable[[Item], Result], items: Mapping[str, Item]) -> Iterator[tuple[str, Result]]:
+def in_turn(work: Callable[[Item], Result], items: Mapping[str, Item]) -> Generator[tuple[str, Result], None, None]:
     """The items one after the other, here."""
     for name, item in items.items():
         yield name, work(item)

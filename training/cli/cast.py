@@ -95,8 +95,8 @@ def cast(options: CastOptions, cluster: ClusterOptions, given: Mapping[str, Any]
             for name in todo:
                 if entries[name].state == FAILED:
                     entries[name].save(state=WAITING, sentence="")
-            with View(options.out.resolve(), folders):
-                for name, result in queue(work, todo):
+            with View(options.out.resolve(), folders), contextlib.closing(queue(work, todo)) as results:
+                for name, result in results:
                     if isinstance(result, Failure):
                         read_entry(jobs[name].folder).save(state=FAILED, sentence=result.sentence)
     except KeyboardInterrupt:
