@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .errors import UserError
+from .errors import NotHere, UserError
 
 PARTIAL = ".partial-"  # begins the folders that hold what is not whole yet
 
@@ -45,7 +45,7 @@ def written(path: Path) -> Generator[Path, None, None]:
             _to_disk(path.parent, os.O_RDONLY)
     except Exception as error:
         if reason := _refusal(error):
-            raise UserError(f"{path} cannot be written: {reason}. Mend that, or write to another place.") from error
+            raise NotHere(f"{path} cannot be written: {reason}. Mend that, or write to another place.") from error
         raise
 
 
@@ -83,10 +83,10 @@ def check_writable(path: Path) -> None:
 
 
 def check_room(folder: Path, size: int) -> None:
-    """Raises UserError where the disk of ``folder`` has not ``size`` bytes left."""
+    """Raises NotHere where the disk of ``folder`` has not ``size`` bytes left."""
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if (free := shutil.disk_usage(there).free) < size:
-        raise UserError(
+        raise NotHere(
             f"{folder} needs {size / 1e9:.2f} GB, and its disk has {free / 1e9:.2f} GB left. Make room, or write to "
             "another place."
         )

@@ -17,8 +17,9 @@ def option(default: Any = MISSING, *, help: str, **limits: Any) -> Any:
     """A dataclass field with its ``help``; without a ``default`` it must be given.
 
     ``limits``: ``choices``, the values allowed; ``low`` and ``high``, both of them allowed; ``multiple`` of what a
-    number must be; ``output``, "folder" or "file", of a path that is written to. Its annotation is str, int, float,
-    bool or Path, a tuple of one of these, or either with None.
+    number must be; ``output``, "folder" or "file", of a path that is written to; ``positional``, for what a command
+    line takes without its name. Its annotation is str, int, float, bool or Path, a tuple of one of these, or either
+    with None.
     """
     return field(default=default, metadata={"help": help, **limits})
 
@@ -38,6 +39,7 @@ class Option:
     high: float | None
     multiple: int | None
     output: str | None
+    positional: bool
 
     @property
     def flag(self) -> str:
@@ -94,6 +96,7 @@ def _read(name: str, annotation: Any, default: Any, limits: dict[str, Any]) -> O
         high=limits.get("high"),
         multiple=limits.get("multiple"),
         output=limits.get("output"),
+        positional=limits.get("positional", False),
     )
 
 

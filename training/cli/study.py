@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..cast.cluster import ClusterOptions, opened
 from ..files import written
 from ..options import check, option
 from ..study import gradients, page, plan, steps, trials
@@ -24,16 +25,19 @@ class StudyOptions:
         check(self)
 
 
-def study(options: StudyOptions) -> int:
+def study(options: StudyOptions, cluster: ClusterOptions) -> int:
     """Trains what is not measured yet, and writes the table, the plots and the numbers."""
     out, size, todo = options.out, plan.WHOLE, plan.trials(options.seeds)
     if options.quick:
         out, size, todo = out / "quick", plan.QUICK, plan.quick()
     file, looks, pulls = out / "trials.jsonl", out / "looks.jsonl", out / page.GRADIENTS
     try:
-        with tqdm(total=len(todo) + len(size.watched), unit="trial") as bar:
-            trials.measure_all(todo, file, size, bar.update)
-            steps.watch_all(looks, size, bar.update)
+        with (
+            opened(cluster, local=False) as queue,
+            tqdm(total=len(todo) + len(size.watched), unit="trial") as bar,
+        ):
+            trials.measure_all(todo, file, size, bar.update, queue)
+            steps.watch_all(looks, size, bar.update, queue)
         if not pulls.is_file():
             with written(pulls) as temporary:
                 temporary.write_text(json.dumps(gradients.measure(size), indent=1))

@@ -4,7 +4,7 @@ import contextlib
 import json
 import shlex
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ..dreambooth.dataset import CAPTION_RULE, SubjectSet, find_faces, read_regu
 from ..dreambooth.lease import Hold, leased
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
-from ..dreambooth.trainer import Progress, StopTraining, Trainer
+from ..dreambooth.trainer import Callback, Progress, StopTraining, Trainer
 from ..dreambooth.watcher import Watcher
 from ..errors import UserError
 from ..faces.embedders import FaceEmbedder
@@ -82,17 +82,23 @@ class TrainOptions:
             raise UserError("--patience and --age-estimator are for looks while training: say who looks with --judge.")
 
 
-def train(options: TrainOptions, config: TrainingConfig) -> int:
+def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Callback] = ()) -> int:
     """Trains a subject into the folder ``out``, which no other process may write meanwhile."""
     from accelerate import PartialState
 
     if not PartialState().is_main_process:
-        return _train(options, config, lambda *_: None, lambda: None)
+        return _train(options, config, callbacks, lambda *_: None, lambda: None)
     with leased(options.out, say) as hold:
-        return _train(options, config, say, hold)
+        return _train(options, config, callbacks, say, hold)
 
 
-def _train(options: TrainOptions, config: TrainingConfig, tell: Callable[..., None], hold: Hold) -> int:
+def _train(
+    options: TrainOptions,
+    config: TrainingConfig,
+    callbacks: Iterable[Callback],
+    tell: Callable[..., None],
+    hold: Hold,
+) -> int:
     from accelerate import PartialState
 
     out = options.out
@@ -136,7 +142,8 @@ def _train(options: TrainOptions, config: TrainingConfig, tell: Callable[..., No
             temporary.write_text(json.dumps(asdict(Run(str(options.checkpoint.resolve()))), indent=2))
     try:
         with _shown(trainer) as show:
-            run = finish(trainer, files, watcher, [show], SAVE_PRECISIONS[options.save_precision], hold=hold)
+            precision = SAVE_PRECISIONS[options.save_precision]
+            run = finish(trainer, files, watcher, [*callbacks, show], precision, hold=hold)
     except StopTraining:
         tell(f"Stopped after step {trainer.step_number}; the state is saved. Go on with the same command and --resume.")
         return 130

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import UserError
+from ..errors import NotHere
 
 if TYPE_CHECKING:
     from filelock import SoftFileLease
@@ -18,11 +18,11 @@ DURATION = 30.0  # s without one, after which a holder on another machine is suc
 Hold = Callable[[], None]  # raises LeaseLost once another process holds the run
 
 
-class RunIsTaken(UserError):
+class RunIsTaken(NotHere):
     """Another process trains in this folder."""
 
 
-class LeaseLost(UserError):
+class LeaseLost(NotHere):
     """Another process took the folder over while this one gave no sign of life."""
 
 
