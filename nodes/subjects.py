@@ -15,8 +15,8 @@ from ..training.errors import UserError
 from ..training.files import written
 from ..training.models.lora import not_finite
 from ..training.models.subject import read_subject
+from .comfy.family import family_of
 from .comfy.folders import METHOD_FOLDERS, SUBJECTS, subject_names, subject_path
-from .comfy.model import family_of
 from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, also_called
 
 CONSENT = "Train and share only people who agreed to it."

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from typing import TYPE_CHECKING
 
 import comfy.model_management
 import torch
@@ -22,11 +23,10 @@ from ..training.files import checked_name, read_state_dict
 from ..training.models.checkpoint import Model, open_tiny_vae
 from ..training.models.subject import read_subject
 from ..training.pictures.photos import Photo, read_once
-from .comfy.bridge import open_comfy
+from .comfy.bridge import IN_PLACE, open_comfy
 from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
 from .comfy.folders import runs_folder, tiny_decoder_file
 from .comfy.images import to_batch, to_pictures
-from .comfy.model import ComfyModel
 from .comfy.settings import config_of, later_widgets, setting_widgets
 from .comfy.sockets import (
     CATEGORY,
@@ -41,6 +41,9 @@ from .comfy.sockets import (
 )
 from .comfy.watch import Watch, watched
 from .subjects import CONSENT, apply_subject
+
+if TYPE_CHECKING:
+    from .comfy.model import ComfyModel
 
 
 class TrainSubject(io.ComfyNode):
@@ -156,12 +159,12 @@ class TrainSubject(io.ComfyNode):
                     "or train_batch_size, which starts anew."
                 ) from error
             finally:
-                if isinstance(opened, ComfyModel):
+                if not isinstance(opened, Model):
                     opened.close()
                     make_room()
                 for network in filter(None, (embedder, judge[0] and judge[0].embedder)):
                     network.to(torch.device("cpu"))
-        remarks += [*faces.remarks, *trainer.data.remarks, *(opened.remarks if isinstance(opened, ComfyModel) else ())]
+        remarks += [*faces.remarks, *trainer.data.remarks, *(() if isinstance(opened, Model) else opened.remarks)]
         if tiny:
             remarks.append(f"faces of the identity loss decoded by {tiny.name}, found in models/vae_approx")
         report = [*remarks, _report(trainer, run, len(pictures), ages[0])]
@@ -195,9 +198,11 @@ class TrainSubject(io.ComfyNode):
                 raise
 
 
-def _open(config: TrainingConfig, model, clip, vae) -> Model | ComfyModel:
+def _open(config: TrainingConfig, model, clip, vae) -> "Model | ComfyModel":
     """A LoRA on the model is trained in place; whatever changes more, on a copy in diffusers' modules."""
-    if config.method == "lora" and not config.trains_text_encoder:
+    if config.method == "lora" and not config.trains_text_encoder and IN_PLACE:
+        from .comfy.model import ComfyModel
+
         return ComfyModel(model, clip, vae)
     return open_comfy(model, clip, vae)
 

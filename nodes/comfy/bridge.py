@@ -2,16 +2,20 @@
 
 import comfy.lora
 import comfy.model_sampling
+import comfy.ops
 import torch
 
 from ...training.errors import UserError
 from ...training.models.checkpoint import Model, model_from_state_dict
 from ...training.models.families import FAMILIES
 from ...training.models.keys import StateDict
+from .family import family_of
 from .levels import prediction_type
-from .model import family_of
 
 UNET = "diffusion_model."
+
+# What training in place casts weights with. Older ComfyUI (0.3.64) has it not: there LoRAs too are trained on a copy.
+IN_PLACE = hasattr(comfy.ops, "uncast_bias_weight")
 
 
 def open_comfy(model, clip, vae) -> Model:
@@ -21,9 +25,12 @@ def open_comfy(model, clip, vae) -> Model:
     """
     family = family_of(model).name
     if family not in {known.name for known in FAMILIES}:
+        names = ", ".join(known.name for known in FAMILIES)
+        if not IN_PLACE:
+            raise UserError(f"This MODEL is {family}, and in this ComfyUI only {names} can be trained. Update ComfyUI.")
         raise UserError(
-            f"Method full, and a LoRA on the text encoder, are for {', '.join(known.name for known in FAMILIES)}; this "
-            f"MODEL is {family}. Use method lora with train_text_encoder off."
+            f"Method full, and a LoRA on the text encoder, are for {names}; this MODEL is {family}. Use method lora "
+            "with train_text_encoder off."
         )
     if vae.latent_channels != 4:
         raise UserError(f"The VAE has {vae.latent_channels} latent channels; {family} has 4. Wire its own.")

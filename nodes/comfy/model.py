@@ -3,12 +3,10 @@
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management
 import comfy.sample
-import comfy.supported_models
 import comfy.utils
 import torch
 from comfy.patcher_extension import PatcherInjection
@@ -23,6 +21,7 @@ from ...training.models.inplace import Lora, Undo, blocks, copy_norm_inputs, is_
 from ...training.models.keys import StateDict
 from ...training.models.sampler import Preset
 from .codec import ComfyCodec
+from .family import family_of
 from .loaded import adopt, cast_weight, static
 from .network import ComfyDenoiser
 from .probe import probe
@@ -41,26 +40,6 @@ LAYERS = {
 QUICK = ("dpmpp_2m", "sgm_uniform", 8, 7.5)
 QUICK_FLOW = ("euler", "simple", 12, 4.0)
 QUICK_GUIDED = ("euler", "simple", 12, 1.0)  # models that read their guidance
-
-
-@dataclass(frozen=True)
-class ComfyFamily:
-    """A family by ComfyUI's name for it, or by ours where the command line knows it too."""
-
-    name: str
-    modelspec: str
-    resolution: int = 1024  # px
-
-
-def family_of(patcher) -> ComfyFamily:
-    """The family of a MODEL."""
-    config = patcher.model.model_config
-    theirs = comfy.supported_models
-    for kind, family in ((theirs.SDXL, SDXL), (theirs.SD20, SD2), (theirs.SD15, SD1)):
-        if isinstance(config, kind):
-            return ComfyFamily(family.name, family.modelspec, family.resolution)
-    name = type(config).__name__
-    return ComfyFamily(name, name.lower())
 
 
 class ComfyModel:
