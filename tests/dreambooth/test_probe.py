@@ -25,6 +25,8 @@ class Shrunk:
 
     is_tiny = False
 
+    factor = 8
+
     def encode(self, pixels):
         return torch.nn.functional.avg_pool2d(pixels, 8), None
 
@@ -53,7 +55,7 @@ def test_a_gradient_moves_a_photo_towards_the_other_and_nobody_else_is_moved_by_
 
 def test_a_person_without_a_face_is_refused():
     faceless = SubjectSet([Photo("wall.png", picture(1))], [None], [])
-    with pytest.raises(UserError, match=r"No face was found in any of 1 photos, such as wall\.png"):
+    with pytest.raises(UserError, match=r"No face was found in any of the 1 photos, such as wall\.png"):
         probe(tiny_model(tiny_vae=True).codec, [ToyEmbedder()], person(1), faceless, 64, 1, 1)
 
 
