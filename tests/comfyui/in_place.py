@@ -43,6 +43,8 @@ from pack.training.config import TrainingConfig  # noqa: E402
 from pack.training.dreambooth.build import build_trainer  # noqa: E402
 from pack.training.dreambooth.dataset import RegularizationSet, SubjectSet  # noqa: E402
 from pack.training.dreambooth.looks import LookPlan  # noqa: E402
+from pack.training.faces.crops import SquareCrop  # noqa: E402
+from pack.training.faces.embedders import UNKNOWN  # noqa: E402
 from pack.training.faces.find import Face  # noqa: E402
 from pack.training.pictures.photos import Photo  # noqa: E402
 
@@ -65,7 +67,7 @@ FACE = Face((16.0, 12.0, 44.0, 48.0))
 class Embedder(torch.nn.Module):
     """A random linear map in the place of FaceNet."""
 
-    name, size = "toy", 32
+    name, crop, facts = "toy", SquareCrop(32), UNKNOWN
 
     def __init__(self):
         super().__init__()
