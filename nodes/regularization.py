@@ -2,7 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..training.dreambooth.dataset import CAPTION_RULE, read_regularization_set
+from ..training.dreambooth.captions import CAPTION_RULE
+from ..training.dreambooth.dataset import read_regularization_set
 from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .comfy.sockets import CATEGORY, AgeSet, also_called
 

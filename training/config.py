@@ -76,9 +76,15 @@ class TrainingConfig:
     checkpointing_steps: int = option(500, help="steps between saved states that a run can resume from", low=1)
     token: str = option("sks", help="rare token that comes to mean the subject")
     class_word: str = option("person", help="what the subject is: person, man, woman ...")
-    instance_prompt: str = option(INSTANCE_PROMPT, help="prompt of the photos; {token} and {class_word} are filled in")
+    instance_prompt: str = option(
+        INSTANCE_PROMPT,
+        help="prompt of the photos; {token} and {class_word} are filled in, and 'as {age}' follows where that is known",
+    )
     regularization_prompt: str = option(
         REGULARIZATION_PROMPT, help="prompt of the regularization images; {age} is filled in"
+    )
+    photo_years: bool = option(
+        False, help="say the age of a photo in years where these are known (as 34-year-old) instead of as its class"
     )
 
     def __post_init__(self):

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,6 +157,37 @@ def test_half_the_prompts_are_the_subject_and_half_the_ages(draws):
     ages = Counter(prompt for batch in draws for prompt in batch.prompts[4:])
     assert set(ages) == {f"photo of a {age}" for age in AGE_CLASSES}
     assert max(ages.values()) - min(ages.values()) <= 1
+
+
+def aged(ages):
+    """A subject of three photos, whose ages are ``ages``."""
+    subject = subject_set(3)
+    return replace(subject, photos=[replace(photo, age=age) for photo, age in zip(subject.photos, ages, strict=True)])
+
+
+def test_photos_of_known_age_are_trained_with_it_and_told_from_others_of_that_age():
+    plain, known = (
+        tiny_trainer(loss="triplet", train_batch_size=3, subject=subject).data
+        for subject in (subject_set(3), aged([8, "old", None]))
+    )
+    by_prompt = {"as child": "child", "as old": "old", "person": None}
+    for number in range(200):
+        without, batch = plain.draw(number), known.draw(number)
+        assert batch.prompts[:3] != without.prompts[:3] and batch.prompts[3:] == without.prompts[3:]
+        for name in ("x_0", "noise", "t", "decode", "squares", "references"):
+            assert torch.equal(getattr(batch, name), getattr(without, name))
+        for place, negative in zip(batch.decode, batch.negatives, strict=True):
+            (age,) = [age for words, age in by_prompt.items() if batch.prompts[place].endswith(words)]
+            (found,) = [index for index, row in enumerate(known.negatives) if torch.equal(row, negative)]
+            assert age is None or known.regularization.ages[found] == age
+
+
+def test_ages_make_another_run_and_years_in_prompts_only_where_there_are_ages():
+    def run(subject=None, **options):
+        return tiny_trainer(subject=subject, **options).run_id
+
+    assert run() == run(photo_years=True) == run(aged([None] * 3))
+    assert len({run(), run(aged([8, None, None])), run(aged([8, None, None]), photo_years=True)}) == 3
 
 
 def test_timesteps_and_noise_are_uniform_and_normal(draws):

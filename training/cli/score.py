@@ -7,6 +7,7 @@ from pathlib import Path
 from ..ages import MAX_AGE, age_of
 from ..biometrics.comparisons import with_face
 from ..catalogue import EMBEDDERS, load_age_estimator, load_embedder, matcher_name
+from ..dreambooth.captions import AGES_HELP, BY_NAME, read_photos, with_ages
 from ..dreambooth.dataset import read_regularization_set
 from ..errors import UserError
 from ..faces.find import MTCNNDetector
@@ -31,7 +32,15 @@ class ScoreOptions:
     )
     regularization: Path | None = option(None, help="the age-captioned faces, which are other people too")
     untrained: Path | None = option(None, help="folder with what the base model draws without training, as a yardstick")
-    photo_age: int | None = option(None, help="the subject's age in the reference photos, years", low=0, high=MAX_AGE)
+    photo_age: int | None = option(
+        None, help="the subject's age, years, in those reference photos whose own age is not known", low=0, high=MAX_AGE
+    )
+    photo_ages: str = option(BY_NAME, help=AGES_HELP)
+    held_out: Path | None = option(
+        None,
+        help="folder with photos of the subject that trained nobody, each of an age as its name, folder or .txt says: "
+        "the truth at that age",
+    )
     age_estimator: str | None = option(None, help=f"judges the ages: {AGE_ESTIMATORS}")
     trained_with: str | None = option(None, help="the embedder of the identity loss, for the record", choices=EMBEDDERS)
     report: tuple[Path, ...] = option(
@@ -50,7 +59,7 @@ class ScoreOptions:
 
 def score(options: ScoreOptions) -> int:
     """Compares the faces in ``images`` with those in ``reference``, and both with other people's."""
-    photos = read_folder(options.reference, "reference photos")
+    photos = with_ages(read_photos(options.reference, "reference photos"), options.photo_ages)
     drawn = read_folder(options.images, "images to score")
     result = _report(options, photos, drawn)
     say(text(result))
@@ -75,7 +84,8 @@ def _report(options: ScoreOptions, photos: list[Photo], drawn: list[Photo]) -> B
     def observed(pictures: list[Photo], ages: Sequence[str | int | None]) -> list[Observation]:
         return [observer.observe(one.name, one.image(), age) for one, age in zip(pictures, ages, strict=True)]
 
-    references = observed(photos, [options.photo_age] * len(photos))
+    references = observed(photos, [photo.age for photo in photos])
+    held_out = read_photos(options.held_out, "held-out photos") if options.held_out else []
     if not with_face(references):
         raise UserError(
             f"No face was found in any of the {len(photos)} reference photos; similarity needs at least one."
@@ -89,6 +99,7 @@ def _report(options: ScoreOptions, photos: list[Photo], drawn: list[Photo]) -> B
         trained_with=options.trained_with and matcher_name(options.trained_with),
         photo_age=options.photo_age,
         estimator=estimator.name if estimator else None,
+        held_out=observed(held_out, [photo.age for photo in held_out]),
     )
 
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 import signal
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,20 +13,22 @@ from tqdm import tqdm
 from ..catalogue import DRAWN_EMBEDDERS, EMBEDDERS, load_age_estimator, load_embedder
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..dreambooth.build import build_trainer
-from ..dreambooth.dataset import CAPTION_RULE, SubjectSet, find_faces, read_regularization_set
+from ..dreambooth.captions import AGES_HELP, BY_NAME, CAPTION_RULE, ESTIMATED, read_photos, remarks_on, with_ages
+from ..dreambooth.dataset import SubjectSet, estimate_ages, find_faces, read_regularization_set
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
 from ..dreambooth.trainer import Progress, StopTraining, Trainer
 from ..dreambooth.watcher import Watcher
 from ..errors import UserError
+from ..faces.age_estimators import AgeEstimator
 from ..faces.embedders import FaceEmbedder
-from ..faces.find import MTCNNDetector
+from ..faces.find import FaceDetector, MTCNNDetector
 from ..faces.observation import Observer
 from ..files import written
 from ..models.checkpoint import open_model, open_tiny_vae
 from ..models.subject import SAVE_PRECISIONS
 from ..options import check, option
-from ..pictures.photos import read_folder, save
+from ..pictures.photos import save
 from .console import say
 from .generate import RUN_FILE
 from .shared import AGE_ESTIMATORS, EMBEDDER_HELP, WEIGHTS_HELP
@@ -46,6 +48,12 @@ class TrainOptions:
         None,
         help=f"folder of age-captioned faces; the age class is {CAPTION_RULE}. Without it: plain fine-tuning, no prior "
         "preservation",
+    )
+    photo_ages: str = option(
+        BY_NAME, help=f"{AGES_HELP}; or '{ESTIMATED}': and where nothing says it, as --age-estimator sees it"
+    )
+    captions: bool = option(
+        False, help="use the .txt beside a photo as its prompt, with the token put in before the class word"
     )
     resume: bool = option(
         False, help="go on from the state saved in --out, start where there is none, or say that all is finished"
@@ -72,12 +80,17 @@ class TrainOptions:
     patience: int = option(
         0, help="stop when neither identity nor age is better in this many looks of --judge; 0: never", low=0
     )
-    age_estimator: str | None = option(None, help=f"judges the ages for --judge: {AGE_ESTIMATORS}")
+    age_estimator: str | None = option(
+        None, help=f"judges the ages for --judge and --photo-ages {ESTIMATED}: {AGE_ESTIMATORS}"
+    )
 
     def __post_init__(self):
         check(self)
-        if not self.judge and (self.patience or self.age_estimator):
+        estimates = self.photo_ages == ESTIMATED
+        if not self.judge and (self.patience or (self.age_estimator and not estimates)):
             raise UserError("--patience and --age-estimator are for looks while training: say who looks with --judge.")
+        if estimates and not self.age_estimator:
+            raise UserError(f"--photo-ages {ESTIMATED} needs somebody who sees ages: name one with --age-estimator.")
 
 
 def train(options: TrainOptions, config: TrainingConfig) -> int:
@@ -97,17 +110,18 @@ def train(options: TrainOptions, config: TrainingConfig) -> int:
         embedder = _embedder(options, options.embedder) if needed else None
         looker = _embedder(options, options.judge) if options.judge else None
     detector = (embedder.detector if embedder else None) or MTCNNDetector()
-    photos = read_folder(options.subject, "photos of the subject")
+    estimator = load_age_estimator(options.age_estimator) if options.age_estimator else None
     ages = read_regularization_set(options.regularization) if options.regularization else None
-    faces = find_faces(photos, detector)
-    tell(*faces.remarks, f"{len(photos)} photos, {sum(face is not None for face in faces.faces)} with a face")
+    faces = _subject(options, detector, estimator)
+    found = sum(face is not None for face in faces.faces)
+    tell(*faces.remarks, f"{len(faces.photos)} photos, {found} with a face")
     tell(ages.report if ages else "No regularization set: plain fine-tuning, without prior preservation.")
     model = open_model(options.checkpoint, options.prediction_type)
     tell(f"{model.name}: {model.family.name}, predicts {model.denoiser.prediction_type}")
     if config.loss in IDENTITY_LOSSES and embedder:
         tell(f"identity loss: {config.loss}, {embedder.name}")
     tiny = open_tiny_vae(options.tiny_vae) if options.tiny_vae else None
-    plan = _look_plan(options, looker) if looker else None
+    plan = _look_plan(options, looker, estimator) if looker else None
     trainer = build_trainer(model, faces, ages, config, embedder, detector, tiny, plan)
     watcher = _watcher(trainer, plan, faces, out) if plan else None
     if files.state.exists():
@@ -150,9 +164,22 @@ def _embedder(options: TrainOptions, name: str) -> FaceEmbedder:
     return load_embedder(name, options.embedder_weights, options.download)
 
 
-def _look_plan(options: TrainOptions, embedder: FaceEmbedder) -> LookPlan:
+def _subject(options: TrainOptions, detector: FaceDetector, estimator: AgeEstimator | None) -> SubjectSet:
+    """The photos with their faces and, as the options say, ages and captions."""
+    photos = read_photos(options.subject, "photos of the subject")
+    if options.photo_ages != ESTIMATED:
+        photos = with_ages(photos, options.photo_ages)
+    subject = find_faces(photos, detector)
+    if options.photo_ages == ESTIMATED and estimator:
+        subject = estimate_ages(subject, estimator)
+    remarks = [*subject.remarks, *remarks_on(subject.photos, options.captions)]
+    if not options.captions:
+        subject = replace(subject, photos=[replace(photo, caption=None) for photo in subject.photos])
+    return replace(subject, remarks=remarks)
+
+
+def _look_plan(options: TrainOptions, embedder: FaceEmbedder, estimator: AgeEstimator | None) -> LookPlan:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    estimator = load_age_estimator(options.age_estimator) if options.age_estimator else None
     observer = Observer(embedder.detector or MTCNNDetector(), embedder.to(device), estimator, device)
     return LookPlan(options.look_every, observer, options.patience)
 

@@ -10,7 +10,7 @@ import torch
 from PIL import ImageOps
 from torch import Tensor
 
-from ..ages import AGE_CLASSES, fill_prompt
+from ..ages import AGE_CLASSES, classes_apart, fill_prompt
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..errors import UserError
 from ..faces.embedders import FaceEmbedder, embed_face
@@ -18,6 +18,7 @@ from ..faces.find import FaceDetector, cut_square
 from ..models.denoiser import TIMESTEPS
 from ..models.vae import LatentCodec
 from ..pictures.photos import to_tensor
+from .captions import instance_prompt
 from .dataset import RegularizationSet, SubjectSet
 from .losses import decode_probability
 
@@ -46,7 +47,7 @@ class Batch:
     decode: Tensor  # indices of the instances that the identity loss decodes this time, int64 [K], on the CPU
     squares: Tensor  # their face squares in the training picture [K, 4], px, on the CPU
     references: Tensor  # their photos' embeddings [K, D]
-    negatives: Tensor  # an embedding of a regularization face for each [K, D]
+    negatives: Tensor  # for each an embedding of a regularization face of the nearest age [K, D]
 
 
 class TrainingData:
@@ -77,10 +78,11 @@ class TrainingData:
         self.reads_faces = config.loss in IDENTITY_LOSSES
         self.decode_probability = decode_probability
         self._photos = subject.photos
+        self.instance_prompts = [instance_prompt(config, photo.age, photo.caption) for photo in subject.photos]
         self._others = regularization.photos if regularization else []
         self._latents: dict[tuple[str, int, bool], tuple[Tensor, Tensor]] = {}
         self._references: dict[tuple[int, bool], Tensor] = {}
-        self.negatives = torch.empty(0)
+        self.negatives, self._negative_ages = torch.empty(0), list[str]()
         if not self.reads_faces:
             return
         if embedder is None:
@@ -92,7 +94,8 @@ class TrainingData:
                 "faces: contrastive, cosine, none."
             )
         if config.loss == "triplet":
-            self.negatives = self._regularization_embeddings(detector, embedder)
+            self.negatives, self._negative_ages = self._regularization_embeddings(detector, embedder)
+        self._negatives_of = [self._nearest_negatives(photo.age) for photo in subject.photos]
 
     @property
     def face_squares(self) -> list[tuple[float, float, float, float]]:
@@ -109,10 +112,18 @@ class TrainingData:
                 known[f"regularization image {photo.name}"] = _sha256(photo.content(), age)
         return known
 
+    def said(self) -> dict[str, str]:
+        """Prompt and age of every photo of which anything is said, by its name."""
+        return {
+            f"photo {photo.name}": f"{prompt} ({photo.age})"
+            for photo, prompt in zip(self._photos, self.instance_prompts, strict=True)
+            if photo.age is not None or photo.caption
+        }
+
     def prompts(self) -> list[str]:
         """Every prompt that a batch can hold."""
         ages = AGE_CLASSES if self.regularization else ()
-        return [self._instance_prompt(), *(self._regularization_prompt(age) for age in ages)]
+        return [*dict.fromkeys(self.instance_prompts), *(self._regularization_prompt(age) for age in ages)]
 
     def draw(self, number: int, process: int = 0, processes: int = 1) -> Batch:
         """Micro-batch ``number``: this process's share of what one process with the whole batch would draw."""
@@ -129,7 +140,7 @@ class TrainingData:
 
         positions = range(number * total + share.start, number * total + share.stop)
         chosen = [self._shuffled("instance", len(self.instances), positions)]
-        prompts = [self._instance_prompt()] * len(positions)
+        prompts = [self.instance_prompts[index] for index in chosen[0]]
         if self.regularization:
             chosen.append(self._shuffled("regularization", len(self.regularization.photos), positions))
             prompts += [self._regularization_prompt(self.regularization.ages[index]) for index in chosen[1]]
@@ -141,7 +152,7 @@ class TrainingData:
         mean, std = (torch.stack(parts) for parts in zip(*posteriors, strict=True))
         posterior_noise, noise = (noise[:, which, share].flatten(0, 1) for which in (0, 1))
 
-        decode, squares, references = [], [], []
+        decode, squares, references, negatives = [], [], [], []
         embedder = self.embedder if self.reads_faces else None
         kept = chance[share] < self.decode_probability(t[0, share], TIMESTEPS)
         for place, (index, flip) in enumerate(zip(chosen[0], flips[0, share].tolist(), strict=True)):
@@ -155,6 +166,8 @@ class TrainingData:
                     seen = ImageOps.mirror(picture) if flip else picture
                     self._references[index, flip] = embed_face(embedder, seen, face, self.device)
                 references.append(self._references[index, flip])
+                if pool := self._negatives_of[index]:
+                    negatives.append(self.negatives[pool[int(negative[share][place]) % len(pool)]])
         return Batch(
             x_0=(mean + std * posterior_noise).to(self.device),
             noise=noise.to(self.device),
@@ -164,9 +177,7 @@ class TrainingData:
             decode=torch.tensor(decode, dtype=torch.int64),
             squares=torch.tensor(squares).reshape(-1, 4),
             references=torch.stack(references).to(self.device) if references else torch.empty(0),
-            negatives=self.negatives[negative[share]][decode].to(self.device)
-            if len(self.negatives)
-            else self.negatives,
+            negatives=torch.stack(negatives).to(self.device) if negatives else torch.empty(0),
         )
 
     def _generator(self, *key: int) -> torch.Generator:
@@ -195,23 +206,30 @@ class TrainingData:
             self._latents[key] = mean[0].cpu(), std[0].cpu()
         return self._latents[key]
 
-    def _regularization_embeddings(self, detector: FaceDetector | None, embedder: FaceEmbedder) -> Tensor:
+    def _nearest_negatives(self, age: str | int | None) -> list[int]:
+        """Which of the negatives are nearest to ``age``; all of them where it is unknown."""
+        apart = [0 if age is None else classes_apart(age, other) for other in self._negative_ages]
+        nearest = min(apart, default=0)
+        return [index for index, classes in enumerate(apart) if classes == nearest]
+
+    def _regularization_embeddings(
+        self, detector: FaceDetector | None, embedder: FaceEmbedder
+    ) -> tuple[Tensor, list[str]]:
+        """The faces of the regularization set, as vectors [N, D] and their age classes [N]."""
         if self.regularization is None or detector is None:
             raise UserError("The triplet loss tells the subject from other people and needs a regularization set.")
-        embeddings = []
-        for photo in self.regularization.photos:
+        embeddings, ages = [], []
+        for photo, age in zip(self.regularization.photos, self.regularization.ages, strict=True):
             picture, _ = cut_square(photo.image(), None, self.resolution, None)
             if face := next(iter(detector(picture)), None):
                 embeddings.append(embed_face(embedder, picture, face, self.device))
+                ages.append(age)
         if not embeddings:
             raise UserError(
                 f"No face was found in any of the {len(self.regularization.photos)} regularization images, and the "
                 "triplet loss needs at least one."
             )
-        return torch.stack(embeddings)
-
-    def _instance_prompt(self) -> str:
-        return fill_prompt(self.config.instance_prompt, token=self.config.token, class_word=self.config.class_word)
+        return torch.stack(embeddings), ages
 
     def _regularization_prompt(self, age: str) -> str:
         return fill_prompt(self.config.regularization_prompt, age=age, class_word=self.config.class_word)

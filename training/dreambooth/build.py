@@ -96,6 +96,8 @@ def _model_inputs(model: Model, tiny_vae: LatentCodec | None) -> dict[str, Any]:
 def _data_inputs(data: TrainingData) -> dict[str, Any]:
     """What it takes from the pictures, and from whoever reads faces in them."""
     found: dict[str, Any] = {"pictures": data.fingerprints(), "side": data.resolution}
+    if said := data.said():
+        found["ages and captions"] = said
     if data.reads_faces and data.embedder:
         chance = data.decode_probability
         found |= {

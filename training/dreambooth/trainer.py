@@ -171,8 +171,11 @@ class Trainer:
 
     @property
     def made_of(self) -> dict[str, Any]:
-        """What must be the same for a state to go on. Saving more often and using less memory change no result."""
-        free = {"gradient_checkpointing", "checkpointing_steps"}
+        """What must be the same for a state to go on. Saving more often and using less memory change no result.
+
+        What photo_years changes is among the inputs: the prompts of the photos.
+        """
+        free = {"gradient_checkpointing", "checkpointing_steps", "photo_years"}
         if self.config.lr_scheduler in ("constant", "constant_with_warmup"):
             free.add("max_train_steps")  # elsewhere the learning rate of every step depends on it
         return {name: value for name, value in asdict(self.config).items() if name not in free} | self.inputs

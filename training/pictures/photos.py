@@ -17,10 +17,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture with a name: a file that is read when it is needed, or an image in memory."""
+    """A picture with a name: a file that is read when it is needed, or an image in memory; and what is said of it."""
 
     name: str
     source: Path | Image.Image
+    age: str | int | None = None  # an age class, or years; None: unknown
+    caption: str | None = None
 
     def image(self) -> Image.Image:
         """The picture as upright 8-bit RGB."""

@@ -10,7 +10,7 @@ from PIL import Image
 from ..ages import display_name
 from .build import BiometricReport, Row
 from .plots import plots
-from .text import NOT_SUPPORTED, ages_sentences, copies_sentences, mean, number, table
+from .text import NOT_SUPPORTED, across_table, ages_sentences, copies_sentences, mean, number, table
 
 THUMBNAIL = 192  # px; shown at half of it
 
@@ -40,6 +40,7 @@ def page(report: BiometricReport, pictures: dict[str, Image.Image]) -> str:
         plots=[(name, _data(picture, "PNG"), CAPTIONS[name]) for name, picture in plots(report).items()],
         by_age=rates(report.by_age),
         by_gap=rates(report.by_gap),
+        across=across_table(report),
         ages_and_copies=ages_sentences(report) + copies_sentences(report),
         pictures=_pictures(report, pictures),
     )

@@ -78,6 +78,18 @@ def table(report: BiometricReport, title: str, rows: list[Row], full: bool) -> l
     return lines
 
 
+def across_table(report: BiometricReport) -> list[list[str]]:
+    """Asked age x photo age, a line of headings and a line a row; none where there is no such table."""
+    if not report.across:
+        return []
+    lines = [["similarity to photos of", *report.across.columns]]
+    for kind, rows in (("drawn", report.across.drawn), ("real photos", report.across.real)):
+        for age, cells in rows.items():
+            shown = [f"{number(cell.mean)} ({cell.comparisons})" if cell.comparisons else "-" for cell in cells]
+            lines.append([f"{kind}, {DISPLAY_NAMES[age]}", *shown])
+    return lines
+
+
 def _limits(interval: Interval, words: Callable[[float], str]) -> str:
     return "" if math.isnan(interval.low) else f"{words(interval.low)} to {words(interval.high)}"
 
@@ -135,6 +147,8 @@ def text(report: BiometricReport) -> str:
     for title, rows in (("against", report.rows), ("drawn at", report.by_age), ("age gap", report.by_gap)):
         if rows and report.non_mated.similarities.size:
             parts.append(_aligned(table(report, title, rows, full=False)))
+    if report.across:
+        parts.append(_aligned(across_table(report)))
     if report.ages and report.ages.drawn.pictures:
         names = [DISPLAY_NAMES[name] for name in AGE_CLASSES]
         counts = [list(map(str, row)) for row in report.ages.drawn.confusion]
