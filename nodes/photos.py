@@ -1,11 +1,18 @@
 """Load Photos."""
 
 from comfy_api.latest import io
+from server import PromptServer
 
-from ..training.pictures.photos import read_folder
+from ..training.ages import UNKNOWN_AGE
+from ..training.dreambooth.captions import BY_NAME, ESTIMATED, ages_remarks, listed, read_photos, with_ages
+from ..training.dreambooth.dataset import estimate_ages, find_faces
+from ..training.errors import UserError
+from ..training.pictures.photos import Photo
+from .comfy.device import detector
+from .comfy.estimator import CLIP_HELP, age_estimator
 from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .comfy.images import to_batches
-from .comfy.sockets import CATEGORY, also_called
+from .comfy.sockets import CATEGORY, FaceEmbedder, also_called
 
 
 class LoadPhotos(io.ComfyNode):
@@ -18,19 +25,50 @@ class LoadPhotos(io.ComfyNode):
             display_name="Load Photos",
             category=CATEGORY,
             **also_called("photos folder", "load folder", "image folder", "load images from folder"),
-            description="Opens every picture of a folder, each at its own size and upright.",
+            description="Opens every picture of a folder, each at its own size and upright, with its age and caption.",
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Combo.Input(
                     "folder",
                     options=input_folders(),
                     tooltip="Folder under ComfyUI's input folder, with jpg, png or webp files. To train, 3-30 photos "
                     "of one person.",
-                )
+                ),
+                io.String.Input(
+                    "ages",
+                    default=BY_NAME,
+                    optional=True,
+                    tooltip="names: the age is what the start of the file name (34_beach.jpg, child_2.jpg), the folder "
+                    "or a .txt beside it says. auto: where nothing says it, what the judge sees. Or one for each "
+                    f"photo, in order, and {UNKNOWN_AGE} where it is not known: 8, 8, {UNKNOWN_AGE}, old.",
+                ),
+                FaceEmbedder.Input(
+                    "face_embedder", optional=True, tooltip="For ages auto of drawn faces: drawn-loss or drawn-score."
+                ),
+                io.ClipVision.Input("clip_vision", optional=True, tooltip="For ages auto. " + CLIP_HELP),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="The text half of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
                     display_name="photos", tooltip="The pictures, by file name, as a list.", is_output_list=True
-                )
+                ),
+                io.String.Output(
+                    display_name="ages",
+                    tooltip="The age in each photo, for Train Aging Subject and Identity Report (photo_ages).",
+                    is_output_list=True,
+                ),
+                io.String.Output(
+                    display_name="captions",
+                    tooltip="The .txt beside each photo; wired into Train Aging Subject, its prompt.",
+                    is_output_list=True,
+                ),
+                io.String.Output(
+                    display_name="report", tooltip="What is known of the photos, to correct and write in."
+                ),
             ],
         )
 
@@ -40,11 +78,30 @@ class LoadPhotos(io.ComfyNode):
         return input_folder_problem(folder, "the photos")
 
     @classmethod
-    def fingerprint_inputs(cls, folder: str) -> list[tuple[str, int, int]]:
+    def fingerprint_inputs(cls, folder: str, **others) -> list[tuple[str, int, int]]:
         """Changes when a file comes, goes or changes."""
         return input_folder_state(folder)
 
     @classmethod
-    def execute(cls, folder: str) -> io.NodeOutput:
-        """Reads the pictures."""
-        return io.NodeOutput(to_batches([photo.image() for photo in read_folder(input_folder(folder), "photos")]))
+    def execute(cls, folder: str, ages=BY_NAME, face_embedder=None, clip_vision=None, clip=None) -> io.NodeOutput:
+        """Reads the pictures, and what is said of them."""
+        photos = read_photos(input_folder(folder), "photos")
+        if ages.strip() == ESTIMATED:
+            photos = _estimated(photos, face_embedder, clip_vision, clip)
+        else:
+            photos = with_ages(photos, ages)
+        report = [f"{len(photos)} photos", *(ages_remarks(photos) or ["No age is known of any."])]
+        PromptServer.instance.send_progress_text("\n".join(report), cls.hidden.unique_id)
+        pictures = to_batches([photo.image() for photo in photos])
+        captions = [photo.caption or "" for photo in photos]
+        return io.NodeOutput(pictures, listed(photos).split(", "), captions, "\n".join(report))
+
+
+def _estimated(photos: list[Photo], embedder, vision, words) -> list[Photo]:
+    """Raises UserError where nothing that sees ages is wired."""
+    estimator = age_estimator(embedder, vision, words) if embedder or vision or words else None
+    if estimator is None:
+        raise UserError(
+            f"Ages {ESTIMATED} need somebody who sees ages: wire clip_vision and clip, or the embedder of drawn faces."
+        )
+    return estimate_ages(find_faces(photos, detector(embedder)), estimator).photos

@@ -14,7 +14,7 @@ from ..training.report.plots import plots
 from ..training.report.text import text
 from .comfy.device import observer
 from .comfy.estimator import CLIP_HELP, age_estimator
-from .comfy.images import to_batch, to_batches, to_pictures
+from .comfy.images import photos_of, to_batch, to_batches, to_pictures
 from .comfy.sockets import CATEGORY, AgeSet, FaceEmbedder, advanced, also_called
 from .score import marked_faces, similarities_of
 
@@ -55,6 +55,20 @@ class IdentityReport(io.ComfyNode):
                 ),
                 io.Int.Input("photo_age", default=-1, min=-1, max=100, tooltip="Years in the photos; -1: unknown."),
                 advanced(io.String.Input("filename_prefix", default="identity", tooltip="Start of the page's name.")),
+                io.String.Input(
+                    "photo_ages",
+                    optional=True,
+                    force_input=True,
+                    tooltip="The age in each reference, from Load Photos or as a text (8, 8, ?, old).",
+                ),
+                io.Image.Input(
+                    "held_out",
+                    optional=True,
+                    tooltip="Photos of the subject that were not trained on: the truth at their age.",
+                ),
+                io.String.Input(
+                    "held_out_ages", optional=True, force_input=True, tooltip="The age in each of these, likewise."
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -95,6 +109,9 @@ class IdentityReport(io.ComfyNode):
         untrained=None,
         clip_vision=None,
         clip=None,
+        photo_ages=None,
+        held_out=None,
+        held_out_ages=None,
     ) -> io.NodeOutput:
         """All pictures at once."""
         estimator = age_estimator(face_embedder[0], *(half and half[0] for half in (clip_vision, clip)))
@@ -109,18 +126,23 @@ class IdentityReport(io.ComfyNode):
                 for number, (picture, age) in enumerate(zip(seen, known, strict=True), 1)
             ]
 
-        photos, strangers, before = (to_pictures(batches or []) for batches in (references, impostors, untrained))
+        def of_subject(kind, batches, known) -> list[Observation]:
+            photos = photos_of(batches, known)
+            return observed(kind, [photo.image() for photo in photos], [photo.age for photo in photos])
+
+        strangers, before = (to_pictures(batches or []) for batches in (impostors, untrained))
         people = observed("impostor", strangers, [None] * len(strangers))
         if others:
             people += observed("other", [photo.image() for photo in others[0].photos], others[0].ages)
         report = build(
             images=observed("picture", pictures, asked),
-            references=observed("reference", photos, [photo_years] * len(photos)),
+            references=of_subject("reference", references, photo_ages),
             matcher=look.embedder.name,
             others=people,
             untrained=observed("untrained", before, ages_in_turn(ages, len(before)) if before else []),
             photo_age=photo_years,
             estimator=estimator.name if estimator else None,
+            held_out=of_subject("held-out photo", held_out, held_out_ages) if held_out else [],
         )
         seen, marked, drawn = (
             report.images.pictures,

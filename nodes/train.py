@@ -10,6 +10,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..training.config import IDENTITY_LOSSES
 from ..training.dreambooth.build import build_trainer
+from ..training.dreambooth.captions import ages_remarks, captions_remarks
 from ..training.dreambooth.curves import curves
 from ..training.dreambooth.dataset import SubjectSet, find_faces
 from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, sentences
@@ -19,12 +20,11 @@ from ..training.dreambooth.watcher import Watcher
 from ..training.errors import UserError
 from ..training.files import checked_name, read_state_dict
 from ..training.models.subject import read_subject
-from ..training.pictures.photos import Photo
 from .comfy.bridge import open_comfy
 from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
 from .comfy.folders import runs_folder
-from .comfy.images import to_batch, to_pictures
-from .comfy.settings import config_of, setting_widgets
+from .comfy.images import photos_of, to_batch
+from .comfy.settings import config_of, later_widgets, setting_widgets
 from .comfy.sockets import (
     CATEGORY,
     AgeSet,
@@ -87,6 +87,19 @@ class TrainSubject(io.ComfyNode):
                         "steps; 0 draws them only at the end.",
                     )
                 ),
+                *later_widgets(),
+                io.String.Input(
+                    "photo_ages",
+                    optional=True,
+                    force_input=True,
+                    tooltip="The age in each photo, from Load Photos or as a text (8, 8, ?, old). Its prompt says it.",
+                ),
+                io.String.Input(
+                    "captions",
+                    optional=True,
+                    force_input=True,
+                    tooltip="From Load Photos: the text beside each photo is its prompt, with the token put in.",
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="Draws the subject; goes into a KSampler."),
@@ -113,12 +126,12 @@ class TrainSubject(io.ComfyNode):
     @classmethod
     def execute(
         cls, model, clip, vae, photos, name, preview_every,
-        ages=(None,), face_embedder=(None,), judge=(None,), **widgets,
+        ages=(None,), face_embedder=(None,), judge=(None,), photo_ages=None, captions=None, **widgets,
     ) -> io.NodeOutput:  # fmt: skip
         """Trains, or finds the same run finished on disk."""
         config = config_of({key: value[0] for key, value in widgets.items()})
         embedder = face_embedder[0] if config.loss in IDENTITY_LOSSES else None
-        pictures = [Photo(f"photo {number}", picture) for number, picture in enumerate(to_pictures(photos), 1)]
+        pictures = photos_of(photos, photo_ages, captions)
         find = detector(face_embedder[0])
         faces = find_faces(pictures, find)
         with torch.inference_mode(False), torch.enable_grad():
@@ -146,7 +159,8 @@ class TrainSubject(io.ComfyNode):
             finally:
                 for network in filter(None, (embedder, judge[0] and judge[0].embedder)):
                     network.to(torch.device("cpu"))
-        report = [*faces.remarks, _report(trainer, run, len(pictures), ages[0])]
+        said = [*faces.remarks, *ages_remarks(pictures), *captions_remarks(pictures, used=True)]
+        report = [*said, _report(trainer, run, len(pictures), ages[0])]
         losses = _loss_map(trainer, run)
         del trainer, opened
         give_back()

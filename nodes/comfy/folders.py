@@ -62,5 +62,7 @@ def input_folder_problem(name: str, what: str) -> bool | str:
 
 
 def input_folder_state(name: str) -> list[tuple[str, int, int]]:
-    """Changes when a file of the folder ``name`` under input/ comes, goes or changes."""
-    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in image_files(input_folder(name))]
+    """Changes when a picture of the folder ``name`` under input/, or the text beside it, comes, goes or changes."""
+    pictures = list(image_files(input_folder(name)))
+    texts = [text for path in pictures if (text := path.with_suffix(".txt")).is_file()]
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (*pictures, *texts)]

@@ -5,11 +5,31 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...training.dreambooth.captions import with_ages
+from ...training.errors import UserError
+from ...training.pictures.photos import Photo
+
 
 def to_pictures(batches: list[Tensor]) -> list[Image.Image]:
     """Every picture of a list of IMAGE batches [B, H, W, 3 or more], in [0, 1], as 8-bit RGB."""
     pixels = [image[..., :3].float().clamp(0, 1).cpu().numpy() for batch in batches for image in batch]
     return [Image.fromarray((image * 255).round().astype(np.uint8)) for image in pixels]
+
+
+def photos_of(batches: list[Tensor], ages: list[str] | None = None, captions: list[str] | None = None) -> list[Photo]:
+    """A subject's photos out of IMAGE batches, with their ages, as a list or in one text, and their captions.
+
+    Raises UserError for another number of ages or captions than of photos, and for what is no age.
+    """
+    pictures = to_pictures(batches)
+    texts = captions or [""] * len(pictures)
+    if len(texts) != len(pictures):
+        raise UserError(f"There are {len(pictures)} photos but {len(texts)} captions; wire both from one Load Photos.")
+    photos = [
+        Photo(f"photo {number}", picture, caption=text or None)
+        for number, (picture, text) in enumerate(zip(pictures, texts, strict=True), 1)
+    ]
+    return with_ages(photos, ", ".join(ages)) if ages else photos
 
 
 def to_batch(pictures: list[Image.Image]) -> Tensor:

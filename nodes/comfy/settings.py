@@ -40,6 +40,8 @@ ADVANCED = (
     "checkpointing_steps",
     "seed",
 )
+# Saved graphs keep widgets by position and name all that is required: what came later is optional and stands last.
+LATER = ("photo_years",)
 # What suits a graph better than a command line: it fits 8 GB, and a crashed server loses little.
 DEFAULTS = {"gradient_checkpointing": True, "checkpointing_steps": 100}
 HIGHEST = {"max_train_steps": 100_000, "rank": 256}
@@ -51,6 +53,12 @@ def setting_widgets() -> list[io.Input]:
     options = {option.name: option for option in options_of(TrainingConfig)}
     shown = [_widget(options[name], label) for name, label in SHOWN.items()]
     return shown + [advanced(_widget(options[name], name.replace("_", " "))) for name in ADVANCED]
+
+
+def later_widgets() -> list[io.Input]:
+    """The widgets that come after all others of their node."""
+    options = {option.name: option for option in options_of(TrainingConfig)}
+    return [advanced(_widget(options[name], name.replace("_", " "), optional=True)) for name in LATER]
 
 
 def config_of(widgets: dict[str, Any]) -> TrainingConfig:
@@ -70,11 +78,11 @@ def config_of(widgets: dict[str, Any]) -> TrainingConfig:
     return TrainingConfig(**values)
 
 
-def _widget(option: Option, label: str) -> io.Input:
+def _widget(option: Option, label: str, **more: Any) -> io.Input:
     """A widget for one option; where it may be None, 0 or "auto" stands for that."""
     name, kind, optional = option.name, option.kind, option.optional
     default = DEFAULTS.get(name, option.default)
-    shared = {"display_name": label, "tooltip": f"{option.help[0].upper()}{option.help[1:]}."}
+    shared = {"display_name": label, "tooltip": f"{option.help[0].upper()}{option.help[1:]}.", **more}
     if kind is bool and optional:
         return io.Combo.Input(name, options=[AUTO, "on", "off"], default=AUTO, **shared)
     if kind is bool:

@@ -87,6 +87,7 @@ def base(tmp_path_factory, astronaut):
         "input/unknown",
         "input/photos",
         "input/pictures",
+        "input/aged",
     ):
         (base / folder).mkdir(parents=True)
     (base / "custom_nodes" / FOLDER_NAME).symlink_to(REPOSITORY)
@@ -97,6 +98,9 @@ def base(tmp_path_factory, astronaut):
         photo = astronaut.crop((100 + shift, shift, 340 + shift, 240 + shift))
         for name in (f"photo{number}.png", f"photos/{number}.png", f"pictures/{number}.png", "example.png"):
             photo.save(base / "input" / name)
+        photo.save(base / "input/aged" / ("34_garden.png", "child_2.png", "old.png")[number])
+    for name, caption in (("34_garden", "in a garden"), ("old", "an old person")):
+        (base / f"input/aged/{name}.txt").write_text(caption)
     random = np.random.default_rng(0)
     noise = [Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(4)]
     noise[0].save(base / "input/faceless.png")

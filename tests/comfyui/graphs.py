@@ -5,14 +5,16 @@ from tools.server import Graph
 
 SIDE = 64  # px
 NODES = {
-    "IDAgingLoadPhotos": (["folder"], ["IMAGE"]),
+    "IDAgingLoadPhotos": (
+        ["folder", "ages", "face_embedder", "clip_vision", "clip"], ["IMAGE", "STRING", "STRING", "STRING"]
+    ),
     "IDAgingLoadRegularizationSet": (["folder"], ["AGE_SET", "STRING"]),
     "IDAgingAlignFaces": (["images", "size", "margin", "level_eyes"], ["IMAGE", "IMAGE", "STRING"]),
     "IDAgingLoadFaceEmbedder": (["weights", "download"], ["FACE_EMBEDDER"]),
     "IDAgingJudgeTraining": (["face_embedder", "clip_vision", "clip", "patience"], ["TRAINING_JUDGE"]),
     "IDAgingTrainSubject": (
         ["model", "clip", "vae", "photos", "ages", "face_embedder", "judge", "name", "method", "max_train_steps",
-         "loss", "loss_weight"],
+         "loss", "loss_weight", "photo_years", "photo_ages", "captions"],
         ["MODEL", "CLIP", "SUBJECT", "LORA_MODEL", "LOSS_MAP", "IMAGE", "STRING", "IMAGE"],
     ),
     "IDAgingSaveSubject": (["subject"], ["STRING"]),
@@ -24,7 +26,7 @@ NODES = {
     "IDAgingScoreIdentity": (["images", "references", "face_embedder"], ["IMAGE", "FLOAT", "IMAGE", "STRING"]),
     "IDAgingIdentityReport": (
         ["images", "references", "face_embedder", "ages", "others", "impostors", "untrained", "clip_vision", "clip",
-         "photo_age", "filename_prefix"],
+         "photo_age", "filename_prefix", "photo_ages", "held_out", "held_out_ages"],
         ["IMAGE", "IMAGE", "FLOAT", "FLOAT", "FLOAT", "STRING", "STRING"],
     ),
     "IDAgingPickBest": (

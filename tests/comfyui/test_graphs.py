@@ -147,6 +147,29 @@ def test_the_report_feeds_the_pick_and_writes_a_page(server):
     assert any(np.array_equal(taken[0], photo) for photo in (photos[0], photos[2]))
 
 
+def test_photos_bring_their_ages_and_captions_into_training_and_report(server):
+    graph = Studio()
+    loaded = graph.add("IDAgingLoadPhotos", folder="aged")
+    photos, ages = (loaded, 0), (loaded, 1)
+    train = graph.train(photos, photo_ages=ages, captions=(loaded, 2), photo_years=True)
+    report = graph.add(
+        "IDAgingIdentityReport", images=photos, references=photos, face_embedder=graph.embedder(), ages=ages,
+        photo_age=-1, filename_prefix="aged", photo_ages="8, child, old",
+        held_out=graph.photos(["photo1.png"]), held_out_ages="71",
+    )  # fmt: skip
+    listed = graph.add("IDAgingLoadPhotos", folder="aged", ages="8, ?, 71")
+    said = [text_of(graph, link) for link in ((loaded, 3), (loaded, 2), (train, 6), (report, 5), (listed, 3))]
+    outcome = ran(server, graph)
+    known, captions, trained, table, told = (outcome.outputs[node]["text"] for node in said)
+    assert "Ages of the photos, in order: 34, child, old." in known[0]
+    assert captions == ["in a garden", "", "an old person"]
+    assert "Ages of the photos, in order: 34, child, old." in trained[0] and "2 of 3 photos have a .txt" in trained[0]
+    assert "held" in table[0]
+    assert "real photos, child" in table[0]
+    assert "Ages of the photos, in order: 8, ?, 71." in told[0]
+    assert "1 of 3 photos have no known age" in told[0]
+
+
 def test_saved_and_loaded_subject_draws_the_same_pixels(server):
     graph = Studio()
     train = graph.train()
@@ -353,9 +376,15 @@ def failing_graphs(server):
     train = graph.train(ages=None, method="full", loss="none", max_train_steps=1)
     graph.add(save_lora(server), lora=(train, 3), prefix="never", steps=1)
     yield graph, "A full fine-tune has no LoRA"
+    graph = Studio()
+    graph.save((graph.train(photo_ages="8, 8, 30, 71"), 5), "never")
+    yield graph, "There are 3 photos but 4 ages"
+    graph = Studio()
+    graph.save((graph.add("IDAgingLoadPhotos", folder="aged", ages="auto"), 0), "never")
+    yield graph, "Ages auto need somebody who sees ages"
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(8))
 def test_what_cannot_work_says_so_in_a_sentence_and_the_server_lives(server, number):
     graph, sentence = list(failing_graphs(server))[number]
     outcome = server.run(graph)

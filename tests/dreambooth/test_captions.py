@@ -7,7 +7,7 @@ import pytest
 from tests.parts import FACE, picture, subject_set
 from training.ages import AgeEstimate
 from training.config import TrainingConfig
-from training.dreambooth.captions import instance_prompt, listed, read_photos, remarks_on, with_ages
+from training.dreambooth.captions import ages_remarks, captions_remarks, instance_prompt, listed, read_photos, with_ages
 from training.dreambooth.dataset import estimate_ages
 from training.errors import UserError
 
@@ -108,14 +108,14 @@ def test_ages_are_estimated_only_where_a_face_has_none():
     assert [photo.age for photo in found.photos] == [8, "elderly", None]
 
 
-def test_what_is_known_and_unused_is_said():
+def test_what_is_known_and_what_is_made_of_it_is_said():
     photos = [replace(photo, caption="in a garden") for photo in subject_set(3).photos]
-    (unused,), (used,) = remarks_on(photos, captioned=False), remarks_on(photos, captioned=True)
-    assert "3 of 3 photos have a .txt beside them" in unused and "are no prompts" in unused
+    (unused,), (used,) = captions_remarks(photos, used=False), captions_remarks(photos, used=True)
+    assert "3 of 3 photos have a .txt beside them" in unused and "are not their prompts" in unused
     assert "are their prompts" in used
-    said = remarks_on([replace(photos[0], age=8), *photos[1:]], captioned=True)
+    said = ages_remarks([replace(photos[0], age=8), *photos[1:]])
     assert said[0] == "Ages of the photos, in order: 8, ?, ?." and said[1].startswith("2 of 3 photos have no known age")
-    assert remarks_on(subject_set(3).photos, captioned=True) == []
+    assert ages_remarks(photos) == captions_remarks(subject_set(3).photos, used=True) == []
 
 
 CONFIG = TrainingConfig(class_word="woman")

@@ -13,7 +13,16 @@ from tqdm import tqdm
 from ..catalogue import DRAWN_EMBEDDERS, EMBEDDERS, load_age_estimator, load_embedder
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..dreambooth.build import build_trainer
-from ..dreambooth.captions import AGES_HELP, BY_NAME, CAPTION_RULE, ESTIMATED, read_photos, remarks_on, with_ages
+from ..dreambooth.captions import (
+    AGES_HELP,
+    BY_NAME,
+    CAPTION_RULE,
+    ESTIMATED,
+    ages_remarks,
+    captions_remarks,
+    read_photos,
+    with_ages,
+)
 from ..dreambooth.dataset import SubjectSet, estimate_ages, find_faces, read_regularization_set
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
@@ -172,10 +181,10 @@ def _subject(options: TrainOptions, detector: FaceDetector, estimator: AgeEstima
     subject = find_faces(photos, detector)
     if options.photo_ages == ESTIMATED and estimator:
         subject = estimate_ages(subject, estimator)
-    remarks = [*subject.remarks, *remarks_on(subject.photos, options.captions)]
+    said = captions_remarks(subject.photos, options.captions)
     if not options.captions:
         subject = replace(subject, photos=[replace(photo, caption=None) for photo in subject.photos])
-    return replace(subject, remarks=remarks)
+    return replace(subject, remarks=[*subject.remarks, *ages_remarks(subject.photos), *said])
 
 
 def _look_plan(options: TrainOptions, embedder: FaceEmbedder, estimator: AgeEstimator | None) -> LookPlan:

@@ -112,18 +112,22 @@ def listed(photos: Sequence[Photo]) -> str:
     return ", ".join(UNKNOWN_AGE if photo.age is None else str(photo.age) for photo in photos)
 
 
-def remarks_on(photos: Sequence[Photo], captioned: bool) -> list[str]:
-    """Sentences on what is known of the photos and what is made of it; none where nothing is."""
-    remarks = []
-    if any(photo.age is not None for photo in photos):
-        unknown = sum(photo.age is None for photo in photos)
-        remarks.append(f"Ages of the photos, in order: {listed(photos)}.")
-        if unknown:
-            remarks.append(f"{unknown} of {len(photos)} photos have no known age and are trained without one.")
-    if captions := sum(bool(photo.caption) for photo in photos):
-        used = "are their prompts" if captioned else "say at most their age and are no prompts"
-        remarks.append(f"{captions} of {len(photos)} photos have a .txt beside them; these texts {used}.")
+def ages_remarks(photos: Sequence[Photo]) -> list[str]:
+    """The ages of the photos in sentences; none where none is known."""
+    unknown = sum(photo.age is None for photo in photos)
+    if unknown == len(photos):
+        return []
+    remarks = [f"Ages of the photos, in order: {listed(photos)}."]
+    if unknown:
+        remarks.append(f"{unknown} of {len(photos)} photos have no known age and are trained without one.")
     return remarks
+
+
+def captions_remarks(photos: Sequence[Photo], used: bool) -> list[str]:
+    """What is made of the texts beside the photos, in a sentence; none where there are none."""
+    count = sum(bool(photo.caption) for photo in photos)
+    made = "are their prompts" if used else "are not their prompts, and say their age at most"
+    return [f"{count} of {len(photos)} photos have a .txt beside them; these texts {made}."] if count else []
 
 
 def instance_prompt(config: TrainingConfig, age: str | int | None = None, caption: str | None = None) -> str:
