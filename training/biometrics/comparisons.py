@@ -45,14 +45,13 @@ class Comparisons:
         row = self.matrix[number]
         return None if np.isnan(row).all() else (float(np.nanmax(row)), self.references[int(np.nanargmax(row))])
 
-    def of(self, numbers: Sequence[int]) -> "Comparisons":
+    def of(self, numbers: Sequence[int] | np.ndarray) -> "Comparisons":
         """Those of some pictures only."""
         return Comparisons(tuple(self.pictures[number] for number in numbers), self.references, self.matrix[numbers])
 
     def where(self, kept: np.ndarray) -> "Comparisons":
-        """Those where ``kept``, bool [P, R], is true, of the pictures for which it is at all."""
-        masked = replace(self, matrix=np.where(kept, self.matrix, np.nan))
-        return masked.of(np.flatnonzero(kept.any(1)).tolist())
+        """Only the comparisons where ``kept``, bool [P, R], is true."""
+        return replace(self, matrix=np.where(kept, self.matrix, np.nan))
 
     def nearest_in_age(self) -> "Comparisons":
         """Each picture with the references whose age class is nearest to its own; with all where no age is known."""
@@ -60,12 +59,11 @@ class Comparisons:
         for row, picture in zip(kept, self.pictures, strict=True):
             apart = np.array([_classes_apart(picture, reference) for reference in self.references])
             row[:] = np.isnan(apart).all() or apart == np.nanmin(apart)
-        return replace(self, matrix=np.where(kept, self.matrix, np.nan))
+        return self.where(kept)
 
     def each_pair_once(self) -> "Comparisons":
         """Of references among themselves: as samples of a rate, the two ways round are one."""
-        upper = np.triu(np.ones(self.matrix.shape, dtype=bool))
-        return replace(self, matrix=np.where(upper, self.matrix, np.nan))
+        return self.where(np.triu(np.ones(self.matrix.shape, dtype=bool)))
 
 
 def against(pictures: Sequence[Observation], references: Sequence[Observation]) -> Comparisons:

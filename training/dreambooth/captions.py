@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 from ..ages import (
@@ -87,13 +88,12 @@ def read_photos(folder: Path, what: str) -> list[Photo]:
 
 
 def _agreed(name: str, said: dict[str, str | int]) -> str | int | None:
-    (first, age), *others = said.items() or [("", None)]
-    for place, other in others:
-        if age is not None and not same_age(age, other):
+    for (one, age), (other, another) in combinations(said.items(), 2):
+        if not same_age(age, another):
             raise UserError(
-                f"{name}: {first} says {display_name(age)}, {place} says {display_name(other)}. Change one of them."
+                f"{name}: {one} says {display_name(age)}, {other} says {display_name(another)}. Change one of them."
             )
-    return age
+    return next(iter(said.values()), None)
 
 
 def with_ages(photos: Sequence[Photo], text: str) -> list[Photo]:

@@ -51,24 +51,28 @@ def across_ages(
     if len(columns) < 2:
         return None
 
-    def rows(compared: Comparisons) -> dict[str, list[Cell]]:
-        shown = [_class(picture) for picture in compared.pictures]
-        found = {}
-        for age in AGE_CLASSES:
-            if age in shown:
-                chosen = compared.matrix[[other == age for other in shown]]
-                found[age] = [_cell(chosen[:, [kind == column for kind in kinds]]) for column in columns]
-        return found
+    places = [np.array([kind == column for kind in kinds]) for column in columns]
+
+    def rows(compared: Comparisons, own: bool) -> dict[str, list[Cell]]:
+        shown = np.array([_class(picture) for picture in compared.pictures])
+        return {
+            age: [_cell(compared, np.outer(shown == age, place), own) for place in places]
+            for age in AGE_CLASSES
+            if age in shown
+        }
 
     names = [display_name(age) + (", held out" if held else "") for held, age in columns]
     ageless = sum(photo.age is None for photo in photos)
-    return AcrossAges(names, rows(against(images, photos)), rows(among(photos)), ageless)
+    return AcrossAges(names, rows(against(images, photos), False), rows(among(photos), True), ageless)
 
 
 def _class(picture: Observation) -> str:
     return "" if picture.age is None else as_class(picture.age)
 
 
-def _cell(similarities: np.ndarray) -> Cell:
-    known = similarities[~np.isnan(similarities)]
-    return Cell(float(known.mean()) if known.size else np.nan, known.size)
+def _cell(compared: Comparisons, chosen: np.ndarray, own: bool) -> Cell:
+    """``own``: photos among themselves, where a pair whose two ways round are both in the cell counts once."""
+    if own:
+        chosen = chosen & ~(np.tril(chosen) & chosen.T)
+    similarities = compared.where(chosen).similarities
+    return Cell(float(similarities.mean()) if similarities.size else np.nan, similarities.size)

@@ -143,9 +143,10 @@ def _by_gap(drawn: Comparisons, photos: Comparisons, non_mated: np.ndarray) -> l
     rows = []
     for (least, name), end in zip(GAPS, ends, strict=True):
         if (kept := (compared >= least) & (compared < end)).any():
-            rows.append(_row(name, drawn.where(kept), non_mated))
+            rows.append(_row(name, drawn.where(kept).of(np.flatnonzero(kept.any(1))), non_mated))
         if spread and (kept := (between >= least) & (between < end) & ~np.isnan(photos.matrix)).any():
-            rows.append(_row(f"real photos, {name}", photos.where(kept), non_mated, resampled=False))
+            compared_photos = photos.where(kept).of(np.flatnonzero((kept | kept.T).any(1)))
+            rows.append(_row(f"real photos, {name}", compared_photos, non_mated, resampled=False))
     return rows
 
 
