@@ -1,12 +1,14 @@
 """Load Photos."""
 
 from comfy_api.latest import io
+from PIL import Image
 from server import PromptServer
 
 from ..training.ages import UNKNOWN_AGE
 from ..training.dreambooth.captions import BY_NAME, ESTIMATED, ages_remarks, listed, read_photos, with_ages
 from ..training.dreambooth.dataset import estimate_ages, find_faces
 from ..training.errors import UserError
+from ..training.pictures.masks import mask_of
 from ..training.pictures.photos import Photo
 from .comfy.device import detector
 from .comfy.estimator import CLIP_HELP, age_estimator
@@ -69,6 +71,11 @@ class LoadPhotos(io.ComfyNode):
                 io.String.Output(
                     display_name="report", tooltip="What is known of the photos, to correct and write in."
                 ),
+                io.Mask.Output(
+                    display_name="masks",
+                    tooltip="White where the person is, by name-mask.png beside a photo or its transparency; else all.",
+                    is_output_list=True,
+                ),
             ],
         )
 
@@ -94,7 +101,8 @@ class LoadPhotos(io.ComfyNode):
         PromptServer.instance.send_progress_text("\n".join(report), cls.hidden.unique_id)
         pictures = to_batches([photo.image() for photo in photos])
         captions = [photo.caption or "" for photo in photos]
-        return io.NodeOutput(pictures, listed(photos).split(", "), captions, "\n".join(report))
+        masks = to_batches([mask_of(photo) or Image.new("L", photo.image().size, "white") for photo in photos])
+        return io.NodeOutput(pictures, listed(photos).split(", "), captions, "\n".join(report), masks)
 
 
 def _estimated(photos: list[Photo], embedder, vision, words) -> list[Photo]:

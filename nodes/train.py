@@ -100,6 +100,12 @@ class TrainSubject(io.ComfyNode):
                     force_input=True,
                     tooltip="From Load Photos: the text beside each photo is its prompt, with the token put in.",
                 ),
+                io.Mask.Input(
+                    "masks",
+                    optional=True,
+                    tooltip="White where the person is, one as large as each photo, from Load Photos: what lies around "
+                    "is then learned less. Invert the mask of Load Image.",
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="Draws the subject; goes into a KSampler."),
@@ -126,12 +132,12 @@ class TrainSubject(io.ComfyNode):
     @classmethod
     def execute(
         cls, model, clip, vae, photos, name, preview_every,
-        ages=(None,), face_embedder=(None,), judge=(None,), photo_ages=None, captions=None, **widgets,
+        ages=(None,), face_embedder=(None,), judge=(None,), photo_ages=None, captions=None, masks=None, **widgets,
     ) -> io.NodeOutput:  # fmt: skip
         """Trains, or finds the same run finished on disk."""
         config = config_of({key: value[0] for key, value in widgets.items()})
         embedder = face_embedder[0] if config.loss in IDENTITY_LOSSES else None
-        pictures = photos_of(photos, photo_ages, captions)
+        pictures = photos_of(photos, photo_ages, captions, masks)
         find = detector(face_embedder[0])
         faces = find_faces(pictures, find)
         with torch.inference_mode(False), torch.enable_grad():

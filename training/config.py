@@ -17,6 +17,7 @@ LORA_LAYERS = {
 }
 PRECISIONS = ("no", "bf16", "fp16")
 CROPS = ("face", "photo")
+PHOTO_SETTINGS = ("photo_years", "background_weight", "face_mask")  # change nothing but what is known of photos
 MAX_SEED = 2**64 - 1  # of torch's generators
 
 
@@ -85,6 +86,12 @@ class TrainingConfig:
     )
     photo_years: bool = option(
         False, help="say the age of a photo in years where these are known (as 34-year-old) instead of as its class"
+    )
+    background_weight: float = option(
+        0.1, help="weight of what lies around the person, in photos with a mask; the person has 1", low=0, high=1
+    )
+    face_mask: bool = option(
+        False, help="in photos without a mask, take a soft region around face and hair for the person"
     )
 
     def __post_init__(self):

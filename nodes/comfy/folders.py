@@ -4,6 +4,7 @@ from pathlib import Path
 
 import folder_paths
 
+from ...training.pictures.masks import mask_beside
 from ...training.pictures.photos import image_files
 
 FACENET = "facenet"  # models/facenet
@@ -62,7 +63,8 @@ def input_folder_problem(name: str, what: str) -> bool | str:
 
 
 def input_folder_state(name: str) -> list[tuple[str, int, int]]:
-    """Changes when a picture of the folder ``name`` under input/, or the text beside it, comes, goes or changes."""
+    """Changes when a picture of the folder ``name`` under input/, its text or its mask comes, goes or changes."""
     pictures = list(image_files(input_folder(name)))
-    texts = [text for path in pictures if (text := path.with_suffix(".txt")).is_file()]
-    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (*pictures, *texts)]
+    beside = [file for path in pictures for file in (path.with_suffix(".txt"), mask_beside(path))]
+    files = [*pictures, *(file for file in beside if file and file.is_file())]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]

@@ -16,18 +16,27 @@ def to_pictures(batches: list[Tensor]) -> list[Image.Image]:
     return [Image.fromarray((image * 255).round().astype(np.uint8)) for image in pixels]
 
 
-def photos_of(batches: list[Tensor], ages: list[str] | None = None, captions: list[str] | None = None) -> list[Photo]:
-    """A subject's photos out of IMAGE batches, with their ages, as a list or in one text, and their captions.
+def photos_of(
+    batches: list[Tensor],
+    ages: list[str] | None = None,
+    captions: list[str] | None = None,
+    masks: list[Tensor] | None = None,
+) -> list[Photo]:
+    """A subject's photos out of IMAGE batches, with their ages, as a list or in one text, their captions and masks.
 
-    Raises UserError for another number of ages or captions than of photos, and for what is no age.
+    Raises UserError for another number of ages, captions or masks than of photos, and for what is no age.
     """
     pictures = to_pictures(batches)
     texts = captions or [""] * len(pictures)
-    if len(texts) != len(pictures):
-        raise UserError(f"There are {len(pictures)} photos but {len(texts)} captions; wire both from one Load Photos.")
+    shapes = to_masks(masks) if masks else [None] * len(pictures)
+    for what, found in (("captions", texts), ("masks", shapes)):
+        if len(found) != len(pictures):
+            raise UserError(
+                f"There are {len(pictures)} photos but {len(found)} {what}; wire both from one Load Photos."
+            )
     photos = [
-        Photo(f"photo {number}", picture, caption=text or None)
-        for number, (picture, text) in enumerate(zip(pictures, texts, strict=True), 1)
+        Photo(f"photo {number}", picture, caption=text or None, mask=mask)
+        for number, (picture, text, mask) in enumerate(zip(pictures, texts, shapes, strict=True), 1)
     ]
     return with_ages(photos, ", ".join(ages)) if ages else photos
 
@@ -35,6 +44,12 @@ def photos_of(batches: list[Tensor], ages: list[str] | None = None, captions: li
 def to_batch(pictures: list[Image.Image]) -> Tensor:
     """Pictures of one size as an IMAGE batch [B, H, W, 3], float32 in [0, 1]."""
     return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]).astype(np.float32) / 255)
+
+
+def to_masks(batches: list[Tensor]) -> list[Image.Image]:
+    """Every mask of a list of MASK batches [B, H, W] or masks [H, W], in [0, 1], as 8-bit grey."""
+    masks = [mask for batch in batches for mask in (batch if batch.ndim == 3 else batch[None])]
+    return [Image.fromarray((mask.float().clamp(0, 1).cpu().numpy() * 255).round().astype(np.uint8)) for mask in masks]
 
 
 def to_batches(pictures: list[Image.Image]) -> list[Tensor]:

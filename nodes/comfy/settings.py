@@ -4,7 +4,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...training.config import TrainingConfig
+from ...training.config import PHOTO_SETTINGS, TrainingConfig
 from ...training.options import Option, options_of
 from .sockets import advanced
 
@@ -41,7 +41,7 @@ ADVANCED = (
     "seed",
 )
 # Saved graphs keep widgets by position and name all that is required: what came later is optional and stands last.
-LATER = ("photo_years",)
+LATER = PHOTO_SETTINGS
 # What suits a graph better than a command line: it fits 8 GB, and a crashed server loses little.
 DEFAULTS = {"gradient_checkpointing": True, "checkpointing_steps": 100}
 HIGHEST = {"max_train_steps": 100_000, "rank": 256}

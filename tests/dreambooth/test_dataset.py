@@ -182,6 +182,52 @@ def test_photos_of_known_age_are_trained_with_it_and_told_from_others_of_that_ag
             assert age is None or known.regularization.ages[found] == age
 
 
+def masked(*masks):
+    """A subject of as many photos as ``masks``."""
+    subject = subject_set(len(masks))
+    return replace(subject, photos=[replace(p, mask=mask) for p, mask in zip(subject.photos, masks, strict=True)])
+
+
+LEFT = Image.new("L", (SIDE, SIDE))
+LEFT.paste(255, (0, 0, SIDE // 2, SIDE))
+
+
+def test_masks_weigh_the_reconstruction_and_turn_with_their_photo():
+    data = tiny_trainer(subject=masked(LEFT, None), train_batch_size=2, background_weight=0.25).data
+    half = torch.full((8, 8), 0.25)
+    half[:, :4] = 1
+    seen = {tuple(row.flatten().tolist()) for number in range(20) for row in data.draw(number).weight}
+    assert seen == {tuple(row.flatten().tolist()) for row in (half, half.flip(1), torch.ones(8, 8))}
+    assert tiny_trainer(subject=subject_set(2)).data.draw(0).weight is None
+
+
+def test_a_soft_region_around_the_face_takes_the_place_of_masks_by_a_setting():
+    small = Face((26.0, 26.0, 38.0, 38.0))
+    data = tiny_trainer(subject=subject_set(2, [small, None]), train_batch_size=2, face_mask=True).data
+    weight = data.draw(0).weight
+    assert weight.min().item() == pytest.approx(0.1) and weight.max() == 1
+    assert sum(bool((row == 1).all()) for row in weight) == 1, "no region without a face"
+
+
+def test_masks_make_another_run_and_their_settings_only_where_there_are_masks():
+    def run(subject=None, **options):
+        return tiny_trainer(subject=subject, **options).run_id
+
+    white = Image.new("L", (SIDE, SIDE), "white")
+    assert run(subject_set(2)) == run(masked(white, None)) == run(subject_set(2), background_weight=0.5)
+    runs = {run(subject_set(2)), run(masked(LEFT, None)), run(masked(LEFT, None), background_weight=0.5)}
+    assert len(runs | {run(subject_set(2), face_mask=True)}) == 4
+
+
+def test_a_mask_that_is_black_where_the_photo_is_trained_is_refused():
+    subject = subject_set(1, [Face((0.0, 0.0, 8.0, 8.0))])
+    mask = Image.new("L", (SIDE, SIDE))
+    mask.paste(255, (SIDE - 8, SIDE - 8, SIDE, SIDE))
+    photos = [replace(photo, mask=mask) for photo in subject.photos]
+    with pytest.raises(UserError, match="is black in the part that is trained"):
+        tiny_trainer(subject=replace(subject, photos=photos), crop="face")
+
+
 def test_ages_make_another_run_and_years_in_prompts_only_where_there_are_ages():
     def run(subject=None, **options):
         return tiny_trainer(subject=subject, **options).run_id

@@ -7,17 +7,18 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..ages import AGE_CLASSES, classes_apart, fill_prompt
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..errors import UserError
 from ..faces.embedders import FaceEmbedder, embed_face
-from ..faces.find import FaceDetector, cut_square
+from ..faces.find import Face, FaceDetector, cut_square
 from ..models.denoiser import TIMESTEPS
 from ..models.vae import LatentCodec
-from ..pictures.photos import to_tensor
+from ..pictures.masks import face_mask, mask_of
+from ..pictures.photos import Photo, to_tensor
 from .captions import instance_prompt
 from .dataset import RegularizationSet, SubjectSet
 from .losses import decode_probability
@@ -43,6 +44,7 @@ class Batch:
     noise: Tensor  # [N, C, h, w]
     t: Tensor  # timesteps, int64 [N]
     prompts: list[str]
+    weight: Tensor | None  # of each place of the instances' reconstruction [B, h, w]; None: all alike
     instances: int  # B
     decode: Tensor  # indices of the instances that the identity loss decodes this time, int64 [K], on the CPU
     squares: Tensor  # their face squares in the training picture [K, 4], px, on the CPU
@@ -68,13 +70,14 @@ class TrainingData:
         device: torch.device,
         decode_probability: DecodeProbability = decode_probability,
     ):
-        margin = config.face_margin if config.crop == "face" else None
+        margin = self._margin = config.face_margin if config.crop == "face" else None
         self.config, self.resolution, self.device = config, resolution, device
         self.regularization, self.codec, self.embedder = regularization, codec, embedder
         self.instances = [
             cut_square(photo.image(), face, resolution, margin)
             for photo, face in zip(subject.photos, subject.faces, strict=True)
         ]
+        self._masks = [self._mask(*known) for known in zip(subject.photos, subject.faces, self.instances, strict=True)]
         self.reads_faces = config.loss in IDENTITY_LOSSES
         self.decode_probability = decode_probability
         self._photos = subject.photos
@@ -118,6 +121,14 @@ class TrainingData:
             f"photo {photo.name}": f"{prompt} ({photo.age})"
             for photo, prompt in zip(self._photos, self.instance_prompts, strict=True)
             if photo.age is not None or photo.caption
+        }
+
+    def weighted(self) -> dict[str, str]:
+        """SHA-256 of every mask with the background's weight, by the name of its photo."""
+        return {
+            f"mask of {photo.name}": _sha256(mask.tobytes(), self.config.background_weight)
+            for photo, mask in zip(self._photos, self._masks, strict=True)
+            if mask
         }
 
     def prompts(self) -> list[str]:
@@ -173,6 +184,7 @@ class TrainingData:
             noise=noise.to(self.device),
             t=t[:, share].flatten().to(self.device),
             prompts=prompts,
+            weight=self._weights(chosen[0], flips[0, share].tolist(), (mean.shape[-2], mean.shape[-1])),
             instances=len(positions),
             decode=torch.tensor(decode, dtype=torch.int64),
             squares=torch.tensor(squares).reshape(-1, 4),
@@ -192,6 +204,29 @@ class TrainingData:
             if turn not in rounds:
                 rounds[turn] = torch.randperm(count, generator=self._generator(turn, STREAMS[kind])).tolist()
         return [rounds[position // count][position % count] for position in positions]
+
+    def _mask(self, photo: Photo, face: Face | None, instance: tuple[Image.Image, Face | None]) -> Image.Image | None:
+        """Where the person is in the training picture, if anything says it: 255 there, 0 around. Raises UserError."""
+        picture, found = instance
+        mask = mask_of(photo)
+        if mask is None:
+            return face_mask(found.box, picture.size) if self.config.face_mask and found else None
+        cut, _ = cut_square(mask, face, self.resolution, self._margin)
+        if cut.getextrema()[1] == 0:
+            raise UserError(f"The mask of {photo.name} is black in the part that is trained, which is around the face.")
+        return cut
+
+    def _weights(self, indices: list[int], flips: list[bool], shape: tuple[int, int]) -> Tensor | None:
+        """The reconstruction's weights [B, *shape] on the training device; None where no photo has a mask."""
+        masks = [self._masks[index] for index in indices]
+        if not any(masks):
+            return None
+        rest, weights = self.config.background_weight, torch.ones(len(masks), 1, self.resolution, self.resolution)
+        for weight, mask, flip in zip(weights, masks, flips, strict=True):
+            if mask:
+                person = torch.from_numpy(np.array(ImageOps.mirror(mask) if flip else mask)) / 255
+                weight[:] = rest + (1 - rest) * person
+        return torch.nn.functional.adaptive_avg_pool2d(weights, shape)[:, 0].to(self.device)
 
     @torch.no_grad()
     def _posterior(self, kind: str, index: int, flip: bool) -> tuple[Tensor, Tensor]:

@@ -98,6 +98,8 @@ def _data_inputs(data: TrainingData) -> dict[str, Any]:
     found: dict[str, Any] = {"pictures": data.fingerprints(), "side": data.resolution}
     if said := data.said():
         found["ages and captions"] = said
+    if weighted := data.weighted():
+        found["masks"] = weighted
     if data.reads_faces and data.embedder:
         chance = data.decode_probability
         found |= {

@@ -23,6 +23,7 @@ from ..ages import (
 )
 from ..config import TrainingConfig
 from ..errors import UserError
+from ..pictures.masks import mask_beside
 from ..pictures.photos import Photo, read_folder
 
 CAPTION_RULE = (
@@ -66,7 +67,7 @@ def caption_of(path: Path) -> str:
 
 
 def read_photos(folder: Path, what: str) -> list[Photo]:
-    """The subject's photos in ``folder``, each with the age that is said of it and its caption.
+    """The subject's photos in ``folder``, each with the age that is said of it, its caption and its mask.
 
     Numbers that count the photos are no ages: 1_anna.jpg, 2_anna.jpg, 3_anna.jpg. Raises UserError where the name of a
     photo, its folder and its caption contradict each other; ``what`` says what was wanted.
@@ -83,7 +84,8 @@ def read_photos(folder: Path, what: str) -> list[Photo]:
         said = ages_said(path, root, years=True)
         if counting:
             del said["its name"]
-        known.append(replace(photo, age=_agreed(photo.name, said), caption=caption_of(path) or None))
+        age, caption = _agreed(photo.name, said), caption_of(path) or None
+        known.append(replace(photo, age=age, caption=caption, mask=mask_beside(path)))
     return known
 
 

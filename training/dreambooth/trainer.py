@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import TrainingConfig
+from ..config import PHOTO_SETTINGS, TrainingConfig
 from ..errors import UserError
 from ..files import read_pickle, written
 from ..models.checkpoint import Model
@@ -143,7 +143,7 @@ class Trainer:
         prediction = self.denoiser(x_t, batch.t, batch.prompts)
         target = core.target(batch.x_0, batch.noise, batch.t)
 
-        terms = {"reconstruction": losses.reconstruction(prediction[:count], target[:count])}
+        terms = {"reconstruction": losses.reconstruction(prediction[:count], target[:count], batch.weight)}
         if len(prediction) > count:
             terms["prior"] = losses.reconstruction(prediction[count:], target[count:])
         if config.loss == "contrastive":
@@ -173,9 +173,9 @@ class Trainer:
     def made_of(self) -> dict[str, Any]:
         """What must be the same for a state to go on. Saving more often and using less memory change no result.
 
-        What photo_years changes is among the inputs: the prompts of the photos.
+        What PHOTO_SETTINGS change is among the inputs: the photos' prompts and weights.
         """
-        free = {"gradient_checkpointing", "checkpointing_steps", "photo_years"}
+        free = {"gradient_checkpointing", "checkpointing_steps", *PHOTO_SETTINGS}
         if self.config.lr_scheduler in ("constant", "constant_with_warmup"):
             free.add("max_train_steps")  # elsewhere the learning rate of every step depends on it
         return {name: value for name, value in asdict(self.config).items() if name not in free} | self.inputs

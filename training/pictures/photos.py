@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..files import written
 
+MASK_ENDINGS = ("-mask", "_mask")  # of the name of a photo's mask, behind the photo's own
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -23,6 +24,7 @@ class Photo:
     source: Path | Image.Image
     age: str | int | None = None  # an age class, or years; None: unknown
     caption: str | None = None
+    mask: Path | Image.Image | None = None  # see masks.mask_of
 
     def image(self) -> Image.Image:
         """The picture as upright 8-bit RGB."""
@@ -55,10 +57,10 @@ def open_rgb(path: Path) -> Image.Image:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """The jpg, png and webp files of ``folder`` and its sub-folders, sorted by path; hidden ones are left out."""
+    """The jpg, png and webp files of ``folder`` and its sub-folders, sorted by path, but hidden ones and masks."""
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden:
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden and not path.stem.endswith(MASK_ENDINGS):
             yield path
 
 
