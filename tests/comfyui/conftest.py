@@ -101,6 +101,7 @@ def base(tmp_path_factory, astronaut):
         photo.save(base / "input/aged" / ("34_garden.png", "child_2.png", "old.png")[number])
     for name, caption in (("34_garden", "in a garden"), ("old", "an old person")):
         (base / f"input/aged/{name}.txt").write_text(caption)
+    Image.linear_gradient("L").resize((240, 240)).save(base / "input/aged/old-mask.png")
     random = np.random.default_rng(0)
     noise = [Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(4)]
     noise[0].save(base / "input/faceless.png")

@@ -6,7 +6,7 @@ from tools.server import Graph
 SIDE = 64  # px
 NODES = {
     "IDAgingLoadPhotos": (
-        ["folder", "ages", "face_embedder", "clip_vision", "clip"], ["IMAGE", "STRING", "STRING", "STRING"]
+        ["folder", "ages", "face_embedder", "clip_vision", "clip"], ["IMAGE", "STRING", "STRING", "STRING", "MASK"]
     ),
     "IDAgingLoadRegularizationSet": (["folder"], ["AGE_SET", "STRING"]),
     "IDAgingAlignFaces": (["images", "size", "margin", "level_eyes"], ["IMAGE", "IMAGE", "STRING"]),
@@ -14,7 +14,7 @@ NODES = {
     "IDAgingJudgeTraining": (["face_embedder", "clip_vision", "clip", "patience"], ["TRAINING_JUDGE"]),
     "IDAgingTrainSubject": (
         ["model", "clip", "vae", "photos", "ages", "face_embedder", "judge", "name", "method", "max_train_steps",
-         "loss", "loss_weight", "photo_years", "photo_ages", "captions"],
+         "loss", "loss_weight", "photo_years", "background_weight", "face_mask", "photo_ages", "captions", "masks"],
         ["MODEL", "CLIP", "SUBJECT", "LORA_MODEL", "LOSS_MAP", "IMAGE", "STRING", "IMAGE"],
     ),
     "IDAgingSaveSubject": (["subject"], ["STRING"]),

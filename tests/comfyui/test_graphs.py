@@ -151,13 +151,14 @@ def test_photos_bring_their_ages_and_captions_into_training_and_report(server):
     graph = Studio()
     loaded = graph.add("IDAgingLoadPhotos", folder="aged")
     photos, ages = (loaded, 0), (loaded, 1)
-    train = graph.train(photos, photo_ages=ages, captions=(loaded, 2), photo_years=True)
+    train = graph.train(photos, photo_ages=ages, captions=(loaded, 2), masks=(loaded, 4), photo_years=True)
     report = graph.add(
         "IDAgingIdentityReport", images=photos, references=photos, face_embedder=graph.embedder(), ages=ages,
         photo_age=-1, filename_prefix="aged", photo_ages="8, child, old",
         held_out=graph.photos(["photo1.png"]), held_out_ages="71",
     )  # fmt: skip
     listed = graph.add("IDAgingLoadPhotos", folder="aged", ages="8, ?, 71")
+    shown = graph.save((graph.add("MaskToImage", mask=(loaded, 4)), 0), "masks")
     said = [text_of(graph, link) for link in ((loaded, 3), (loaded, 2), (train, 6), (report, 5), (listed, 3))]
     outcome = ran(server, graph)
     known, captions, trained, table, told = (outcome.outputs[node]["text"] for node in said)
@@ -168,6 +169,9 @@ def test_photos_bring_their_ages_and_captions_into_training_and_report(server):
     assert "real photos, child" in table[0]
     assert "Ages of the photos, in order: 8, ?, 71." in told[0]
     assert "1 of 3 photos have no known age" in told[0]
+    masks = pictures(server, outcome, shown)
+    assert [mask.shape for mask in masks] == [(240, 240, 3)] * 3
+    assert masks[0].min() == masks[1].min() == 255 and masks[2].min() == 0 and masks[2].max() == 255
 
 
 def test_saved_and_loaded_subject_draws_the_same_pixels(server):
@@ -380,11 +384,15 @@ def failing_graphs(server):
     graph.save((graph.train(photo_ages="8, 8, 30, 71"), 5), "never")
     yield graph, "There are 3 photos but 4 ages"
     graph = Studio()
+    mask = (graph.add("SolidMask", value=1.0, width=64, height=64), 0)
+    graph.save((graph.train(photos=graph.photos(["photo0.png"]), masks=mask), 5), "never")
+    yield graph, "photo 1 is 240 x 240 px and its mask 64 x 64 px"
+    graph = Studio()
     graph.save((graph.add("IDAgingLoadPhotos", folder="aged", ages="auto"), 0), "never")
     yield graph, "Ages auto need somebody who sees ages"
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(9))
 def test_what_cannot_work_says_so_in_a_sentence_and_the_server_lives(server, number):
     graph, sentence = list(failing_graphs(server))[number]
     outcome = server.run(graph)
