@@ -8,7 +8,7 @@ from .faces import AlignFaces
 from .judge import JudgeWhileTraining
 from .photos import LoadPhotos
 from .pick import PickBest
-from .prompts import PromptEncode, SequenceEncode
+from .prompts import EditPrompts, PromptEncode, SequenceEncode
 from .regularization import LoadRegularizationSet
 from .report import IdentityReport
 from .score import ScoreIdentity
@@ -34,6 +34,7 @@ class IdentityAging(ComfyExtension):
             LoadSubject,
             PromptEncode,
             SequenceEncode,
+            EditPrompts,
             ScoreIdentity,
             IdentityReport,
             PickBest,

@@ -1,9 +1,20 @@
-"""Age Prompt Encode and Age Sequence Encode."""
+"""Age Prompt Encode, Age Sequence Encode and Age Edit Prompts."""
 
 import torch
 from comfy_api.latest import io
 
-from ..training.ages import AGE_CLASSES, MAX_AGE, SAMPLING_PROMPT, age_sequence, fill_prompt, parse_age
+from ..training.ages import (
+    AGE_CLASSES,
+    MAX_AGE,
+    SAMPLING_PROMPT,
+    age_sequence,
+    display_name,
+    fill_prompt,
+    parse_age,
+    parse_ages,
+)
+from ..training.config import MAX_SEED
+from ..training.edits import EDIT_PROMPT, edit_prompt, edit_words_text, read_edit_words
 from ..training.errors import UserError
 from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced, also_called
 
@@ -155,3 +166,92 @@ class SequenceEncode(io.ComfyNode):
             {} if encoded[sequence[0].age].get("pooled_output") is None else {"pooled_output": mixed("pooled_output")}
         )
         return io.NodeOutput([[mixed("cond"), extras]], [str(place) for place in sequence], steps)
+
+
+class EditPrompts(io.ComfyNode):
+    """Instructions for an edit model, one for each age and candidate, as lists."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IDAgingEditPrompts",
+            display_name="Age Edit Prompts",
+            category=CATEGORY,
+            **also_called("age edit", "kontext aging", "qwen image edit", "flux 2 klein"),
+            description="Writes, for a model that edits a given photo, what to change at each age and what to keep. "
+            "The lists go into any text encoder and noise: every age from the same noise, each candidate from another.",
+            inputs=[
+                io.String.Input(
+                    "ages",
+                    default="all",
+                    tooltip="all: the six age classes. Or a list of classes and years: child, 45.",
+                ),
+                io.Int.Input("candidates", default=1, min=1, max=64, tooltip="How often all ages come in turn."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=True,
+                    tooltip="Noise of the first candidates; each further one has the next seed.",
+                ),
+                io.String.Input(
+                    "words",
+                    default=edit_words_text(),
+                    multiline=True,
+                    tooltip="What each age class looks like, in a line of its own. After the second colon, what age "
+                    "changes; for an age in years only that is used.",
+                ),
+                SubjectSocket.Input(
+                    "subject", optional=True, tooltip="A subject trained on the edit model: its token and class word."
+                ),
+                advanced(
+                    io.String.Input(
+                        "template",
+                        default=EDIT_PROMPT,
+                        multiline=True,
+                        tooltip="The instruction. The names in braces are filled in; the token is a wired SUBJECT's.",
+                    )
+                ),
+                advanced(
+                    io.String.Input(
+                        "class_word", default="person", tooltip="person, man, woman ...; a wired SUBJECT overrules it."
+                    )
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    display_name="prompts",
+                    tooltip="An instruction for each age, all ages in turn.",
+                    is_output_list=True,
+                ),
+                io.String.Output(
+                    display_name="ages", tooltip="A label for each, for sheet, report and pick.", is_output_list=True
+                ),
+                io.Int.Output(
+                    display_name="seeds",
+                    tooltip="The seed for each: one for all ages of a candidate.",
+                    is_output_list=True,
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, ages=None, words=None, template=None) -> bool | str:
+        """Refuses what are no ages or no words for them, and a template with unknown names."""
+        for check, value in ((parse_ages, ages), (read_edit_words, words), (fill_prompt, template)):
+            if (known := _sentence(check, value)) is not True:
+                return known
+        return True
+
+    @classmethod
+    def execute(cls, ages, candidates, seed, words, template, class_word, subject=None) -> io.NodeOutput:
+        """No model is needed."""
+        known, table, token = parse_ages(ages), read_edit_words(words), ""
+        if not known:
+            raise UserError("No age was asked for. Write all, or a list of ages.")
+        if subject:
+            token, class_word = subject.header.token, subject.header.class_word
+        prompts = [edit_prompt(age, table, template, token, class_word) for age in known]
+        seeds = [(seed + candidate) % (MAX_SEED + 1) for candidate in range(candidates) for _ in known]
+        return io.NodeOutput(prompts * candidates, [display_name(age) for age in known] * candidates, seeds)

@@ -23,6 +23,9 @@ NODES = {
     "IDAgingSequenceEncode": (
         ["clip", "from_age", "to_age", "steps", "extra", "subject"], ["CONDITIONING", "STRING", "INT"]
     ),
+    "IDAgingEditPrompts": (
+        ["ages", "candidates", "seed", "words", "subject", "template", "class_word"], ["STRING", "STRING", "INT"]
+    ),
     "IDAgingScoreIdentity": (["images", "references", "face_embedder"], ["IMAGE", "FLOAT", "IMAGE", "STRING"]),
     "IDAgingIdentityReport": (
         ["images", "references", "face_embedder", "ages", "others", "impostors", "untrained", "clip_vision", "clip",
