@@ -36,6 +36,7 @@ WORLD = {
     "KSampler": {"cfg": 6.0, "seed": 101},
     "IDAgingAgingSheet": {"columns": 3},
 }  # fmt: skip
+NEEDS_MORE = ("age_by_edit",)  # a model that edits: the world has none, so the graph itself is its card
 BICUBIC = {"upscale_method": "bicubic", "crop": "disabled"}
 UNCLUTTERED = """async () => {
     const set = (name, value) => app.extensionManager.setting.set(name, value)
@@ -105,7 +106,7 @@ def card(picture: Image.Image) -> Image.Image:
 
 def cards(server: Server) -> dict[str, Image.Image]:
     """What stands for each graph."""
-    pictures = {path.stem: saved(server, path) for path in AFTER_TRAINING}
+    pictures = {path.stem: saved(server, path) for path in AFTER_TRAINING if path.stem not in NEEDS_MORE}
     cards = {name: drawn[0] for name, drawn in pictures.items()}
     known = [Image.open(file) for file in sorted((server.base / "input/photos").iterdir())]
     for name, heading, count, after in (

@@ -1,5 +1,7 @@
 """A given photo, aged by an edit model, in a real ComfyUI: its own nodes, a tiny random Flux.2 Klein, our lists."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ class Edit(Studio):
         super().__init__()
         if "EmptyFlux2LatentImage" not in server.get("/object_info"):
             pytest.skip("this ComfyUI has no Flux.2")
-        self.klein = self.add("TestsTinyKlein")
+        self.klein = [(self.add(f"TestsTiny{part}Loader"), 0) for part in ("UNET", "CLIP", "VAE")]
 
     def prompts(self, **widgets) -> str:
         return self.add(
@@ -25,12 +27,12 @@ class Edit(Studio):
         )
 
     def edit(self, photo, prompts, seeds) -> tuple[str, int]:
-        latent = (self.add("VAEEncode", pixels=photo, vae=(self.klein, 2)), 0)
+        latent = (self.add("VAEEncode", pixels=photo, vae=self.klein[2]), 0)
         sides = []
         for text in (prompts, ""):
-            encoded = (self.add("CLIPTextEncode", clip=(self.klein, 1), text=text), 0)
+            encoded = (self.add("CLIPTextEncode", clip=self.klein[1], text=text), 0)
             sides.append((self.add("ReferenceLatent", conditioning=encoded, latent=latent), 0))
-        guider = self.add("CFGGuider", model=(self.klein, 0), positive=sides[0], negative=sides[1], cfg=5.0)
+        guider = self.add("CFGGuider", model=self.klein[0], positive=sides[0], negative=sides[1], cfg=5.0)
         drawn = self.add(
             "SamplerCustomAdvanced",
             noise=(self.add("RandomNoise", noise_seed=seeds), 0),
@@ -39,7 +41,7 @@ class Edit(Studio):
             sigmas=(self.add("Flux2Scheduler", steps=2, width=SIDE, height=SIDE), 0),
             latent_image=(self.add("EmptyFlux2LatentImage", width=SIDE, height=SIDE, batch_size=1), 0),
         )
-        return self.add("VAEDecode", samples=(drawn, 0), vae=(self.klein, 2)), 0
+        return self.add("VAEDecode", samples=(drawn, 0), vae=self.klein[2]), 0
 
 
 LINES = (
@@ -69,7 +71,7 @@ def test_candidates_of_every_age_are_edited_scored_picked_and_put_on_a_sheet(ser
     assert [picture.shape for picture in drawn] == [(SIDE, SIDE, 3)] * 6
     assert len({picture.tobytes() for picture in drawn}) == 6, "every age and every candidate is another picture"
     assert shown.shape[0] > 2 * SIDE
-    assert "failures to detect: 6 of 6 images" in outcome.outputs[said]["text"][0]  # its pictures are noise
+    assert re.search(r"picture 6 +old ", outcome.outputs[said]["text"][0])
     prompts = outcome.outputs[words]["text"]
     assert prompts[:3] == prompts[3:] and "as a child: round" in prompts[0] and "at the age of 45: lined" in prompts[1]
 

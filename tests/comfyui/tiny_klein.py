@@ -1,13 +1,17 @@
-"""A node of the tests alone: a tiny Flux.2 Klein with random weights, in ComfyUI's keys, and a random text encoder."""
+"""Nodes of the tests alone: a tiny Flux.2 Klein with random weights, in ComfyUI's keys, and a random text encoder."""
 
 import zlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import comfy.ldm.models.autoencoder as autoencoder
 import comfy.ops
 import comfy.sd
+import folder_paths
+import numpy as np
 import torch
 from comfy.ldm.flux.model import Flux
+from PIL import Image
 
 WIDTH = 96  # of the text encoder's tokens
 NETWORK = {
@@ -46,24 +50,36 @@ def random_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return state
 
 
-class TinyKlein:
-    RETURN_TYPES = ("MODEL", "CLIP", "VAE")
-    FUNCTION = "load"
-    CATEGORY = "tests"
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {}}
-
-    def load(self):
-        network = Flux(device="cpu", dtype=torch.float32, operations=comfy.ops.disable_weight_init, **NETWORK)
-        model = comfy.sd.load_diffusion_model_state_dict(random_state(network), model_options={"dtype": torch.float32})
-        coder = autoencoder.AutoencoderKL(ddconfig=VAE, decoder_ddconfig={**VAE, "ch": 32}, embed_dim=32)
-        state = random_state(coder) | {
-            "bn.running_mean": torch.zeros(128), "bn.running_var": torch.ones(128),
-            "bn.num_batches_tracked": torch.tensor(0),
-        }  # fmt: skip
-        return model, RandomWords(), comfy.sd.VAE(sd=state)
+def tiny_model():
+    network = Flux(device="cpu", dtype=torch.float32, operations=comfy.ops.disable_weight_init, **NETWORK)
+    return comfy.sd.load_diffusion_model_state_dict(random_state(network), model_options={"dtype": torch.float32})
 
 
-NODE_CLASS_MAPPINGS = {"TestsTinyKlein": TinyKlein}
+def tiny_vae():
+    coder = autoencoder.AutoencoderKL(ddconfig=VAE, decoder_ddconfig={**VAE, "ch": 32}, embed_dim=32)
+    norm = {"running_mean": torch.zeros(128), "running_var": torch.ones(128), "num_batches_tracked": torch.tensor(0)}
+    vae = comfy.sd.VAE(sd=random_state(coder) | {f"bn.{name}": value for name, value in norm.items()})
+    decode = vae.decode
+
+    def faced(samples):
+        """What it decodes, laid thinly over a photo: noise alone has no face, and then there is nothing to pick."""
+        drawn = decode(samples)
+        with Image.open(Path(folder_paths.get_input_directory()) / "photo0.png") as photo:
+            face = np.asarray(photo.convert("RGB").resize((drawn.shape[-2], drawn.shape[-3])), dtype=np.float32) / 255
+        return 0.9 * torch.from_numpy(face) + 0.1 * drawn
+
+    vae.decode = faced
+    return vae
+
+
+def loader(kind, made):
+    """A node in the place of one of ComfyUI's loaders, with neither file nor widget."""
+    body = {"RETURN_TYPES": (kind,), "FUNCTION": "load", "CATEGORY": "tests", "load": lambda self: (made(),)}
+    return type(f"Tiny{kind}", (), body | {"INPUT_TYPES": classmethod(lambda cls: {"required": {}})})
+
+
+NODE_CLASS_MAPPINGS = {
+    "TestsTinyUNETLoader": loader("MODEL", tiny_model),
+    "TestsTinyCLIPLoader": loader("CLIP", RandomWords),
+    "TestsTinyVAELoader": loader("VAE", tiny_vae),
+}
