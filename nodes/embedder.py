@@ -5,7 +5,8 @@ import torch
 from comfy_api.latest import io
 
 from ..training.catalogue import DRAWN_EMBEDDERS, load_embedder
-from ..training.faces.embedders import WEIGHTS, open_facenet
+from ..training.faces.embedders import WEIGHTS, check_weights, open_facenet
+from .comfy.checks import sentence
 from .comfy.folders import FACENET, facenet_file
 from .comfy.sockets import CATEGORY, FaceEmbedder, advanced, also_called
 
@@ -46,6 +47,13 @@ class LoadFaceEmbedder(io.ComfyNode):
                 FaceEmbedder.Output(display_name="face_embedder", tooltip="For Train Aging Subject and Score Identity.")
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, weights=None, download=None) -> bool | str:
+        """Refuses weights that are missing and are not to be fetched."""
+        if weights in DRAWN_EMBEDDERS:
+            return True
+        return sentence(lambda file, fetch: check_weights(facenet_file(file), fetch), weights, download)
 
     @classmethod
     def execute(cls, weights: str, download: bool) -> io.NodeOutput:

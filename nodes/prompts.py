@@ -5,6 +5,7 @@ from comfy_api.latest import io
 
 from ..training.ages import AGE_CLASSES, MAX_AGE, SAMPLING_PROMPT, age_sequence, fill_prompt, parse_age
 from ..training.errors import UserError
+from .comfy.checks import sentence
 from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced, also_called
 
 AGES_HELP = f"One of {', '.join(AGE_CLASSES)}; or years from 0 to {MAX_AGE}."
@@ -43,17 +44,6 @@ def _prompt(
     return f"{prompt}, {extra.strip()}" if extra.strip() else prompt
 
 
-def _sentence(check, *arguments) -> bool | str:
-    """What validate_inputs wants: True, or why not. A linked input is not known yet."""
-    if None in arguments:
-        return True
-    try:
-        check(*arguments)
-    except UserError as error:
-        return str(error)
-    return True
-
-
 class PromptEncode(io.ComfyNode):
     """The prompt for one age, encoded."""
 
@@ -80,10 +70,9 @@ class PromptEncode(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, age=None, template=None) -> bool | str:
-        """Refuses what is no age, and a template with unknown names."""
-        known = _sentence(parse_age, age)
-        return known if known is not True else _sentence(fill_prompt, template)
+    def validate_inputs(cls, age=None) -> bool | str:
+        """Refuses what is no age."""
+        return sentence(parse_age, age)
 
     @classmethod
     def execute(cls, clip, age, extra, template, token, class_word, subject=None) -> io.NodeOutput:
@@ -130,10 +119,9 @@ class SequenceEncode(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, from_age=None, to_age=None, template=None) -> bool | str:
-        """Refuses what are no two ages of one kind, and a template with unknown names."""
-        known = _sentence(lambda first, last: age_sequence(parse_age(first), parse_age(last), 2), from_age, to_age)
-        return known if known is not True else _sentence(fill_prompt, template)
+    def validate_inputs(cls, from_age=None, to_age=None) -> bool | str:
+        """Refuses what are no two ages of one kind."""
+        return sentence(lambda first, last: age_sequence(parse_age(first), parse_age(last), 2), from_age, to_age)
 
     @classmethod
     def execute(cls, clip, from_age, to_age, steps, extra, template, token, class_word, subject=None) -> io.NodeOutput:

@@ -21,6 +21,7 @@ from ..training.files import checked_name, read_state_dict
 from ..training.models.subject import read_subject
 from ..training.pictures.photos import Photo
 from .comfy.bridge import open_comfy
+from .comfy.checks import sentence
 from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
 from .comfy.folders import runs_folder
 from .comfy.images import to_batch, to_pictures
@@ -101,14 +102,9 @@ class TrainSubject(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name=("subject",), resolution=(0,), method=("lora",), loss=("none",)) -> bool | str:
-        """Refuses names that are no file names, sizes that the model cannot draw, and what ComfyUI 0.3.64 lets by."""
-        try:
-            checked_name(name[0])
-            config_of({"resolution": resolution[0], "method": method[0], "loss": loss[0]})
-        except UserError as error:
-            return str(error)
-        return True
+    def validate_inputs(cls, name=(None,)) -> bool | str:
+        """Refuses names that are no file names."""
+        return sentence(checked_name, name[0])
 
     @classmethod
     def execute(

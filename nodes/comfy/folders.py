@@ -55,10 +55,12 @@ def input_folder(name: str) -> Path:
 
 
 def input_folder_problem(name: str, what: str) -> bool | str:
-    """What validate_inputs wants of a folder under input/: True, or that it is not there for ``what``."""
-    if name in input_folders():
-        return True
-    return f"There is no folder '{name}' under ComfyUI's input folder. Put {what} into one there."
+    """What validate_inputs wants of a folder under input/: True, or that it is not there or empty for ``what``."""
+    if name not in input_folders():
+        return f"There is no folder '{name}' under ComfyUI's input folder. Put {what} into one there."
+    if not any(image_files(input_folder(name))):
+        return f"The folder '{name}' under ComfyUI's input folder holds no picture. Put {what} into it."
+    return True
 
 
 def input_folder_state(name: str) -> list[tuple[str, int, int]]:

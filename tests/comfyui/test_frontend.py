@@ -1,5 +1,7 @@
 """The real front end in a headless Chromium: what an artist sees of the shipped graphs. Skipped where there is none."""
 
+import copy
+
 import pytest
 
 from tests.comfyui.conftest import REPOSITORY
@@ -9,6 +11,7 @@ from tools.server import Server
 pytest.importorskip("playwright.sync_api")
 from tools.browser import CHROMIUM, WAIT, front_end
 
+SCORE = read(next(path for path in GRAPHS if path.stem == "score_identity"))
 PACK = "any-folder_name"
 TYPES = "() => app.graph._nodes.map(node => node.type).sort()"
 
@@ -77,8 +80,21 @@ def test_it_opens_whole_and_is_queued_as_its_copy_says(page, path, modern):
     assert not ours
 
 
+def test_what_went_wrong_is_said_on_the_screen(page):
+    page.evaluate("graph => app.loadGraphData(graph, true, true, 'wrong')", SCORE)
+    page.evaluate(
+        """values => {
+            for (const node of app.graph._nodes)
+                for (const widget of node.widgets ?? []) widget.value = values[widget.name] ?? widget.value
+        }""",
+        {"folder": "broken", "weights": "20180402-114759-vggface2.pt"},
+    )
+    page.evaluate("() => app.queuePrompt(0)")
+    page.get_by_text("cannot be read as an image").first.wait_for(timeout=WAIT)
+
+
 def test_a_saved_sheet_dropped_on_the_canvas_brings_its_graph_back(page, server):
-    graph = read(next(path for path in GRAPHS if path.stem == "score_identity"))
+    graph = copy.deepcopy(SCORE)
     for node in nodes(graph):
         if node["type"] == "IDAgingLoadFaceEmbedder":
             node["widgets_values"][0] = "20180402-114759-vggface2.pt"
