@@ -8,7 +8,13 @@ from ..training.errors import UserError
 from .comfy.checks import sentence
 from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced, also_called
 
-AGES_HELP = f"One of {', '.join(AGE_CLASSES)}; or years from 0 to {MAX_AGE}."
+AGES = [*AGE_CLASSES, *map(str, range(MAX_AGE + 1))]
+
+
+def _age_widget(name: str, default: str, tooltip: str) -> io.Input:
+    """A choice of classes and years, into which other spellings can be linked: those of older graphs."""
+    help = f"{tooltip} An age class or years; a number or a text can be linked in."
+    return io.MultiType.Input(io.Combo.Input(name, options=AGES, default=default, tooltip=help), [io.String, io.Int])
 
 
 def _prompt_widgets() -> list[io.Input]:
@@ -57,10 +63,7 @@ class PromptEncode(io.ComfyNode):
             description="Writes and encodes the prompt that draws the subject at one age.",
             inputs=[
                 io.Clip.Input("clip", tooltip="From Train Aging Subject or Load Aging Subject."),
-                io.MultiType.Input(
-                    io.String.Input("age", default="elderly", tooltip=AGES_HELP + " A number can be linked in."),
-                    types=[io.Int],
-                ),
+                _age_widget("age", "elderly", "The age to draw."),
                 *_prompt_widgets(),
             ],
             outputs=[
@@ -95,10 +98,8 @@ class SequenceEncode(io.ComfyNode):
             "over a latent batch of the same count with one noise (Latent Batch Seed Behavior: fixed).",
             inputs=[
                 io.Clip.Input("clip", tooltip="From Train Aging Subject or Load Aging Subject."),
-                io.String.Input("from_age", default=AGE_CLASSES[0], tooltip="The first age. " + AGES_HELP),
-                io.String.Input(
-                    "to_age", default=AGE_CLASSES[-1], tooltip="The last age, of the same kind. " + AGES_HELP
-                ),
+                _age_widget("from_age", AGE_CLASSES[0], "The first age."),
+                _age_widget("to_age", AGE_CLASSES[-1], "The last age, of the same kind."),
                 io.Int.Input(
                     "steps",
                     default=6,

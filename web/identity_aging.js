@@ -2,16 +2,38 @@
 import { app } from '../../scripts/app.js'
 import { api } from '../../scripts/api.js'
 
+const LIFE = 30_000 // ms
 const ours = (type) => type?.startsWith('IDAging')
+
+function say(nodeId, type, sentence) {
+  const summary = app.graph.getNodeById(nodeId)?.title ?? type
+  app.extensionManager.toast.add({ severity: 'error', summary, detail: sentence.trim(), life: LIFE })
+}
+
+function sayWhyRefused(nodeErrors) {
+  for (const [id, { class_type: type, errors }] of Object.entries(nodeErrors ?? {})) {
+    if (!ours(type)) continue
+    const why = errors.filter((error) => error.type === 'custom_validation_failed')
+    // ComfyUI puts the input's name in front, once for each of those that it blames
+    const sentences = why.map(({ details, extra_info: { input_name: input } }) => details.replace(`${input} - `, ''))
+    for (const sentence of new Set(sentences)) say(id, type, sentence)
+  }
+}
 
 app.registerExtension({
   name: 'IdentityAging.Sentences',
   setup() {
     api.addEventListener('execution_error', ({ detail }) => {
-      if (!ours(detail.node_type)) return
-      const node = app.graph.getNodeById(detail.node_id)
-      const summary = node?.title ?? detail.node_type
-      app.extensionManager.toast.add({ severity: 'error', summary, detail: detail.exception_message.trim() })
+      if (ours(detail.node_type)) say(detail.node_id, detail.node_type, detail.exception_message)
     })
+    const queuePrompt = api.queuePrompt
+    api.queuePrompt = async function (...prompt) {
+      try {
+        return await queuePrompt.apply(this, prompt)
+      } catch (error) {
+        sayWhyRefused(error.response?.node_errors)
+        throw error
+      }
+    }
   }
 })
