@@ -23,8 +23,8 @@ class LoadPhotos(io.ComfyNode):
                 io.Combo.Input(
                     "folder",
                     options=input_folders(),
-                    tooltip="Folder under ComfyUI's input folder, with jpg, png or webp files. To train, 3-30 photos "
-                    "of one person.",
+                    tooltip="Folder under ComfyUI's input folder, or right under its output folder, with jpg, png or "
+                    "webp files. To train, 3-30 photos of one person.",
                 )
             ],
             outputs=[

@@ -25,8 +25,8 @@ class LoadRegularizationSet(io.ComfyNode):
                 io.Combo.Input(
                     "folder",
                     options=input_folders(),
-                    tooltip="Folder under ComfyUI's input folder. More pictures of an age keep that age truer; "
-                    "20 or more for each of the six are good.",
+                    tooltip="Folder under ComfyUI's input folder, or right under its output folder. More pictures of "
+                    "an age keep that age truer; 20 or more for each of the six are good.",
                 )
             ],
             outputs=[

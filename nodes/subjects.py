@@ -111,6 +111,12 @@ class LoadSubject(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, subject_file: str, **others) -> tuple[int, int]:
+        """Changes when the file does."""
+        state = subject_path(subject_file).stat()
+        return state.st_size, state.st_mtime_ns
+
+    @classmethod
     def execute(cls, model, clip, subject_file: str, strength: float) -> io.NodeOutput:
         """Reads the header, then the weights."""
         path = subject_path(subject_file)

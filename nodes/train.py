@@ -13,6 +13,7 @@ from ..training.dreambooth.build import build_trainer
 from ..training.dreambooth.curves import curves
 from ..training.dreambooth.dataset import SubjectSet, find_faces
 from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, sentences
+from ..training.dreambooth.people import people_remarks
 from ..training.dreambooth.runs import FinishedRun, finish, finished, run_files
 from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
 from ..training.dreambooth.watcher import Watcher
@@ -37,7 +38,7 @@ from .comfy.sockets import (
     advanced,
     also_called,
 )
-from .comfy.watch import Watch
+from .comfy.watch import Watch, warn
 from .subjects import CONSENT, apply_subject
 
 
@@ -117,6 +118,8 @@ class TrainSubject(io.ComfyNode):
         pictures = [Photo(f"photo {number}", picture) for number, picture in enumerate(to_pictures(photos), 1)]
         find = detector(face_embedder[0])
         faces = find_faces(pictures, find)
+        people = people_remarks(faces, observer(face_embedder[0])) if face_embedder[0] else []
+        warn(cls.hidden.unique_id, people)
         with torch.inference_mode(False), torch.enable_grad():
             opened = open_comfy(model[0], clip[0], vae[0])
             make_room()
@@ -140,9 +143,9 @@ class TrainSubject(io.ComfyNode):
                     "or train_batch_size, which starts anew."
                 ) from error
             finally:
-                for network in filter(None, (embedder, judge[0] and judge[0].embedder)):
+                for network in filter(None, (face_embedder[0], judge[0] and judge[0].embedder)):
                     network.to(torch.device("cpu"))
-        report = [*faces.remarks, _report(trainer, run, len(pictures), ages[0])]
+        report = [*faces.remarks, *people, _report(trainer, run, len(pictures), ages[0])]
         losses = _loss_map(trainer, run)
         del trainer, opened
         give_back()

@@ -5,9 +5,9 @@ import { api } from '../../scripts/api.js'
 const LIFE = 30_000 // ms
 const ours = (type) => type?.startsWith('IDAging')
 
-function say(nodeId, type, sentence) {
+function say(nodeId, type, sentence, severity = 'error') {
   const summary = app.graph.getNodeById(nodeId)?.title ?? type
-  app.extensionManager.toast.add({ severity: 'error', summary, detail: sentence.trim(), life: LIFE })
+  app.extensionManager.toast.add({ severity, summary, detail: sentence.trim(), life: LIFE })
 }
 
 function sayWhyRefused(nodeErrors) {
@@ -25,6 +25,9 @@ app.registerExtension({
   setup() {
     api.addEventListener('execution_error', ({ detail }) => {
       if (ours(detail.node_type)) say(detail.node_id, detail.node_type, detail.exception_message)
+    })
+    api.addEventListener('identity_aging.warning', ({ detail }) => {
+      say(detail.node_id, 'Identity Aging', detail.sentence, 'warn')
     })
     const queuePrompt = api.queuePrompt
     api.queuePrompt = async function (...prompt) {

@@ -311,7 +311,7 @@ def refused(server, graph):
         ({"resolution": 100_000}, "resolution", ""),
         ({"max_train_steps": 0}, "max_train_steps", ""),
         ({"ages": "missing"}, "folder", "no folder 'missing' under ComfyUI's input folder"),
-        ({"ages": "empty"}, "folder", "'empty' under ComfyUI's input folder holds no picture"),
+        ({"ages": "empty"}, "folder", "'empty' holds no picture"),
         ({"ages": "unknown"}, "folder", "img_0001.png.*child, teenager, youngadults, middleaged, elderly, old"),
     ],
 )
@@ -348,6 +348,14 @@ def test_missing_weights_are_refused_before_the_queue_runs_by_what_mends_them(se
     blamed, said = refused(server, graph)
     assert sorted(blamed) == ["download", "weights"]
     assert re.search("20180408-102900-casia-webface.pt are not in .*models/facenet.*timesler/facenet-pytorch", said)
+
+
+def test_an_age_set_is_read_from_where_it_was_drawn(server):
+    drawn = server.base / "output/faces"
+    shutil.copytree(server.base / "input/ages", drawn)
+    graph = Studio()
+    said = text_of(graph, (graph.add("IDAgingLoadRegularizationSet", folder="faces [output]"), 1))
+    assert "3 regularization images: child 1" in ran(server, graph).outputs[said]["text"][0]
 
 
 def failing_graphs(server):

@@ -15,6 +15,7 @@ from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..dreambooth.build import build_trainer
 from ..dreambooth.dataset import CAPTION_RULE, SubjectSet, find_faces, read_regularization_set
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
+from ..dreambooth.people import people_remarks
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
 from ..dreambooth.trainer import Progress, StopTraining, Trainer
 from ..dreambooth.watcher import Watcher
@@ -100,7 +101,8 @@ def train(options: TrainOptions, config: TrainingConfig) -> int:
     photos = read_folder(options.subject, "photos of the subject")
     ages = read_regularization_set(options.regularization) if options.regularization else None
     faces = find_faces(photos, detector)
-    tell(*faces.remarks, f"{len(photos)} photos, {sum(face is not None for face in faces.faces)} with a face")
+    people = people_remarks(faces, Observer(detector, embedder)) if embedder else []
+    tell(*faces.remarks, *people, f"{len(photos)} photos, {sum(face is not None for face in faces.faces)} with a face")
     tell(ages.report if ages else "No regularization set: plain fine-tuning, without prior preservation.")
     model = open_model(options.checkpoint, options.prediction_type)
     tell(f"{model.name}: {model.family.name}, predicts {model.denoiser.prediction_type}")
