@@ -4,8 +4,8 @@ from comfy_api.latest import io
 
 from ..training.pictures.photos import read_folder
 from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
-from .comfy.images import to_batches
-from .comfy.sockets import CATEGORY, also_called
+from .comfy.images import kept_on_node, thumbnails, to_batches
+from .comfy.sockets import CATEGORY, also_called, keeps_results
 
 
 class LoadPhotos(io.ComfyNode):
@@ -17,6 +17,7 @@ class LoadPhotos(io.ComfyNode):
             node_id="IDAgingLoadPhotos",
             display_name="Load Photos",
             category=CATEGORY,
+            **keeps_results(),
             **also_called("photos folder", "load folder", "image folder", "load images from folder"),
             description="Opens every picture of a folder, each at its own size and upright.",
             inputs=[
@@ -47,4 +48,5 @@ class LoadPhotos(io.ComfyNode):
     @classmethod
     def execute(cls, folder: str) -> io.NodeOutput:
         """Reads the pictures."""
-        return io.NodeOutput(to_batches([photo.image() for photo in read_folder(input_folder(folder), "photos")]))
+        pictures = [photo.image() for photo in read_folder(input_folder(folder), "photos")]
+        return io.NodeOutput(to_batches(pictures), ui=kept_on_node(f"{len(pictures)} photos", thumbnails(pictures)))

@@ -12,7 +12,7 @@ from ..training.config import IDENTITY_LOSSES
 from ..training.dreambooth.build import build_trainer
 from ..training.dreambooth.curves import curves
 from ..training.dreambooth.dataset import SubjectSet, find_faces
-from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, sentences
+from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
 from ..training.dreambooth.people import people_remarks
 from ..training.dreambooth.runs import FinishedRun, finish, finished, run_files
 from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
@@ -25,7 +25,7 @@ from .comfy.bridge import open_comfy
 from .comfy.checks import sentence
 from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
 from .comfy.folders import runs_folder
-from .comfy.images import to_batch, to_pictures
+from .comfy.images import kept_on_node, to_batch, to_pictures
 from .comfy.settings import config_of, setting_widgets
 from .comfy.sockets import (
     CATEGORY,
@@ -37,6 +37,7 @@ from .comfy.sockets import (
     TrainedSubject,
     advanced,
     also_called,
+    keeps_results,
 )
 from .comfy.watch import Watch, warn
 from .subjects import CONSENT, apply_subject
@@ -51,6 +52,7 @@ class TrainSubject(io.ComfyNode):
             node_id="IDAgingTrainSubject",
             display_name="Train Aging Subject",
             category=CATEGORY,
+            **keeps_results(),
             **also_called("dreambooth", "train lora", "train face", "age progression", "fine-tune"),
             description="Teaches a Stable Diffusion model one person, so that it can draw them at every age. Cancel "
             f"keeps what was trained, and queueing the same graph again goes on from there. {CONSENT}",
@@ -153,7 +155,9 @@ class TrainSubject(io.ComfyNode):
         lora = _lora_model(subject)
         model, clip = apply_subject(subject, model[0], clip[0])
         previews, plot = to_batch(run.previews), to_batch([curves(run.history, run.looks)])
-        return io.NodeOutput(model, clip, subject, lora, losses, previews, "\n".join(report), plot)
+        said = "\n".join(report)
+        kept = kept_on_node(said, look_sheet(run.previews, run.looks[-1] if run.looks else None))
+        return io.NodeOutput(model, clip, subject, lora, losses, previews, said, plot, ui=kept)
 
     @classmethod
     def _finish(cls, trainer: Trainer, name: str, plan: LookPlan, faces: SubjectSet) -> FinishedRun:

@@ -20,12 +20,19 @@ function sayWhyRefused(nodeErrors) {
   }
 }
 
+// Text that a node gave out stays on it, also when the node was found in the cache; progress_text is how ComfyUI shows any.
+function keepOnNode(nodeId, text) {
+  if (text && ours(app.graph.getNodeById(nodeId)?.type))
+    api.dispatchCustomEvent('progress_text', { nodeId: String(nodeId), text: [text].flat().join('\n') })
+}
+
 app.registerExtension({
   name: 'IdentityAging.Sentences',
   setup() {
     api.addEventListener('execution_error', ({ detail }) => {
       if (ours(detail.node_type)) say(detail.node_id, detail.node_type, detail.exception_message)
     })
+    api.addEventListener('executed', ({ detail }) => keepOnNode(detail.display_node ?? detail.node, detail.output?.text))
     api.addEventListener('identity_aging.warning', ({ detail }) => {
       say(detail.node_id, 'Identity Aging', detail.sentence, 'warn')
     })

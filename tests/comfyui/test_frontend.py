@@ -54,7 +54,7 @@ def page(server, models):
         yield page
 
 
-def test_templates_shows_our_six_with_thumbnails(page):
+def test_templates_shows_our_seven_with_thumbnails(page):
     page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_text(PACK, exact=True).first.click(timeout=WAIT)
     for path in GRAPHS:

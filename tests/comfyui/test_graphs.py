@@ -66,7 +66,8 @@ def test_from_photos_to_a_scored_sheet(server):
     train = graph.train(photos)
     sequence = graph.sequence((train, 1), (train, 2))
     drawn = graph.draw((train, 0), (sequence, 0), count=(sequence, 2))
-    score = graph.add("IDAgingScoreIdentity", images=drawn, references=photos, face_embedder=graph.embedder())
+    score = graph.add("IDAgingScoreIdentity", images=drawn, references=photos, face_embedder=graph.embedder(),
+                      ages=(sequence, 1))  # fmt: skip
     sheet = graph.add(
         "IDAgingAgingSheet", images=drawn, ages=(sequence, 1), similarities=(score, 1), columns=6
     )  # fmt: skip
@@ -78,14 +79,17 @@ def test_from_photos_to_a_scored_sheet(server):
     outcome = ran(server, graph)
 
     shapes = {name: [picture.shape for picture in pictures(server, outcome, node)] for name, node in nodes.items()}
-    assert shapes["drawn"] == shapes["annotated"] == shapes["previews"] == [(SIDE, SIDE, 3)] * 6
+    assert shapes["drawn"] == shapes["previews"] == [(SIDE, SIDE, 3)] * 6
+    assert len(shapes["annotated"]) == 6 and {shape[1] for shape in shapes["annotated"]} == {SIDE}
     assert shapes["best"] == [(SIDE, SIDE, 3)]
     assert len(shapes["sheet"]) == 1 and shapes["sheet"][0][1] > 6 * SIDE
     report = outcome.outputs[said["train"]]["text"][0]
     assert "3 photos, 3 with a face" in report
     assert "child 1, teenager 0" in report
     assert "lora, loss biometric, 4 steps, trained" in report
-    assert "failures to detect: 6 of 6 images" in outcome.outputs[said["score"]]["text"][0]  # its pictures are noise
+    score = outcome.outputs[said["score"]]["text"][0]
+    assert "failures to detect: 6 of 6 images" in score  # its pictures are noise
+    assert "\n1 child " in score and "\n6 old " in score
     assert list(dict.fromkeys(value for node, value, _ in outcome.progress if node == train)) == [1, 2, 3, 4]
     assert any("step 4 of 4" in text for text in outcome.texts)
 
@@ -195,7 +199,9 @@ def test_a_full_fine_tune_is_a_checkpoint(server):
     saved = graph.add("IDAgingSaveSubject", subject=(train, 2))
     first = ran(server, graph)
     assert not np.array_equal(pictures(server, first, trained)[0], pictures(server, first, base)[0])
-    assert first.outputs[saved]["text"][0].endswith("models/checkpoints/aging_subjects/whole_00001_.safetensors")
+    kept = Path(first.outputs[saved]["text"][0])
+    assert kept == server.base / "models/checkpoints/aging_subjects/whole_00001_.safetensors"
+    assert kept.stat().st_nlink == 2, "it shares its bytes with the run's own file"
 
     graph = Studio()
     load = graph.add(
@@ -236,8 +242,15 @@ def test_queueing_again_trains_no_more(server):
     graph = Studio()
     train = graph.train(seed=11)
     graph.save((train, 5), "cached")
-    assert train in ran(server, graph).executed
-    assert train not in ran(server, graph).executed
+    first = ran(server, graph)
+    assert train in first.executed
+    again = ran(server, graph)
+    assert train not in again.executed
+    shown = first.outputs[train]
+    if "has_intermediate_output" in server.get("/object_info/IDAgingTrainSubject")["IDAgingTrainSubject"]:
+        assert again.outputs[train] == shown, "what it said and drew is on the node again"
+    assert "4 steps, trained" in shown["text"][0]
+    assert (server.base / "temp" / shown["images"][0]["filename"]).is_file()
 
 
 @pytest.fixture
@@ -348,6 +361,17 @@ def test_missing_weights_are_refused_before_the_queue_runs_by_what_mends_them(se
     blamed, said = refused(server, graph)
     assert sorted(blamed) == ["download", "weights"]
     assert re.search("20180408-102900-casia-webface.pt are not in .*models/facenet.*timesler/facenet-pytorch", said)
+
+
+def test_a_sheet_begins_its_labels_anew_or_says_what_does_not_fit(server):
+    graph = Studio()
+    ages = graph.sequence((graph.checkpoint, 1), from_age="child", to_age="old", steps=3)
+    sheet = graph.add("IDAgingAgingSheet", images=graph.photos(["photo0.png"] * 2), ages=(ages, 1), columns=2)
+    graph.save((sheet, 0), "never")
+    outcome = server.run(graph)
+    assert "2 pictures cannot have 3 ages in turn" in outcome.error["exception_message"]
+    graph[sheet]["inputs"]["images"] = list(graph.photos(["photo0.png"] * 6))
+    assert server.run(graph).status == "success"
 
 
 def test_an_age_set_is_read_from_where_it_was_drawn(server):

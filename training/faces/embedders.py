@@ -77,8 +77,8 @@ def check_weights(path: Path, download: bool = False) -> None:
         raise UserError(f"There are no FaceNet weights {path.name} in {path.parent}.")
     if not download:
         raise UserError(
-            f"The FaceNet weights {path.name} are not in {path.parent}. Download {_RELEASE + path.name} into that "
-            "folder, or have it fetched with the option download."
+            f"The FaceNet weights {path.name} are not in {path.parent}. Have them fetched with the option download "
+            f"(110 MB), or put {_RELEASE + path.name} into that folder."
         )
 
 
