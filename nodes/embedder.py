@@ -5,7 +5,8 @@ import torch
 from comfy_api.latest import io
 
 from ..training.catalogue import DRAWN_EMBEDDERS, load_embedder
-from ..training.faces.embedders import WEIGHTS, open_facenet
+from ..training.faces.embedders import WEIGHTS, check_weights, open_facenet
+from .comfy.checks import sentence
 from .comfy.folders import FACENET, facenet_file
 from .comfy.sockets import CATEGORY, FaceEmbedder, advanced, also_called
 
@@ -19,6 +20,12 @@ class LoadFaceEmbedder(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         present = folder_paths.filter_files_extensions(folder_paths.get_filename_list(FACENET), WEIGHT_SUFFIXES)
         published = [file for file, _ in WEIGHTS.values()]
+        download = io.Boolean.Input(
+            "download",
+            default=False,
+            tooltip="Switch it on once to fetch the chosen file (110 MB, from the releases of "
+            "timesler/facenet-pytorch) when it is missing. Off: nothing is ever downloaded.",
+        )
         return io.Schema(
             node_id="IDAgingLoadFaceEmbedder",
             display_name="Load Face Embedder",
@@ -33,19 +40,19 @@ class LoadFaceEmbedder(io.ComfyNode):
                     tooltip="File in models/facenet. vggface2 is the usual choice for training, casia-webface for "
                     "scoring. drawn-loss and drawn-score are the same for the drawn faces that come with the pack.",
                 ),
-                advanced(
-                    io.Boolean.Input(
-                        "download",
-                        default=False,
-                        tooltip="Fetch the file (110 MB, from the releases of timesler/facenet-pytorch) when it is "
-                        "missing. Off: nothing is ever downloaded.",
-                    )
-                ),
+                advanced(download) if set(published) <= set(present) else download,
             ],
             outputs=[
                 FaceEmbedder.Output(display_name="face_embedder", tooltip="For Train Aging Subject and Score Identity.")
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, weights=None, download=None) -> bool | str:
+        """Refuses weights that are missing and are not to be fetched."""
+        if weights in DRAWN_EMBEDDERS:
+            return True
+        return sentence(lambda file, fetch: check_weights(facenet_file(file), fetch), weights, download)
 
     @classmethod
     def execute(cls, weights: str, download: bool) -> io.NodeOutput:

@@ -15,6 +15,7 @@ from .score import ScoreIdentity
 from .sheet import AgingSheet
 from .subjects import LoadSubject, SaveSubject
 from .train import TrainSubject
+from .world import DrawnWorld
 
 
 class IdentityAging(ComfyExtension):
@@ -39,4 +40,5 @@ class IdentityAging(ComfyExtension):
             IdentityReport,
             PickBest,
             AgingSheet,
+            DrawnWorld,
         ]

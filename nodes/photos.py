@@ -2,7 +2,6 @@
 
 from comfy_api.latest import io
 from PIL import Image
-from server import PromptServer
 
 from ..training.ages import UNKNOWN_AGE
 from ..training.dreambooth.captions import BY_NAME, ESTIMATED, ages_remarks, listed, read_photos, with_ages
@@ -13,8 +12,8 @@ from ..training.pictures.photos import Photo
 from .comfy.device import detector
 from .comfy.estimator import CLIP_HELP, age_estimator
 from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
-from .comfy.images import to_batches
-from .comfy.sockets import CATEGORY, FaceEmbedder, also_called
+from .comfy.images import kept_on_node, thumbnails, to_batches
+from .comfy.sockets import CATEGORY, FaceEmbedder, also_called, keeps_results
 
 
 class LoadPhotos(io.ComfyNode):
@@ -26,15 +25,15 @@ class LoadPhotos(io.ComfyNode):
             node_id="IDAgingLoadPhotos",
             display_name="Load Photos",
             category=CATEGORY,
+            **keeps_results(),
             **also_called("photos folder", "load folder", "image folder", "load images from folder"),
             description="Opens every picture of a folder, each at its own size and upright, with its age and caption.",
-            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Combo.Input(
                     "folder",
                     options=input_folders(),
-                    tooltip="Folder under ComfyUI's input folder, with jpg, png or webp files. To train, 3-30 photos "
-                    "of one person.",
+                    tooltip="Folder under ComfyUI's input folder, or right under its output folder, with jpg, png or "
+                    "webp files. To train, 3-30 photos of one person.",
                 ),
                 io.String.Input(
                     "ages",
@@ -97,12 +96,18 @@ class LoadPhotos(io.ComfyNode):
             photos = _estimated(photos, face_embedder, clip_vision, clip)
         else:
             photos = with_ages(photos, ages)
-        report = [f"{len(photos)} photos", *(ages_remarks(photos) or ["No age is known of any."])]
-        PromptServer.instance.send_progress_text("\n".join(report), cls.hidden.unique_id)
-        pictures = to_batches([photo.image() for photo in photos])
+        report = "\n".join([f"{len(photos)} photos", *(ages_remarks(photos) or ["No age is known of any."])])
+        pictures = [photo.image() for photo in photos]
         captions = [photo.caption or "" for photo in photos]
         masks = to_batches([mask_of(photo) or Image.new("L", photo.image().size, "white") for photo in photos])
-        return io.NodeOutput(pictures, listed(photos).split(", "), captions, "\n".join(report), masks)
+        return io.NodeOutput(
+            to_batches(pictures),
+            listed(photos).split(", "),
+            captions,
+            report,
+            masks,
+            ui=kept_on_node(report, thumbnails(pictures)),
+        )
 
 
 def _estimated(photos: list[Photo], embedder, vision, words) -> list[Photo]:

@@ -16,9 +16,16 @@ from ..training.ages import (
 from ..training.config import MAX_SEED
 from ..training.edits import EDIT_PROMPT, edit_prompt, edit_words_text, read_edit_words
 from ..training.errors import UserError
+from .comfy.checks import sentence
 from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced, also_called
 
-AGES_HELP = f"One of {', '.join(AGE_CLASSES)}; or years from 0 to {MAX_AGE}."
+AGES = [*AGE_CLASSES, *map(str, range(MAX_AGE + 1))]
+
+
+def _age_widget(name: str, default: str, tooltip: str) -> io.Input:
+    """A choice of classes and years, into which other spellings can be linked: those of older graphs."""
+    help = f"{tooltip} An age class or years; a number or a text can be linked in."
+    return io.MultiType.Input(io.Combo.Input(name, options=AGES, default=default, tooltip=help), [io.String, io.Int])
 
 
 def _prompt_widgets() -> list[io.Input]:
@@ -54,17 +61,6 @@ def _prompt(
     return f"{prompt}, {extra.strip()}" if extra.strip() else prompt
 
 
-def _sentence(check, *arguments) -> bool | str:
-    """What validate_inputs wants: True, or why not. A linked input is not known yet."""
-    if None in arguments:
-        return True
-    try:
-        check(*arguments)
-    except UserError as error:
-        return str(error)
-    return True
-
-
 class PromptEncode(io.ComfyNode):
     """The prompt for one age, encoded."""
 
@@ -78,10 +74,7 @@ class PromptEncode(io.ComfyNode):
             description="Writes and encodes the prompt that draws the subject at one age.",
             inputs=[
                 io.Clip.Input("clip", tooltip="From Train Aging Subject or Load Aging Subject."),
-                io.MultiType.Input(
-                    io.String.Input("age", default="elderly", tooltip=AGES_HELP + " A number can be linked in."),
-                    types=[io.Int],
-                ),
+                _age_widget("age", "elderly", "The age to draw."),
                 *_prompt_widgets(),
             ],
             outputs=[
@@ -91,10 +84,9 @@ class PromptEncode(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, age=None, template=None) -> bool | str:
-        """Refuses what is no age, and a template with unknown names."""
-        known = _sentence(parse_age, age)
-        return known if known is not True else _sentence(fill_prompt, template)
+    def validate_inputs(cls, age=None) -> bool | str:
+        """Refuses what is no age."""
+        return sentence(parse_age, age)
 
     @classmethod
     def execute(cls, clip, age, extra, template, token, class_word, subject=None) -> io.NodeOutput:
@@ -117,10 +109,8 @@ class SequenceEncode(io.ComfyNode):
             "over a latent batch of the same count with one noise (Latent Batch Seed Behavior: fixed).",
             inputs=[
                 io.Clip.Input("clip", tooltip="From Train Aging Subject or Load Aging Subject."),
-                io.String.Input("from_age", default=AGE_CLASSES[0], tooltip="The first age. " + AGES_HELP),
-                io.String.Input(
-                    "to_age", default=AGE_CLASSES[-1], tooltip="The last age, of the same kind. " + AGES_HELP
-                ),
+                _age_widget("from_age", AGE_CLASSES[0], "The first age."),
+                _age_widget("to_age", AGE_CLASSES[-1], "The last age, of the same kind."),
                 io.Int.Input(
                     "steps",
                     default=6,
@@ -141,10 +131,9 @@ class SequenceEncode(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, from_age=None, to_age=None, template=None) -> bool | str:
-        """Refuses what are no two ages of one kind, and a template with unknown names."""
-        known = _sentence(lambda first, last: age_sequence(parse_age(first), parse_age(last), 2), from_age, to_age)
-        return known if known is not True else _sentence(fill_prompt, template)
+    def validate_inputs(cls, from_age=None, to_age=None) -> bool | str:
+        """Refuses what are no two ages of one kind."""
+        return sentence(lambda first, last: age_sequence(parse_age(first), parse_age(last), 2), from_age, to_age)
 
     @classmethod
     def execute(cls, clip, from_age, to_age, steps, extra, template, token, class_word, subject=None) -> io.NodeOutput:
@@ -240,7 +229,7 @@ class EditPrompts(io.ComfyNode):
     def validate_inputs(cls, ages=None, words=None, template=None) -> bool | str:
         """Refuses what are no ages or no words for them, and a template with unknown names."""
         for check, value in ((parse_ages, ages), (read_edit_words, words), (fill_prompt, template)):
-            if (known := _sentence(check, value)) is not True:
+            if (known := sentence(check, value)) is not True:
                 return known
         return True
 

@@ -6,12 +6,12 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..training.ages import parse_age
-from ..training.errors import UserError
 from ..training.faces.observation import Observation
 from ..training.report.build import DRAWN_ROW, build
 from ..training.report.files import write
 from ..training.report.plots import plots
 from ..training.report.text import text
+from .comfy.checks import in_turn
 from .comfy.device import observer
 from .comfy.estimator import CLIP_HELP, age_estimator
 from .comfy.images import photos_of, to_batch, to_batches, to_pictures
@@ -162,13 +162,7 @@ class IdentityReport(io.ComfyNode):
 
 def ages_in_turn(ages: list | None, count: int) -> list:
     """The age of each of ``count`` pictures, of which every len(ages) begin anew. Raises UserError where none fits."""
-    if not ages:
-        return [None] * count
-    if count % len(ages):
-        raise UserError(
-            f"{count} pictures cannot have {len(ages)} ages in turn. Draw every age equally often, in their order."
-        )
-    return [parse_age(age) for age in ages] * (count // len(ages))
+    return in_turn([parse_age(age) for age in ages], count, "ages") if ages else [None] * count
 
 
 def _written(report, prefix: str, pictures: dict) -> Path:

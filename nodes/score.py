@@ -5,10 +5,12 @@ import math
 from comfy_api.latest import io
 from PIL import Image
 
+from ..training.ages import display_name, parse_age
 from ..training.biometrics.comparisons import Comparisons, against, among
 from ..training.faces.observation import Observation
 from ..training.pictures.sheet import annotated
 from ..training.report.text import score_table
+from .comfy.checks import in_turn
 from .comfy.device import observer
 from .comfy.images import to_batch, to_batches, to_pictures
 from .comfy.sockets import CATEGORY, FaceEmbedder, also_called
@@ -33,6 +35,9 @@ class ScoreIdentity(io.ComfyNode):
                 FaceEmbedder.Input(
                     "face_embedder", tooltip="Another one than was trained with, or the score flatters."
                 ),
+                io.String.Input(
+                    "ages", optional=True, force_input=True, tooltip="The age asked for in each picture, in turn."
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -54,10 +59,14 @@ class ScoreIdentity(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, images: list, references: list, face_embedder: list) -> io.NodeOutput:
+    def execute(cls, images: list, references: list, face_embedder: list, ages=None) -> io.NodeOutput:
         """All pictures at once."""
         look, pictures = observer(face_embedder[0]), to_pictures(images)
-        seen = [look.observe(f"picture {number}", picture) for number, picture in enumerate(pictures, 1)]
+        names = [f"picture {number}" for number in range(1, len(pictures) + 1)]
+        if ages:
+            asked = in_turn([display_name(parse_age(age)) for age in ages], len(pictures), "ages")
+            names = [f"{number} {age}" for number, age in enumerate(asked, 1)]
+        seen = [look.observe(name, picture) for name, picture in zip(names, pictures, strict=True)]
         known = [look.observe(f"reference {number}", photo) for number, photo in enumerate(to_pictures(references), 1)]
         compared = against(seen, known)
         similarities = similarities_of(compared)

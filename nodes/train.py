@@ -13,7 +13,8 @@ from ..training.dreambooth.build import build_trainer
 from ..training.dreambooth.captions import ages_remarks, captions_remarks
 from ..training.dreambooth.curves import curves
 from ..training.dreambooth.dataset import SubjectSet, find_faces
-from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, sentences
+from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
+from ..training.dreambooth.people import people_remarks
 from ..training.dreambooth.runs import FinishedRun, finish, finished, run_files
 from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
 from ..training.dreambooth.watcher import Watcher
@@ -21,9 +22,10 @@ from ..training.errors import UserError
 from ..training.files import checked_name, read_state_dict
 from ..training.models.subject import read_subject
 from .comfy.bridge import open_comfy
+from .comfy.checks import sentence
 from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
 from .comfy.folders import runs_folder
-from .comfy.images import photos_of, to_batch
+from .comfy.images import kept_on_node, photos_of, to_batch
 from .comfy.settings import config_of, later_widgets, setting_widgets
 from .comfy.sockets import (
     CATEGORY,
@@ -35,8 +37,9 @@ from .comfy.sockets import (
     TrainedSubject,
     advanced,
     also_called,
+    keeps_results,
 )
-from .comfy.watch import Watch
+from .comfy.watch import Watch, warn
 from .subjects import CONSENT, apply_subject
 
 
@@ -49,6 +52,7 @@ class TrainSubject(io.ComfyNode):
             node_id="IDAgingTrainSubject",
             display_name="Train Aging Subject",
             category=CATEGORY,
+            **keeps_results(),
             **also_called("dreambooth", "train lora", "train face", "age progression", "fine-tune"),
             description="Teaches a Stable Diffusion model one person, so that it can draw them at every age. Cancel "
             f"keeps what was trained, and queueing the same graph again goes on from there. {CONSENT}",
@@ -120,14 +124,9 @@ class TrainSubject(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name=("subject",), resolution=(0,), method=("lora",), loss=("none",)) -> bool | str:
-        """Refuses names that are no file names, sizes that the model cannot draw, and what ComfyUI 0.3.64 lets by."""
-        try:
-            checked_name(name[0])
-            config_of({"resolution": resolution[0], "method": method[0], "loss": loss[0]})
-        except UserError as error:
-            return str(error)
-        return True
+    def validate_inputs(cls, name=(None,)) -> bool | str:
+        """Refuses names that are no file names."""
+        return sentence(checked_name, name[0])
 
     @classmethod
     def execute(
@@ -140,6 +139,8 @@ class TrainSubject(io.ComfyNode):
         pictures = photos_of(photos, photo_ages, captions, masks)
         find = detector(face_embedder[0])
         faces = find_faces(pictures, find)
+        people = people_remarks(faces, observer(face_embedder[0])) if face_embedder[0] else []
+        warn(cls.hidden.unique_id, people)
         with torch.inference_mode(False), torch.enable_grad():
             opened = open_comfy(model[0], clip[0], vae[0])
             make_room()
@@ -163,10 +164,10 @@ class TrainSubject(io.ComfyNode):
                     "or train_batch_size, which starts anew."
                 ) from error
             finally:
-                for network in filter(None, (embedder, judge[0] and judge[0].embedder)):
+                for network in filter(None, (face_embedder[0], judge[0] and judge[0].embedder)):
                     network.to(torch.device("cpu"))
-        said = [*faces.remarks, *ages_remarks(pictures), *captions_remarks(pictures, used=True)]
-        report = [*said, _report(trainer, run, len(pictures), ages[0])]
+        about = [*faces.remarks, *people, *ages_remarks(pictures), *captions_remarks(pictures, used=True)]
+        report = [*about, _report(trainer, run, len(pictures), ages[0])]
         losses = _loss_map(trainer, run)
         del trainer, opened
         give_back()
@@ -174,7 +175,9 @@ class TrainSubject(io.ComfyNode):
         lora = _lora_model(subject)
         model, clip = apply_subject(subject, model[0], clip[0])
         previews, plot = to_batch(run.previews), to_batch([curves(run.history, run.looks)])
-        return io.NodeOutput(model, clip, subject, lora, losses, previews, "\n".join(report), plot)
+        said = "\n".join(report)
+        kept = kept_on_node(said, look_sheet(run.previews, run.looks[-1] if run.looks else None))
+        return io.NodeOutput(model, clip, subject, lora, losses, previews, said, plot, ui=kept)
 
     @classmethod
     def _finish(cls, trainer: Trainer, name: str, plan: LookPlan, faces: SubjectSet) -> FinishedRun:

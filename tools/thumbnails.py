@@ -72,7 +72,10 @@ def world_base(base: Path) -> None:
 
 def world_graph(path: Path) -> Graph:
     """The graph as its user would set it for the world, its pictures enlarged on their way to the sheet."""
-    graph = Graph(changed(changed(read(api_file(path)), WORLD), MORE.get(path.stem, {})))
+    graph = Graph(read(api_file(path)))
+    if any(node["class_type"] == "IDAgingDrawnWorld" for node in graph.values()):
+        return graph  # it is of the world as it is
+    graph = Graph(changed(changed(graph, WORLD), MORE.get(path.stem, {})))
     for sheet in [node["inputs"] for node in graph.values() if node["class_type"] == "IDAgingAgingSheet"]:
         larger = {"image": sheet["images"], "width": SHOWN, "height": SHOWN} | BICUBIC
         graph["larger"] = {"class_type": "ImageScale", "inputs": larger}

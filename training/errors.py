@@ -1,2 +1,4 @@
 class UserError(Exception):
     """A mistake the person can mend; its message says what, where and what to do. The command line prints it alone."""
+
+    __module__ = "builtins"  # else ComfyUI shows the whole way to this file before the message

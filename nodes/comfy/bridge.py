@@ -16,6 +16,11 @@ def open_comfy(model, clip, vae) -> Model:
 
     Call it outside inference mode. Raises UserError for a family or a prediction type that cannot be trained.
     """
+    if clip is None or vae is None:
+        what = "CLIP" if clip is None else "VAE"
+        raise UserError(
+            f"The loaded checkpoint has no {what}. Load it by a node of its own, and wire that one's {what}."
+        )
     if vae.latent_channels != 4:
         raise UserError(
             f"The VAE has {vae.latent_channels} latent channels; Stable Diffusion 1.x, 2.x and SDXL have 4."

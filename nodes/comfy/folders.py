@@ -46,20 +46,24 @@ def subject_path(name: str) -> Path:
 
 
 def input_folders() -> list[str]:
-    """Every folder under input/."""
-    return folder_paths.get_input_subfolders()
+    """Every folder under input/, and those right under output/ as "ages [output]", which is ComfyUI's own way."""
+    drawn = sorted(folder.name for folder in Path(folder_paths.get_output_directory()).glob("*/"))
+    return [*folder_paths.get_input_subfolders(), *(f"{name} [output]" for name in drawn if name != RUNS)]
 
 
 def input_folder(name: str) -> Path:
-    """The folder ``name`` under input/."""
-    return Path(folder_paths.get_input_directory()) / name
+    """Where the folder is that ``input_folders`` calls ``name``."""
+    folder, base = folder_paths.annotated_filepath(name)
+    return Path(base or folder_paths.get_input_directory()) / folder
 
 
 def input_folder_problem(name: str, what: str) -> bool | str:
-    """What validate_inputs wants of a folder under input/: True, or that it is not there for ``what``."""
-    if name in input_folders():
-        return True
-    return f"There is no folder '{name}' under ComfyUI's input folder. Put {what} into one there."
+    """What validate_inputs wants of a folder under input/: True, or that it is not there or empty for ``what``."""
+    if name not in input_folders():
+        return f"There is no folder '{name}' under ComfyUI's input folder. Put {what} into one there."
+    if not any(image_files(input_folder(name))):
+        return f"The folder '{name}' holds no picture. Put {what} into it."
+    return True
 
 
 def input_folder_state(name: str) -> list[tuple[str, int, int]]:

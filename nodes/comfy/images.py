@@ -2,12 +2,16 @@
 
 import numpy as np
 import torch
-from PIL import Image
+from comfy_api.latest import ui
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...training.dreambooth.captions import with_ages
 from ...training.errors import UserError
 from ...training.pictures.photos import Photo
+from ...training.pictures.sheet import contact_sheet
+
+THUMBNAIL, THUMBNAILS = 160, 6  # px; in a row
 
 
 def to_pictures(batches: list[Tensor]) -> list[Image.Image]:
@@ -57,3 +61,14 @@ def to_batches(pictures: list[Image.Image]) -> list[Tensor]:
     if len({picture.size for picture in pictures}) == 1:
         return [to_batch(pictures)]
     return [to_batch([picture]) for picture in pictures]
+
+
+def kept_on_node(text: str, picture: Image.Image) -> dict:
+    """What stays on a node after it ran, and is there again when it is found in the cache."""
+    return ui.PreviewImage(to_batch([picture])).as_dict() | ui.PreviewText(text).as_dict()
+
+
+def thumbnails(pictures: list[Image.Image]) -> Image.Image:
+    """All of them in one picture."""
+    squares = [ImageOps.pad(picture, (THUMBNAIL, THUMBNAIL)) for picture in pictures]
+    return contact_sheet(squares, [""] * len(squares), THUMBNAILS)

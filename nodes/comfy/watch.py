@@ -15,6 +15,13 @@ PREVIEW_SIDE = 768  # px, of the picture on the node
 STATUS_EVERY = 0.5  # s
 
 
+def warn(node_id: str, sentences: list[str]) -> None:
+    """Says on the screen, by web/identity_aging.js, what should be known before long work is done in vain."""
+    for sentence in sentences:
+        said = {"node_id": node_id, "sentence": sentence}
+        PromptServer.instance.send_sync("identity_aging.warning", said, PromptServer.instance.client_id)
+
+
 class Watch:
     """A trainer's callback: progress bar, a line of text, and Cancel; and what shows a look on the node."""
 

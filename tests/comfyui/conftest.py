@@ -85,6 +85,8 @@ def base(tmp_path_factory, astronaut):
         "models/facenet",
         "input/ages",
         "input/unknown",
+        "input/empty",
+        "input/broken",
         "input/photos",
         "input/pictures",
         "input/aged",
@@ -109,6 +111,7 @@ def base(tmp_path_factory, astronaut):
     for name, picture in zip(("child_1", "elderly_1", "old_1"), noise[1:], strict=True):
         picture.save(base / f"input/ages/{name}.png")
     noise[0].save(base / "input/unknown/img_0001.png")
+    (base / "input/broken/cut.png").write_bytes((base / "input/photo0.png").read_bytes()[:100])
     return base
 
 

@@ -35,6 +35,7 @@ NODES = {
     "IDAgingPickBest": (
         ["images", "ages", "similarities", "estimated_years"], ["IMAGE", "INT", "FLOAT", "STRING"]
     ),
+    "IDAgingDrawnWorld": (["person"], ["MODEL", "CLIP", "VAE", "IMAGE", "AGE_SET"]),
     "IDAgingAgingSheet": (["images", "ages", "similarities", "columns"], ["IMAGE"]),
 }  # fmt: skip
 

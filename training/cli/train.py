@@ -25,6 +25,7 @@ from ..dreambooth.captions import (
 )
 from ..dreambooth.dataset import SubjectSet, estimate_ages, find_faces, read_regularization_set
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
+from ..dreambooth.people import people_remarks
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
 from ..dreambooth.trainer import Progress, StopTraining, Trainer
 from ..dreambooth.watcher import Watcher
@@ -122,8 +123,9 @@ def train(options: TrainOptions, config: TrainingConfig) -> int:
     estimator = load_age_estimator(options.age_estimator) if options.age_estimator else None
     ages = read_regularization_set(options.regularization) if options.regularization else None
     faces = _subject(options, detector, estimator)
+    people = people_remarks(faces, Observer(detector, embedder)) if embedder else []
     found = sum(face is not None for face in faces.faces)
-    tell(*faces.remarks, f"{len(faces.photos)} photos, {found} with a face")
+    tell(*faces.remarks, *people, f"{len(faces.photos)} photos, {found} with a face")
     tell(ages.report if ages else "No regularization set: plain fine-tuning, without prior preservation.")
     model = open_model(options.checkpoint, options.prediction_type)
     tell(f"{model.name}: {model.family.name}, predicts {model.denoiser.prediction_type}")

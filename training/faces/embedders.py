@@ -45,6 +45,7 @@ WEIGHTS = {
     "vggface2": ("20180402-114759-vggface2.pt", "281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b"),
     "casia-webface": ("20180408-102900-casia-webface.pt", None),
 }
+_PUBLISHED = {file: (name, sha256) for name, (file, sha256) in WEIGHTS.items()}
 
 
 class FaceNet(nn.Module):
@@ -68,6 +69,19 @@ def weights_folder() -> Path:
     return Path(torch.hub.get_dir()).parent / "checkpoints"
 
 
+def check_weights(path: Path, download: bool = False) -> None:
+    """Raises UserError, which says where to get them, where the weights are missing and cannot be fetched either."""
+    if path.is_file():
+        return
+    if path.name not in _PUBLISHED:
+        raise UserError(f"There are no FaceNet weights {path.name} in {path.parent}.")
+    if not download:
+        raise UserError(
+            f"The FaceNet weights {path.name} are not in {path.parent}. Have them fetched with the option download "
+            f"(110 MB), or put {_RELEASE + path.name} into that folder."
+        )
+
+
 def open_facenet(path: Path, download: bool = False) -> FaceNet:
     """FaceNet with the weights in ``path``; a published file that is missing is fetched with ``download``.
 
@@ -75,16 +89,9 @@ def open_facenet(path: Path, download: bool = False) -> FaceNet:
     """
     from facenet_pytorch import InceptionResnetV1
 
-    published = {file: (name, sha256) for name, (file, sha256) in WEIGHTS.items()}
-    name, known_sha256 = published.get(path.name, (path.stem, None))
+    name, known_sha256 = _PUBLISHED.get(path.name, (path.stem, None))
+    check_weights(path, download)
     if not path.is_file():
-        if path.name not in published:
-            raise UserError(f"There are no FaceNet weights {path.name} in {path.parent}.")
-        if not download:
-            raise UserError(
-                f"The FaceNet weights {path.name} are not in {path.parent}. Download {_RELEASE + path.name} into that "
-                "folder, or have it fetched with the option download."
-            )
         _download(_RELEASE + path.name, path)
     if known_sha256 and (sha256 := file_sha256(path)) != known_sha256:
         warnings.warn(f"{path} has SHA-256 {sha256}, but {path.name} is recorded as {known_sha256}.", stacklevel=2)

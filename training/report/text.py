@@ -41,7 +41,11 @@ def score_table(images: Comparisons, references: Comparisons, matcher: str) -> s
     count, missing = len(images.pictures), images.failures_to_detect
     photos, faceless = len(references.pictures), references.failures_to_detect
     lines.append(f"mean of {count - missing} faces: {_narrow(mean(images))}")
-    lines.append(f"yardstick, each of {photos - faceless} references against the others: {_narrow(mean(references))}")
+    if photos - faceless > 1:
+        yardstick = f"yardstick, each of {photos - faceless} references against the others"
+        lines.append(f"{yardstick}: {_narrow(mean(references))}")
+    elif faceless < photos:
+        lines.append("There is no yardstick: it takes two or more references with a face to say how alike they are.")
     if missing:
         lines.append(f"failures to detect: {missing} of {count} images")
     if faceless == photos:
