@@ -1,23 +1,16 @@
-"""The command line: python -m training {train, generate, score, bench, world, demo, study}."""
+"""The command line: python -m training {train, cast, generate, score, bench, world, demo, study}."""
 
-import logging
 import sys
-import warnings
 from collections.abc import Sequence
 
-from .cli.console import prepare
+from .cli.console import prepare, quiet
 from .cli.parser import run_command
 from .errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command. 0: done; 2: the user's mistake, told in a sentence; 130: stopped by Ctrl-C, state saved."""
-    for library in ("diffusers", "transformers", "accelerate"):
-        logging.getLogger(library).setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
-    warnings.filterwarnings("always", module=r"training\.")
-    # A function to be replaced, says its documentation; ty takes it for a constant.
-    warnings.showwarning = lambda message, *_: print(f"Warning: {message}", file=sys.stderr)  # ty: ignore[invalid-assignment]
+    quiet()
     try:
         return run_command(argv)
     except UserError as error:

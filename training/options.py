@@ -16,7 +16,8 @@ def option(default: Any = MISSING, *, help: str, **limits: Any) -> Any:
     """A dataclass field with its ``help``; without a ``default`` it must be given.
 
     ``limits``: ``choices``, the values allowed; ``low`` and ``high``, both of them allowed; ``multiple`` of what a
-    number must be. Its annotation is str, int, float, bool or Path, a tuple of one of these, or either with None.
+    number must be; ``positional``, for what a command line takes without its name. Its annotation is str, int, float,
+    bool or Path, a tuple of one of these, or either with None.
     """
     return field(default=default, metadata={"help": help, **limits})
 
@@ -35,6 +36,7 @@ class Option:
     low: float | None
     high: float | None
     multiple: int | None
+    positional: bool
 
     @property
     def flag(self) -> str:
@@ -90,6 +92,7 @@ def _read(name: str, annotation: Any, default: Any, limits: dict[str, Any]) -> O
         low=limits.get("low"),
         high=limits.get("high"),
         multiple=limits.get("multiple"),
+        positional=limits.get("positional", False),
     )
 
 

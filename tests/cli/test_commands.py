@@ -323,7 +323,7 @@ def test_nobody_reading_the_progress_ends_no_training(folders, checkpoint):
 
 
 def test_help_names_every_default(capsys):
-    for command in ("train", "generate", "score", "bench", "world", "demo", "study"):
+    for command in ("train", "cast", "generate", "score", "bench", "world", "demo", "study"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0

@@ -11,6 +11,7 @@ from PIL import Image
 from tests.comfyui.conftest import FACENET
 from tools.graphs import AFTER_TRAINING, GRAPHS, OBJECT_INFO, REPOSITORY, api_file, changed, read
 from tools.locales import english
+from tools.server import Server
 from training.dreambooth.dataset import read_regularization_set
 
 SMALL = {
@@ -94,3 +95,29 @@ def test_the_client_example_draws_a_sequence(server, tmp_path):
     (saved,) = [line for line in done.stdout.splitlines() if line.endswith(".png") and "scored" in line]
     picture = Image.open(tmp_path / saved)
     assert picture.height > picture.width * 0.9, "two columns, so two rows"
+
+
+def test_the_client_example_trains_three_people_on_the_two_of_three_servers_that_answer(
+    server, comfyui, python, base, tmp_path
+):
+    names = ("anna", "bert", "cleo")
+    for number, name in enumerate(names):
+        (base / "input" / name).mkdir(exist_ok=True)
+        Image.open(base / f"input/photo{number}.png").save(base / "input" / name / "0.png")
+    graph = tmp_path / "graph.json"
+    graph.write_text(json.dumps(small(next(path for path in GRAPHS if path.stem == "train_subject"))))
+    command = [sys.executable, REPOSITORY / "docs/queue_workflow.py", graph, "IDAgingLoadPhotos.folder={each}"]
+    command += ["IDAgingTrainSubject.name={each}", "--each", *names]
+    second = Server(python, comfyui, base)
+    try:
+        ports = (9, server.port, second.port)  # nobody answers at the first
+        environment = os.environ | {"COMFYUI": ",".join(f"http://127.0.0.1:{port}" for port in ports)}
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    finally:
+        second.stop()
+    assert done.returncode == 0, done.stderr
+    assert "127.0.0.1:9 is lost" in done.stderr
+    for name in names:
+        assert f"{name}_success on" in done.stdout and list(tmp_path.glob(f"{name}_first_sheet_*.png"))
+        assert len(list((base / "output/aging_runs").glob(f"{name}_*/2_steps.safetensors"))) == 1
+    assert len({line.split(" on ")[1] for line in done.stdout.splitlines() if " on " in line}) == 2

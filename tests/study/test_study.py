@@ -174,8 +174,7 @@ def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsy
         variant.name for variant in MAIN if variant.settings["loss"] != "none" and variant.regularized
     ]
     assert all(abs(value) <= 1 for pull in pulls for value in pull["direction"])
-    monkeypatch.setattr("training.study.trials._measured", None)
-    monkeypatch.setattr("training.study.steps._watched", None)
-    monkeypatch.setattr("training.study.spread._measured", None)
+    for measuring in ("trials._measured", "steps._watched", "spread._measured"):
+        monkeypatch.setattr(f"training.study.{measuring}", lambda *_, **__: pytest.fail("measured again"))
     assert main(["study", "--quick", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out == shown

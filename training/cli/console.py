@@ -1,7 +1,9 @@
 """What a command tells whoever runs it."""
 
+import logging
 import os
 import sys
+import warnings
 from typing import Any, TextIO
 
 
@@ -37,6 +39,16 @@ def prepare() -> None:
         stream = getattr(sys, name)
         stream.reconfigure(errors="backslashreplace")
         setattr(sys, name, _Unbreakable(stream))
+
+
+def quiet() -> None:
+    """Of other libraries' remarks only errors are shown; our own warnings are, in a line."""
+    for library in ("diffusers", "transformers", "accelerate"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    warnings.filterwarnings("always", module=r"training\.")
+    # A function to be replaced, says its documentation; ty takes it for a constant.
+    warnings.showwarning = lambda message, *_: print(f"Warning: {message}", file=sys.stderr)  # ty: ignore[invalid-assignment]
 
 
 def say(*sentences: object) -> None:

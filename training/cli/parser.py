@@ -2,31 +2,44 @@
 
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ..cast.cluster import ClusterOptions
 from ..options import Option, options_of
-from . import bench, demo, generate, score, study, train, world
+from . import bench, cast, demo, generate, score, study, train, world
 
 
 @dataclass(frozen=True)
 class Command:
-    """A function that takes an instance of each of ``described`` and returns the exit code."""
+    """A function that takes an instance of each of ``described`` and returns the exit code.
+
+    ``columns`` are options that a row of a table may have as well: the function gets those given, by name.
+    """
 
     help: str
     function: Callable[..., int]
     described: tuple[type, ...]
+    columns: tuple[Option, ...] = ()
 
 
 COMMANDS = {
     "train": Command("train a subject from photos", train.train, (train.TrainOptions, train.TrainingConfig)),
+    "cast": Command(
+        "train, draw and score a table of subjects, on one machine or a cluster; goes on where it stopped",
+        cast.cast,
+        (cast.CastOptions, ClusterOptions),
+        cast.COLUMNS,
+    ),
     "generate": Command("draw the subject at several ages", generate.generate, (generate.GenerateOptions,)),
     "score": Command("score how well identity survived", score.score, (score.ScoreOptions,)),
     "bench": Command("count and time what the identity loss costs", bench.bench, (bench.BenchOptions,)),
     "world": Command("write a small model and pictures to try everything with", world.world, (world.WorldOptions,)),
     "demo": Command("train, draw and score a person who was drawn by program", demo.demo, (demo.DemoOptions,)),
     "study": Command(
-        "measure on drawn people what each loss does; goes on where it stopped", study.study, (study.StudyOptions,)
+        "measure on drawn people what each loss does; goes on where it stopped",
+        study.study,
+        (study.StudyOptions, ClusterOptions),
     ),
 }
 
@@ -39,6 +52,8 @@ def run_command(argv: Sequence[str] | None) -> int:
     for described in command.described:
         names = [known.name for known in options_of(described)]
         parts.append(described(**{name: given[name] for name in names if name in given}))
+    if command.columns:
+        parts.append({known.name: given[known.name] for known in command.columns if known.name in given})
     return command.function(*parts)
 
 
@@ -50,12 +65,17 @@ def _parser() -> ArgumentParser:
         for described in command.described:
             for known in options_of(described):
                 _add(parser, known)
+        for known in command.columns:
+            _add(parser, replace(known, default=None) if known.required else known)
     return root
 
 
 def _add(parser: ArgumentParser, known: Option) -> None:
     """What nobody gives keeps the default of its dataclass, so the parser holds none."""
     help = (known.help + _default(known)).replace("%", "%%")
+    if known.positional:
+        parser.add_argument(known.name, help=help, type=known.kind)
+        return
     settings: dict[str, Any] = {"help": help, "required": known.required, "default": SUPPRESS}
     if known.kind is bool:
         settings["action"] = BooleanOptionalAction

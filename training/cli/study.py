@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..cast.cluster import ClusterOptions, opened
 from ..files import written
 from ..options import check, option
 from ..study import gradients, page, plan, spread, steps, trials
@@ -24,7 +25,7 @@ class StudyOptions:
         check(self)
 
 
-def study(options: StudyOptions) -> int:
+def study(options: StudyOptions, cluster: ClusterOptions) -> int:
     """Trains what is not measured yet, and writes the table, the plots and the numbers."""
     out, size, todo = options.out, plan.WHOLE, plan.trials(options.seeds)
     if options.quick:
@@ -32,10 +33,13 @@ def study(options: StudyOptions) -> int:
     file, looks, pulls = out / "trials.jsonl", out / "looks.jsonl", out / page.GRADIENTS
     albums, photographed = out / "spread.jsonl", len(size.watched) * len(spread.ALBUMS)
     try:
-        with tqdm(total=len(todo) + len(size.watched) + photographed, unit="trial") as bar:
-            trials.measure_all(todo, file, size, bar.update)
-            steps.watch_all(looks, size, bar.update)
-            spread.measure_all(albums, size, bar.update)
+        with (
+            opened(cluster, local=False) as queue,
+            tqdm(total=len(todo) + len(size.watched) + photographed, unit="trial") as bar,
+        ):
+            trials.measure_all(todo, file, size, bar.update, queue)
+            steps.watch_all(looks, size, bar.update, queue)
+            spread.measure_all(albums, size, bar.update, queue)
         if not pulls.is_file():
             with written(pulls) as temporary:
                 temporary.write_text(json.dumps(gradients.measure(size), indent=1))

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from ..dreambooth.dataset import SubjectSet, estimate_ages, find_faces, read_reg
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
 from ..dreambooth.people import people_remarks
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
-from ..dreambooth.trainer import Progress, StopTraining, Trainer
+from ..dreambooth.trainer import Callback, Progress, StopTraining, Trainer
 from ..dreambooth.watcher import Watcher
 from ..errors import UserError
 from ..faces.age_estimators import AgeEstimator
@@ -103,7 +103,7 @@ class TrainOptions:
             raise UserError(f"--photo-ages {ESTIMATED} needs somebody who sees ages: name one with --age-estimator.")
 
 
-def train(options: TrainOptions, config: TrainingConfig) -> int:
+def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Callback] = ()) -> int:
     """Trains a subject into the folder ``out``."""
     from accelerate import PartialState
 
@@ -143,7 +143,7 @@ def train(options: TrainOptions, config: TrainingConfig) -> int:
             temporary.write_text(json.dumps({"checkpoint": str(options.checkpoint.resolve())}, indent=2))
     try:
         with _shown(trainer) as show:
-            run = finish(trainer, files, watcher, [show], SAVE_PRECISIONS[options.save_precision])
+            run = finish(trainer, files, watcher, [*callbacks, show], SAVE_PRECISIONS[options.save_precision])
     except StopTraining:
         tell(f"Stopped after step {trainer.step_number}; the state is saved. Go on with the same command and --resume.")
         return 130

@@ -1,10 +1,12 @@
 """Are photos of several ages better than as many of one? Judged by how the person really looks at every age."""
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..ages import AGE_CLASSES, DISPLAY_NAMES, class_middle
+from ..cast.queue import Queue, all_of, in_turn
 from ..dreambooth.dataset import SubjectSet, find_faces
 from ..pictures.photos import Photo
 from ..world.draw.photos import photos
@@ -12,7 +14,7 @@ from ..world.draw.place import known_place
 from .plan import DREAMBOOTH, Size, Variant
 from .recipe import regularization_set, trainer_of
 from .results import Result, percent, results, shown
-from .trials import Jury, keep, read
+from .trials import jury, keep, read
 
 COUNT = 9  # photos of each person
 TRUTH_VIEWS = range(200, 204)  # in no photo
@@ -43,20 +45,23 @@ def album(person: int, photographed: Photographed) -> SubjectSet:
     return find_faces(known, known_place)
 
 
-def measure_all(file: Path, size: Size, progress: Callable[[], None]) -> None:
+def measure_all(file: Path, size: Size, progress: Callable[[], None], queue: Queue = in_turn) -> None:
     """Trains every person that ``file`` does not hold yet from each of the ALBUMS, with plain DreamBooth."""
-    jury, rows = Jury(size.noises), read(file)
-    for person in size.watched:
-        for photographed in ALBUMS:
-            if f"{photographed.name}/{person}" not in rows:
-                keep(file, rows, [_measured(person, photographed, jury, size.steps)])
-            progress()
+    rows = read(file)
+    plan = {f"{one.name}/{person}": (person, one) for person in size.watched for one in ALBUMS}
+    todo = {name: trial for name, trial in plan.items() if name not in rows}
+    for _ in range(len(plan) - len(todo)):
+        progress()
+    for row in all_of(queue(functools.partial(_measured, size=size), todo)):
+        keep(file, rows, [row], list(plan))
+        progress()
 
 
-def _measured(person: int, photographed: Photographed, jury: Jury, steps: int) -> dict:
-    trainer = trainer_of(album(person, photographed), regularization_set(), DREAMBOOTH.config(0, steps))
+def _measured(trial: tuple[int, Photographed], size: Size) -> dict:
+    (person, photographed), judges = trial, jury(size.noises)
+    trainer = trainer_of(album(person, photographed), regularization_set(), DREAMBOOTH.config(0, size.steps))
     trainer.run()
-    row = jury.measure(jury.draw(trainer), truth(person))
+    row = judges.measure(judges.draw(trainer), truth(person))
     views = len(TRUTH_VIEWS)
     first = {age: views * place for place, age in enumerate(AGE_CLASSES)}
     row["mated"] = [line[first[age] : first[age] + views] for age, line in zip(row["asked"], row["mated"], strict=True)]

@@ -1,5 +1,6 @@
 """Does the step that a judge chose while it trained beat the last one?"""
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 
 from ..ages import AGE_CLASSES
 from ..biometrics.bootstrap import Interval, interval
+from ..cast.queue import Queue, all_of, in_turn
 from ..catalogue import DRAWN_AGES, load_age_estimator
 from ..dreambooth.looks import Judge, Look, best
 from ..dreambooth.previews import draw_ages
@@ -18,34 +20,37 @@ from ..world.shipped import world_embedder
 from .plan import DREAMBOOTH, Size, Variant
 from .recipe import regularization_set, subject_set, trainer_of
 from .results import Result, results
-from .trials import Jury, keep, read
+from .trials import jury, keep, read
 
 LAST = Variant("last", "the last step")
 CHOSEN = Variant("chosen", "the step that the judge chose")
 
 
-def watch_all(file: Path, size: Size, progress: Callable[[], None]) -> None:
+def watch_all(file: Path, size: Size, progress: Callable[[], None], queue: Queue = in_turn) -> None:
     """Trains every person that ``file`` does not hold yet with DreamBooth, and keeps a row of each look."""
-    jury, rows = Jury(size.noises), read(file)
-    for person in size.watched:
-        if f"{person}/{size.watched_steps}" not in rows:
-            keep(file, rows, _watched(person, jury, size.watched_steps, size.look_every))
+    rows = read(file)
+    todo = {f"watched/{person}": person for person in size.watched if f"{person}/{size.watched_steps}" not in rows}
+    order = [f"{person}/{step}" for person in size.watched for step in range(size.watched_steps + 1)]
+    for _ in range(len(size.watched) - len(todo)):
+        progress()
+    for looks in all_of(queue(functools.partial(_watched, size=size), todo)):
+        keep(file, rows, looks, order)
         progress()
 
 
-def _watched(person: int, jury: Jury, steps: int, every: int) -> list[dict]:
+def _watched(person: int, size: Size) -> list[dict]:
     """A row for each look: what the judge saw of the preview, and what the jury measures of other pictures."""
-    subject = subject_set(person)
-    trainer = trainer_of(subject, regularization_set(), DREAMBOOTH.config(0, steps))
+    subject, judges = subject_set(person), jury(size.noises)
+    trainer = trainer_of(subject, regularization_set(), DREAMBOOTH.config(0, size.watched_steps))
     # The loss embedder trains nobody here, so it may judge; the jury's is the other one.
     judge = Judge.of(subject, Observer(known_place, world_embedder("loss"), load_age_estimator(DRAWN_AGES)))
     rows = []
 
     def look(progress: Progress) -> None:
-        if progress.step % every == 0:
+        if progress.step % size.look_every == 0:
             seen = asdict(judge.look(progress.step, draw_ages(trainer)))
             row = {"trial": f"{person}/{progress.step}", "subject": person, "seed": 0, "look": seen}
-            rows.append(row | jury.measure(jury.draw(trainer), subject))
+            rows.append(row | judges.measure(judges.draw(trainer), subject))
 
     trainer.run(None, [look])
     return rows

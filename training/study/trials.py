@@ -1,5 +1,6 @@
 """One trial: train a subject one way, draw it, and compare."""
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ..ages import AGE_CLASSES, class_middle
 from ..biometrics.comparisons import against
+from ..cast.queue import Queue, all_of, in_turn
 from ..dreambooth.dataset import SubjectSet
 from ..dreambooth.losses import decode_probability
 from ..dreambooth.trainer import Trainer
@@ -33,22 +35,26 @@ def read(file: Path) -> dict[str, dict]:
     return {row["trial"]: row for row in map(json.loads, lines)}
 
 
-def measure_all(plan: list[Trial], file: Path, size: Size, progress: Callable[[], None]) -> None:
+def measure_all(
+    plan: list[Trial], file: Path, size: Size, progress: Callable[[], None], queue: Queue = in_turn
+) -> None:
     """Runs the trials of ``plan`` that ``file`` does not hold yet, and keeps each there as a line of JSON."""
-    jury, rows = Jury(size.noises), read(file)
-    for trial in plan:
-        if trial.name not in rows:
-            start = time.monotonic()
-            row = {"trial": trial.name, **_measured(trial, jury, size.steps)}
-            keep(file, rows, [row | {"seconds": round(time.monotonic() - start, 1)}])
+    rows = read(file)
+    todo = {trial.name: trial for trial in plan if trial.name not in rows}
+    for _ in range(len(plan) - len(todo)):
+        progress()
+    for row in all_of(queue(functools.partial(_timed, size=size), todo)):
+        keep(file, rows, [row], [trial.name for trial in plan])
         progress()
 
 
-def keep(file: Path, rows: dict[str, dict], new: list[dict]) -> None:
-    """Adds ``new`` rows to ``rows`` and writes all of them to ``file``."""
+def keep(file: Path, rows: dict[str, dict], new: list[dict], order: list[str]) -> None:
+    """Adds ``new`` rows to ``rows`` and writes all of them to ``file``: those of ``order`` as they stand in it."""
     rows.update({row["trial"]: row for row in new})
+    places = {name: place for place, name in enumerate(order)}
+    ordered = sorted(rows.values(), key=lambda row: places.get(row["trial"], -1))
     with written(file) as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows.values()))
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in ordered))
 
 
 class Jury:
@@ -74,6 +80,18 @@ class Jury:
             "mated": against(seen, photos).matrix.round(4).tolist(),
             "non_mated": against(seen, self.others).matrix.round(4).tolist(),
         }
+
+
+@functools.cache  # one a process, which measures many trials
+def jury(noises: tuple[int, ...]) -> Jury:
+    """Those who judge pictures from ``noises``."""
+    return Jury(noises)
+
+
+def _timed(trial: Trial, size: Size) -> dict:
+    start = time.monotonic()
+    row = {"trial": trial.name, **_measured(trial, jury(size.noises), size.steps)}
+    return row | {"seconds": round(time.monotonic() - start, 1)}
 
 
 def _measured(trial: Trial, jury: Jury, steps: int) -> dict:
