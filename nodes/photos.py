@@ -1,5 +1,7 @@
 """Load Photos."""
 
+from itertools import chain
+
 from comfy_api.latest import io
 from PIL import Image
 
@@ -8,12 +10,13 @@ from ..training.dreambooth.captions import BY_NAME, ESTIMATED, ages_remarks, lis
 from ..training.dreambooth.dataset import estimate_ages, find_faces
 from ..training.errors import UserError
 from ..training.pictures.masks import mask_of
-from ..training.pictures.photos import Photo
+from ..training.pictures.photos import Photo, left_out, read_all
 from .comfy.device import detector
 from .comfy.estimator import CLIP_HELP, age_estimator
 from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .comfy.images import kept_on_node, thumbnails, to_batches
 from .comfy.sockets import CATEGORY, FaceEmbedder, also_called, keeps_results
+from .comfy.watch import tell, watched
 
 
 class LoadPhotos(io.ComfyNode):
@@ -27,13 +30,15 @@ class LoadPhotos(io.ComfyNode):
             category=CATEGORY,
             **keeps_results(),
             **also_called("photos folder", "load folder", "image folder", "load images from folder"),
-            description="Opens every picture of a folder, each at its own size and upright, with its age and caption.",
+            description="Opens every picture of a folder, each at its own size, upright and in sRGB, with its age, "
+            "caption and mask. Thumbnails, reports and other masks are left out, and the node says so.",
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Combo.Input(
                     "folder",
                     options=input_folders(),
-                    tooltip="Folder under ComfyUI's input folder, or right under its output folder, with jpg, png or "
-                    "webp files. To train, 3-30 photos of one person.",
+                    tooltip="Folder under ComfyUI's input folder, or right under its output folder, with pictures. To "
+                    "train, 3-30 photos of one person.",
                 ),
                 io.String.Input(
                     "ages",
@@ -91,21 +96,25 @@ class LoadPhotos(io.ComfyNode):
     @classmethod
     def execute(cls, folder: str, ages=BY_NAME, face_embedder=None, clip_vision=None, clip=None) -> io.NodeOutput:
         """Reads the pictures, and what is said of them."""
-        photos = read_photos(input_folder(folder), "photos")
+        path = input_folder(folder)
+        photos = read_photos(path, "photos")
+        pictures, oddities = zip(*read_all(photos, watched), strict=True)
+        remarks = [*left_out(path), *chain.from_iterable(oddities)]
+        tell(remarks, cls.hidden.unique_id)
         if ages.strip() == ESTIMATED:
             photos = _estimated(photos, face_embedder, clip_vision, clip)
         else:
             photos = with_ages(photos, ages)
-        report = "\n".join([f"{len(photos)} photos", *(ages_remarks(photos) or ["No age is known of any."])])
-        pictures = [photo.image() for photo in photos]
-        captions = [photo.caption or "" for photo in photos]
-        masks = to_batches([mask_of(photo) or Image.new("L", photo.image().size, "white") for photo in photos])
+        known = ages_remarks(photos) or ["No age is known of any."]
+        report = "\n".join([f"{len(photos)} photos", *known, *remarks])
+        pairs = zip(photos, pictures, strict=True)
+        masks = [mask_of(photo) or Image.new("L", picture.size, "white") for photo, picture in pairs]
         return io.NodeOutput(
             to_batches(pictures),
             listed(photos).split(", "),
-            captions,
+            [photo.caption or "" for photo in photos],
             report,
-            masks,
+            to_batches(masks),
             ui=kept_on_node(report, thumbnails(pictures)),
         )
 
@@ -117,4 +126,4 @@ def _estimated(photos: list[Photo], embedder, vision, words) -> list[Photo]:
         raise UserError(
             f"Ages {ESTIMATED} need somebody who sees ages: wire clip_vision and clip, or the embedder of drawn faces."
         )
-    return estimate_ages(find_faces(photos, detector(embedder)), estimator).photos
+    return estimate_ages(find_faces(photos, detector(embedder), watched), estimator).photos

@@ -1,5 +1,7 @@
 """Age Prompt Encode, Age Sequence Encode and Age Edit Prompts."""
 
+from typing import Any
+
 import torch
 from comfy_api.latest import io
 
@@ -61,6 +63,11 @@ def _prompt(
     return f"{prompt}, {extra.strip()}" if extra.strip() else prompt
 
 
+def _require(clip) -> None:
+    if clip is None:
+        raise UserError("The loaded file has no CLIP. Load one beside it, with Load CLIP or a whole checkpoint.")
+
+
 class PromptEncode(io.ComfyNode):
     """The prompt for one age, encoded."""
 
@@ -91,6 +98,7 @@ class PromptEncode(io.ComfyNode):
     @classmethod
     def execute(cls, clip, age, extra, template, token, class_word, subject=None) -> io.NodeOutput:
         """As ComfyUI's CLIP Text Encode, of the filled-in prompt."""
+        _require(clip)
         prompt = _prompt(parse_age(age), extra, template, token, class_word, subject)
         return io.NodeOutput(clip.encode_from_tokens_scheduled(clip.tokenize(prompt)), prompt)
 
@@ -138,23 +146,56 @@ class SequenceEncode(io.ComfyNode):
     @classmethod
     def execute(cls, clip, from_age, to_age, steps, extra, template, token, class_word, subject=None) -> io.NodeOutput:
         """Encodes each age once and mixes neighbours linearly."""
+        _require(clip)
         sequence = age_sequence(parse_age(from_age), parse_age(to_age), steps)
-        encoded = {}
-        for age in {age for place in sequence for age in (place.age, place.following)}:
-            tokens = clip.tokenize(_prompt(age, extra, template, token, class_word, subject))
-            encoded[age] = clip.encode_from_tokens(tokens, return_dict=True)
-        if len({output["cond"].shape for output in encoded.values()}) > 1:
-            raise UserError("With this extra text some ages need more tokens than others. Shorten it.")
+        prompts = {
+            age: _prompt(age, extra, template, token, class_word, subject)
+            for age in {age for place in sequence for age in (place.age, place.following)}
+        }
+        encoded = _encode_alike(clip, prompts)
 
         def mixed(name: str) -> torch.Tensor:
             return torch.cat(
                 [encoded[place.age][name].lerp(encoded[place.following][name], place.part) for place in sequence]
             )
 
-        extras = (
-            {} if encoded[sequence[0].age].get("pooled_output") is None else {"pooled_output": mixed("pooled_output")}
-        )
+        first, extras = encoded[sequence[0].age], {}
+        if first.get("pooled_output") is not None:
+            extras["pooled_output"] = mixed("pooled_output")
+        if first.get("attention_mask") is not None:
+            extras["attention_mask"] = torch.cat(
+                [
+                    torch.maximum(
+                        encoded[place.age]["attention_mask"],
+                        encoded[place.following if place.part else place.age]["attention_mask"],
+                    )
+                    for place in sequence
+                ]
+            )
         return io.NodeOutput([[mixed("cond"), extras]], [str(place) for place in sequence], steps)
+
+
+def _encode_alike(clip, prompts: dict[Any, str]) -> dict[Any, dict[str, Any]]:
+    """Each prompt encoded; where a text encoder has no fixed length, all padded to that of the longest."""
+    tokens = {age: clip.tokenize(prompt) for age, prompt in prompts.items()}
+    lengths = {
+        tower: {max(map(len, chunks[tower])) for chunks in tokens.values()} for tower in next(iter(tokens.values()))
+    }
+    if any(len(found) > 1 for found in lengths.values()):
+        clip = clip.clone()
+        for tower, found in lengths.items():
+            if len(found) > 1:
+                clip.set_tokenizer_option(f"{tower}_min_length", max(found))
+        tokens = {age: clip.tokenize(prompt) for age, prompt in prompts.items()}
+    encoded = {age: clip.encode_from_tokens(each, return_dict=True) for age, each in tokens.items()}
+    masks = [output.get("attention_mask") for output in encoded.values()]
+    if any(mask is not None for mask in masks):  # encoders leave a mask out that hides nothing
+        for output in encoded.values():
+            if output.get("attention_mask") is None:
+                output["attention_mask"] = torch.ones(output["cond"].shape[:2], dtype=torch.long)
+    if len({output["cond"].shape for output in encoded.values()}) > 1:
+        raise UserError("With this extra text some ages need more tokens than others. Shorten it.")
+    return encoded
 
 
 class EditPrompts(io.ComfyNode):

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..training.dreambooth.captions import CAPTION_RULE
 from ..training.dreambooth.dataset import read_regularization_set
+from ..training.pictures.photos import left_out
 from .comfy.checks import sentence
 from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .comfy.sockets import CATEGORY, AgeSet, also_called
@@ -32,7 +33,9 @@ class LoadRegularizationSet(io.ComfyNode):
             ],
             outputs=[
                 AgeSet.Output(display_name="ages", tooltip="For Train Aging Subject."),
-                io.String.Output(display_name="report", tooltip="How many pictures each age has."),
+                io.String.Output(
+                    display_name="report", tooltip="How many pictures each age has, and what was left out."
+                ),
             ],
         )
 
@@ -51,4 +54,4 @@ class LoadRegularizationSet(io.ComfyNode):
     def execute(cls, folder: str) -> io.NodeOutput:
         """Reads the captions; the pictures are read when they are needed."""
         ages = read_regularization_set(input_folder(folder))
-        return io.NodeOutput(ages, ages.report)
+        return io.NodeOutput(ages, "\n".join([ages.report, *left_out(input_folder(folder))]))

@@ -1,5 +1,6 @@
 """Identity Report."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import folder_paths
@@ -7,6 +8,7 @@ from comfy_api.latest import io
 
 from ..training.ages import parse_age
 from ..training.faces.observation import Observation
+from ..training.pictures.photos import Photo
 from ..training.report.build import DRAWN_ROW, build
 from ..training.report.files import write
 from ..training.report.plots import plots
@@ -16,6 +18,7 @@ from .comfy.device import observer
 from .comfy.estimator import CLIP_HELP, age_estimator
 from .comfy.images import photos_of, to_batch, to_batches, to_pictures
 from .comfy.sockets import CATEGORY, AgeSet, FaceEmbedder, advanced, also_called
+from .comfy.watch import watched
 from .score import marked_faces, similarities_of
 
 REPORTS = "identity_reports"  # under output/
@@ -116,48 +119,51 @@ class IdentityReport(io.ComfyNode):
         """All pictures at once."""
         estimator = age_estimator(face_embedder[0], *(half and half[0] for half in (clip_vision, clip)))
         look = observer(face_embedder[0], estimator)
-        pictures = to_pictures(images)
-        asked = ages_in_turn(ages, len(pictures))
+        drawn = _photos("picture", images)
+        asked = ages_in_turn(ages, len(drawn))
         photo_years = photo_age[0] if photo_age[0] >= 0 else None
 
-        def observed(kind, seen, known) -> list[Observation]:
-            return [
-                look.observe(f"{kind} {number}", picture, age)
-                for number, (picture, age) in enumerate(zip(seen, known, strict=True), 1)
-            ]
+        def observed(photos, known) -> list[Observation]:
+            named = zip(watched(photos), known, strict=True)
+            return [look.observe(photo.name, photo.image(), age) for photo, age in named]
 
         def of_subject(kind, batches, known) -> list[Observation]:
             photos = photos_of(batches, known)
-            return observed(kind, [photo.image() for photo in photos], [photo.age for photo in photos])
+            named = [replace(photo, name=f"{kind} {number}") for number, photo in enumerate(photos, 1)]
+            return observed(named, [photo.age for photo in photos])
 
-        strangers, before = (to_pictures(batches or []) for batches in (impostors, untrained))
-        people = observed("impostor", strangers, [None] * len(strangers))
+        strangers, before = _photos("impostor", impostors or []), _photos("untrained", untrained or [])
+        people = observed(strangers, [None] * len(strangers))
         if others:
-            people += observed("other", [photo.image() for photo in others[0].photos], others[0].ages)
+            people += observed(others[0].photos, others[0].ages)
         report = build(
-            images=observed("picture", pictures, asked),
+            images=observed(drawn, asked),
             references=of_subject("reference", references, photo_ages),
             matcher=look.embedder.name,
             others=people,
-            untrained=observed("untrained", before, ages_in_turn(ages, len(before)) if before else []),
+            untrained=observed(before, ages_in_turn(ages, len(before)) if before else []),
             photo_age=photo_years,
             estimator=estimator.name if estimator else None,
             held_out=of_subject("held-out photo", held_out, held_out_ages) if held_out else [],
+            facts=look.embedder.facts,
+            errors=look.age_errors,
         )
-        seen, marked, drawn = (
-            report.images.pictures,
-            marked_faces(pictures, report.images),
-            list(plots(report).values()),
-        )
+        originals, thresholds = [photo.image() for photo in drawn], look.embedder.facts.thresholds
+        seen, marked = report.images.pictures, marked_faces(originals, report.images, thresholds)
+        charts = list(plots(report).values())
         return io.NodeOutput(
             to_batches(marked),
-            to_batches(drawn) if drawn else [to_batch(marked[:1])],
+            to_batches(charts) if charts else [to_batch(marked[:1])],
             similarities_of(report.images),
             [face.estimate.years if face.estimate else float("nan") for face in seen],
             [point.fnmr if point.supported else float("nan") for point in report.row(DRAWN_ROW).points],
             text(report),
-            str(_written(report, filename_prefix[0], dict(zip((face.name for face in seen), pictures, strict=True)))),
+            str(_written(report, filename_prefix[0], {photo.name: photo for photo in drawn})),
         )
+
+
+def _photos(kind: str, batches: list) -> list[Photo]:
+    return [Photo(f"{kind} {number}", picture) for number, picture in enumerate(to_pictures(batches), 1)]
 
 
 def ages_in_turn(ages: list | None, count: int) -> list:

@@ -7,13 +7,19 @@ from PIL import Image
 
 from ..training.ages import display_name, parse_age
 from ..training.biometrics.comparisons import Comparisons, against, among
+from ..training.biometrics.copies import distinct
+from ..training.biometrics.verdicts import LIKELY, SAME, UNLIKE, verdict
+from ..training.faces.embedders import Thresholds
 from ..training.faces.observation import Observation
-from ..training.pictures.sheet import annotated
+from ..training.pictures.sheet import FOUND, MISSING, annotated
 from ..training.report.text import score_table
 from .comfy.checks import in_turn
 from .comfy.device import observer
 from .comfy.images import to_batch, to_batches, to_pictures
 from .comfy.sockets import CATEGORY, FaceEmbedder, also_called
+from .comfy.watch import watched
+
+COLOURS = {SAME: FOUND, LIKELY: (234, 179, 8), UNLIKE: MISSING}
 
 
 class ScoreIdentity(io.ComfyNode):
@@ -26,8 +32,8 @@ class ScoreIdentity(io.ComfyNode):
             display_name="Score Identity",
             category=CATEGORY,
             **also_called("face similarity", "face compare", "identity score"),
-            description="Compares every picture's face with the reference photos. Pictures without a face are flagged, "
-            "never dropped.",
+            description="Compares every picture's face with the reference photos, and says what that means: same "
+            "person, likely, not alike. Pictures without a face are flagged, never dropped.",
             is_input_list=True,
             inputs=[
                 io.Image.Input("images", tooltip="Pictures to score, as a batch or a list."),
@@ -42,7 +48,7 @@ class ScoreIdentity(io.ComfyNode):
             outputs=[
                 io.Image.Output(
                     display_name="annotated",
-                    tooltip="Every picture with its face and similarity; those without a face have a red frame.",
+                    tooltip="Every picture with its face, similarity and verdict; without a face it has a red frame.",
                     is_output_list=True,
                 ),
                 io.Float.Output(
@@ -66,18 +72,19 @@ class ScoreIdentity(io.ComfyNode):
         if ages:
             asked = in_turn([display_name(parse_age(age)) for age in ages], len(pictures), "ages")
             names = [f"{number} {age}" for number, age in enumerate(asked, 1)]
-        seen = [look.observe(name, picture) for name, picture in zip(names, pictures, strict=True)]
-        known = [look.observe(f"reference {number}", photo) for number, photo in enumerate(to_pictures(references), 1)]
-        compared = against(seen, known)
+        photos = [(f"reference {number}", photo) for number, photo in enumerate(to_pictures(references), 1)]
+        both = [look.observe(*one) for one in watched([*zip(names, pictures, strict=True), *photos])]
+        seen, (known, repeats) = both[: len(names)], distinct(both[len(names) :])
+        compared, thresholds = against(seen, known), look.embedder.facts.thresholds
         similarities = similarities_of(compared)
         best = max(
             range(len(pictures)), key=lambda number: (not math.isnan(similarities[number]), similarities[number])
         )
         return io.NodeOutput(
-            to_batches(marked_faces(pictures, compared)),
+            to_batches(marked_faces(pictures, compared, thresholds)),
             similarities,
             to_batch([pictures[best]]),
-            score_table(compared, among(known), look.embedder.name),
+            "\n".join([score_table(compared, among(known), look.embedder.name, thresholds), *repeats]),
         )
 
 
@@ -86,15 +93,26 @@ def similarities_of(compared: Comparisons) -> list[float]:
     return [math.nan if similarity is None else similarity for similarity in compared.means]
 
 
-def marked_faces(pictures: list[Image.Image], compared: Comparisons) -> list[Image.Image]:
-    """Every picture with its face and similarity; those without a face have a red frame."""
-    return [
-        annotated(picture, seen.face.box if seen.face else None, _label(seen, similarity))
-        for picture, seen, similarity in zip(pictures, compared.pictures, compared.means, strict=True)
-    ]
+def marked_faces(
+    pictures: list[Image.Image], compared: Comparisons, thresholds: Thresholds | None
+) -> list[Image.Image]:
+    """Every picture with its face, similarity and verdict; without a face it has a red frame."""
+    marked = []
+    for picture, seen, similarity in zip(pictures, compared.pictures, compared.means, strict=True):
+        colour = COLOURS.get(verdict(similarity, thresholds), FOUND)
+        marked.append(
+            annotated(picture, seen.face.box if seen.face else None, _label(seen, similarity, thresholds), colour)
+        )
+    return marked
 
 
-def _label(seen: Observation, similarity: float | None) -> str:
+def similarity_label(similarity: float, thresholds: Thresholds | None) -> str:
+    """A similarity that is no nan, and below it what it means, where that is known."""
+    return "\n".join(filter(None, (f"{similarity:.3f}", verdict(similarity, thresholds))))
+
+
+def _label(seen: Observation, similarity: float | None, thresholds: Thresholds | None) -> str:
     if seen.face is None:
         return "no face"
-    return "no reference" if similarity is None else f"{similarity:.3f}"
+    label = "no reference" if similarity is None else similarity_label(similarity, thresholds)
+    return f"{label}\n{seen.doubt}" if seen.doubt else label

@@ -7,7 +7,8 @@ from comfy_api.latest import io
 from ..training.pictures.sheet import contact_sheet
 from .comfy.checks import in_turn
 from .comfy.images import to_batch, to_pictures
-from .comfy.sockets import CATEGORY, also_called
+from .comfy.sockets import CATEGORY, FaceEmbedder, also_called
+from .score import similarity_label
 
 
 class AgingSheet(io.ComfyNode):
@@ -31,21 +32,25 @@ class AgingSheet(io.ComfyNode):
                 io.String.Input("ages", optional=True, force_input=True, tooltip="From Age Sequence Encode."),
                 io.Float.Input("similarities", optional=True, force_input=True, tooltip="From Score Identity."),
                 io.Int.Input("columns", default=6, min=1, max=64, tooltip="Pictures in a row."),
+                FaceEmbedder.Input(
+                    "face_embedder", optional=True, tooltip="The one that scored: says what each similarity means."
+                ),
             ],
             outputs=[io.Image.Output(display_name="sheet", tooltip="One picture.")],
         )
 
     @classmethod
-    def execute(cls, images: list, columns: list, ages=None, similarities=None) -> io.NodeOutput:
+    def execute(cls, images: list, columns: list, ages=None, similarities=None, face_embedder=None) -> io.NodeOutput:
         """All pictures at once."""
         pictures = to_pictures(images)
         labels = [[] for _ in pictures]
+        thresholds = face_embedder[0].facts.thresholds if face_embedder else None
         if ages:
             for row, age in zip(labels, in_turn(ages, len(pictures), "ages"), strict=True):
                 row.append(str(age))
         if similarities:
             for row, similarity in zip(labels, in_turn(similarities, len(pictures), "similarities"), strict=True):
-                row.append("no face" if math.isnan(similarity) else f"{similarity:.3f}")
+                row.append("no face" if math.isnan(similarity) else similarity_label(similarity, thresholds))
         size = pictures[0].size
         same = [picture if picture.size == size else picture.resize(size) for picture in pictures]
         sheet = contact_sheet(same, ["\n".join(row) for row in labels], columns[0])

@@ -1,6 +1,7 @@
 """Save Aging Subject and Load Aging Subject."""
 
 import filecmp
+import math
 import os
 import shutil
 from pathlib import Path
@@ -12,8 +13,10 @@ from comfy_api.latest import io, ui
 
 from ..training.errors import UserError
 from ..training.files import written
+from ..training.models.lora import not_finite
 from ..training.models.subject import read_subject
 from .comfy.folders import METHOD_FOLDERS, SUBJECTS, subject_names, subject_path
+from .comfy.model import family_of
 from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, also_called
 
 CONSENT = "Train and share only people who agreed to it."
@@ -21,9 +24,29 @@ CONSENT = "Train and share only people who agreed to it."
 
 def apply_subject(subject: TrainedSubject, model, clip, strength: float = 1.0) -> tuple:
     """MODEL and CLIP that draw ``subject``: the given ones with its LoRA, or its own where every weight was trained."""
+    if not math.isfinite(strength):
+        raise UserError(f"strength is {strength}; it must be a number.")
     if subject.header.method == "lora":
+        family = family_of(model).name
+        if family != subject.header.family:
+            raise UserError(
+                f"{subject.file.name} was trained on {subject.header.family}, and this MODEL is {family}. Load the "
+                f"subject on a {subject.header.family} model."
+            )
         weights = comfy.utils.load_torch_file(str(subject.file), safe_load=True)
-        return comfy.sd.load_lora_for_models(model, clip, weights, strength, strength)
+        if bad := not_finite(weights):
+            raise UserError(f"{subject.file.name} is damaged: {bad} are not finite. Train it anew.")
+        with_lora = comfy.sd.load_lora_for_models(model, clip, weights, strength, strength)
+        layers = sum(key.endswith((".lora_up.weight", ".lora_B.weight")) for key in weights)
+        fitting = _fitting(model, with_lora[0])
+        if clip is not None:
+            fitting += _fitting(clip.patcher, with_lora[1].patcher)
+        if not 0 < layers == fitting:
+            raise UserError(
+                f"{subject.file.name} is a LoRA for {subject.header.family} ({subject.header.base_model}), and "
+                f"{fitting} of its {layers} layers fit this MODEL and CLIP. Load the checkpoint that it was trained on."
+            )
+        return with_lora
     if strength != 1:
         raise UserError(f"{subject.file.name} is a full fine-tune and no LoRA: its strength can only be 1.")
     embeddings = folder_paths.get_folder_paths("embeddings")
@@ -31,6 +54,18 @@ def apply_subject(subject: TrainedSubject, model, clip, strength: float = 1.0) -
         str(subject.file), output_vae=False, output_clip=True, embedding_directory=embeddings
     )
     return loaded[:2]
+
+
+def _fitting(before, after) -> int:
+    """How many LoRA layers ``after`` has beyond those of ``before``, each in the shape of the weight it is added to."""
+    weights, fitting = after.model_state_dict(), 0
+    for key, patches in after.patches.items():
+        for _, lora, _, part, _ in patches[len(before.patches.get(key, ())) :]:
+            shape, (up, down) = list(weights[key].shape), lora.weights[:2]
+            if part:  # of query, key and value in one weight: dimension, start, length
+                shape[part[0]] = part[2]
+            fitting += [up.shape[0], down.shape[1]] == shape[:2]
+    return fitting
 
 
 class SaveSubject(io.ComfyNode):

@@ -8,11 +8,12 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..training.config import IDENTITY_LOSSES
+from ..training.config import IDENTITY_LOSSES, TrainingConfig
 from ..training.dreambooth.build import build_trainer
 from ..training.dreambooth.captions import ages_remarks, captions_remarks
 from ..training.dreambooth.curves import curves
 from ..training.dreambooth.dataset import SubjectSet, find_faces
+from ..training.dreambooth.lease import leased
 from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
 from ..training.dreambooth.people import people_remarks
 from ..training.dreambooth.runs import FinishedRun, finish, finished, run_files
@@ -20,12 +21,15 @@ from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
 from ..training.dreambooth.watcher import Watcher
 from ..training.errors import UserError
 from ..training.files import checked_name, read_state_dict
+from ..training.models.checkpoint import Model, open_tiny_vae
 from ..training.models.subject import read_subject
+from ..training.pictures.photos import read_once
 from .comfy.bridge import open_comfy
 from .comfy.checks import sentence
 from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
-from .comfy.folders import runs_folder
+from .comfy.folders import runs_folder, tiny_decoder_file
 from .comfy.images import kept_on_node, photos_of, to_batch
+from .comfy.model import ComfyModel
 from .comfy.settings import config_of, later_widgets, setting_widgets
 from .comfy.sockets import (
     CATEGORY,
@@ -39,7 +43,7 @@ from .comfy.sockets import (
     also_called,
     keeps_results,
 )
-from .comfy.watch import Watch, warn
+from .comfy.watch import Watch, warn, watched
 from .subjects import CONSENT, apply_subject
 
 
@@ -54,14 +58,18 @@ class TrainSubject(io.ComfyNode):
             category=CATEGORY,
             **keeps_results(),
             **also_called("dreambooth", "train lora", "train face", "age progression", "fine-tune"),
-            description="Teaches a Stable Diffusion model one person, so that it can draw them at every age. Cancel "
+            description="Teaches a model one person, so that it can draw them at every age. Cancel "
             f"keeps what was trained, and queueing the same graph again goes on from there. {CONSENT}",
             is_input_list=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
-                io.Model.Input("model", tooltip="Stable Diffusion 1.x, 2.x or SDXL. It stays as it is."),
-                io.Clip.Input("clip", tooltip="The CLIP of that checkpoint."),
-                io.Vae.Input("vae", tooltip="The VAE of that checkpoint."),
+                io.Model.Input(
+                    "model",
+                    tooltip="Any text-to-image model: Stable Diffusion, SDXL, Flux, Flux.2, Z-Image, Qwen-Image ... "
+                    "It stays as it is. Method full is for Stable Diffusion 1.x, 2.x and SDXL.",
+                ),
+                io.Clip.Input("clip", tooltip="The text encoder that belongs to it."),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to it."),
                 io.Image.Input("photos", tooltip="3-30 photos of one person, of any sizes, as a batch or a list."),
                 AgeSet.Input(
                     "ages",
@@ -138,14 +146,16 @@ class TrainSubject(io.ComfyNode):
         embedder = face_embedder[0] if config.loss in IDENTITY_LOSSES else None
         pictures = photos_of(photos, photo_ages, captions, masks)
         find = detector(face_embedder[0])
-        faces = find_faces(pictures, find)
+        remarks = read_once(ages[0].photos, watched) if ages[0] else []
+        faces = find_faces(pictures, find, watched)
         people = people_remarks(faces, observer(face_embedder[0])) if face_embedder[0] else []
         warn(cls.hidden.unique_id, people)
         with torch.inference_mode(False), torch.enable_grad():
-            opened = open_comfy(model[0], clip[0], vae[0])
             make_room()
+            opened = _open(config, model[0], clip[0], vae[0])
             try:
                 plan = _look_plan(preview_every[0], judge[0])
+                tiny = tiny_decoder_file(model[0]) if embedder else None
                 trainer = build_trainer(
                     opened,
                     faces,
@@ -153,8 +163,10 @@ class TrainSubject(io.ComfyNode):
                     config,
                     embedder=embedder,
                     detector=find,
+                    tiny_vae=open_tiny_vae(tiny) if tiny else None,
                     looks=plan,
                     cpu=trains_on_cpu(),
+                    bar=watched,
                 )
                 run = cls._finish(trainer, checked_name(name[0]), plan, faces)
             except torch.OutOfMemoryError as error:
@@ -164,10 +176,16 @@ class TrainSubject(io.ComfyNode):
                     "or train_batch_size, which starts anew."
                 ) from error
             finally:
+                if isinstance(opened, ComfyModel):
+                    opened.close()
+                    make_room()
                 for network in filter(None, (face_embedder[0], judge[0] and judge[0].embedder)):
                     network.to(torch.device("cpu"))
-        about = [*faces.remarks, *people, *ages_remarks(pictures), *captions_remarks(pictures, used=True)]
-        report = [*about, _report(trainer, run, len(pictures), ages[0])]
+        remarks += [*faces.remarks, *people, *ages_remarks(pictures), *captions_remarks(pictures, used=True)]
+        remarks += [*trainer.data.remarks, *(opened.remarks if isinstance(opened, ComfyModel) else ())]
+        if tiny:
+            remarks.append(f"faces of the identity loss decoded by {tiny.name}, found in models/vae_approx")
+        report = [*remarks, _report(trainer, run, len(pictures), ages[0])]
         losses = _loss_map(trainer, run)
         del trainer, opened
         give_back()
@@ -182,20 +200,37 @@ class TrainSubject(io.ComfyNode):
     @classmethod
     def _finish(cls, trainer: Trainer, name: str, plan: LookPlan, faces: SubjectSet) -> FinishedRun:
         files = run_files(runs_folder(), name, trainer)
-        if known := finished(files):
-            return known
+        # A full fine-tune's state is three times the model: too much to keep for a longer run that may never come.
+        keep = trainer.config.method == "lora"
         watch = Watch(trainer, cls.hidden.unique_id)
         judge = Judge.of(faces, plan.observer) if plan.observer else None
         watcher = Watcher(trainer, plan, files.folder, judge, watch.show, watch.stop_if_cancelled)
-        if files.state.is_file():
-            with contextlib.suppress(StateIsAhead):
-                trainer.resume(files.state)
-        try:
-            # A full fine-tune's state is three times the model: too much to keep for a longer run that may never come.
-            return finish(trainer, files, watcher, [watch], keep_state=trainer.config.method == "lora")
-        except StopTraining:
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            raise
+        with leased(files.folder, watch.say) as hold:
+            if known := finished(files, keep):
+                return known
+            if files.state.is_file():
+                with contextlib.suppress(StateIsAhead):
+                    trainer.resume(files.state)
+            try:
+                return finish(trainer, files, watcher, [watch], keep_state=keep, hold=hold)
+            except StopTraining:
+                comfy.model_management.throw_exception_if_processing_interrupted()
+                raise
+
+
+def _open(config: TrainingConfig, model, clip, vae) -> Model | ComfyModel:
+    """A LoRA on the model is trained in place; whatever changes more, on a copy in diffusers' modules.
+
+    Raises UserError for what a loader has not found in its file.
+    """
+    if clip is None or vae is None:
+        what = "CLIP" if clip is None else "VAE"
+        raise UserError(
+            f"The loaded checkpoint has no {what}. Load it by a node of its own, and wire that one's {what}."
+        )
+    if config.method == "lora" and not config.trains_text_encoder:
+        return ComfyModel(model, clip, vae)
+    return open_comfy(model, clip, vae)
 
 
 def _look_plan(every: int, chosen: ChosenJudge | None) -> LookPlan:
@@ -212,6 +247,7 @@ def _report(trainer: Trainer, run: FinishedRun, photos: int, ages) -> str:
         ages.report if ages else "No age set: plain fine-tuning, without prior preservation.",
         f"{trainer.model.family.name}, predicts {trainer.model.denoiser.prediction_type}",
         f"{trainer.config.method}, loss {trainer.config.loss}, {len(run.history)} steps, {done}",
+        *trainer.remarks,
         *(sentences(run.looks) if run.looks else ()),
         str(run.file),
     ]

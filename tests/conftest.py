@@ -1,5 +1,7 @@
 import pytest
 
+from tests.judges import dlib_weights, judges  # noqa: F401
+
 
 @pytest.fixture(scope="session")
 def astronaut():

@@ -18,6 +18,8 @@ from training.dreambooth.looks import Judge, LookPlan
 from training.dreambooth.runs import FinishedRun, RunFiles, finish, finished
 from training.dreambooth.trainer import Callback, StateIsAhead, Trainer
 from training.dreambooth.watcher import Watcher
+from training.faces.crops import SquareCrop
+from training.faces.embedders import UNKNOWN
 from training.faces.find import Face
 from training.models.checkpoint import Model, model_from_state_dict
 from training.models.families import SD1, Family
@@ -31,7 +33,7 @@ NO_LOOKS = LookPlan(0)
 class ToyEmbedder(nn.Module):
     """A random two-layer network in the place of FaceNet."""
 
-    name, size = "toy", 32
+    name, crop, facts = "toy", SquareCrop(32), UNKNOWN
 
     def __init__(self):
         super().__init__()

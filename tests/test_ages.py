@@ -50,6 +50,22 @@ def test_other_words_are_not(text):
 def test_all_means_the_six_in_order():
     assert parse_ages("all") == ["child", "teenager", "youngadults", "middleaged", "elderly", "old"]
     assert parse_ages("old, 45,Young Adult") == ["old", 45, "youngadults"]
+    assert parse_ages("0,child,") == [0, "child"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "names no age"),
+        (" , ,", "names no age"),
+        ("child,teen,children", "names child more than once"),
+        ("45, 8, 45-year-old", "names 45 years more than once"),
+        ("0,0", "names 0 years more than once"),
+    ],
+)
+def test_a_list_without_ages_or_with_one_twice_is_refused(text, sentence):
+    with pytest.raises(UserError, match=sentence):
+        parse_ages(text)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +103,24 @@ def test_words_in_prompts_and_words_for_people():
 def test_prompts_are_filled_in():
     template = "photo of a {token} {class_word} as {age}"
     assert fill_prompt(template, token="sks", class_word="person", age=45) == "photo of a sks person as 45-year-old"
+    assert fill_prompt("{{age}} {age}{token}!", token="{age}", age="old") == "{age} old{age}!"
 
 
-@pytest.mark.parametrize("template", ["a {name}", "a {token.__class__}", "a {", "a {0}", "a {}"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "a {name}",
+        "a {token.__class__}",
+        "a {token[0]}",
+        "a {",
+        "a {0}",
+        "a {}",
+        "a {age:d}",
+        "a {age:>2000000000}",
+        "a {age!r}",
+        "a {age:{token}}",
+    ],
+)
 def test_prompts_with_other_placeholders_are_refused(template):
     with pytest.raises(UserError, match="prompt template"):
         fill_prompt(template, token="sks")

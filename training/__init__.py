@@ -12,5 +12,5 @@ Read dreambooth/losses.py and dreambooth/trainer.py: they are the method. Import
     models       Stable Diffusion opened, sampled, saved; LoRA and subject files
     faces        found, cut out, embedded, and how old they look
     pictures     photos in; sheets and charts out
-    config, options, ages, files, errors
+    config, options, ages, files, records, errors
 """

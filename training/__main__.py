@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from .cli.console import prepare, quiet
+from .cli.console import harmless, prepare, quiet
 from .cli.parser import run_command
 from .errors import UserError
 
@@ -14,7 +14,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run_command(argv)
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {harmless(error)}", file=sys.stderr)
+        return 2
+    except OSError as error:  # of a file that somebody named
+        if error.filename is None:
+            raise
+        print(f"Error: {harmless(error.filename)}: {error.strerror}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # before the first step or after the last, where there is nothing to save
         print("Stopped.", file=sys.stderr)

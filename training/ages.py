@@ -91,7 +91,7 @@ def leading_years(text: str) -> int | None:
 
 def mentioned_age_classes(text: str) -> set[str]:
     """Every age class that ``text`` mentions as words ("photo of a middle-aged" -> {middleaged})."""
-    words = re.findall(r"[a-z]+", re.sub(r"\d+[- ]years?[- ]old", " ", text.lower()))
+    words = re.findall(r"[a-z]+", re.sub(r"\d+[-_ ]years?[-_ ]old", " ", text.lower()))
     pairs = [" ".join(pair) for pair in pairwise(words)]
     return {found for phrase in words + pairs if (found := age_class(phrase))}
 
@@ -112,7 +112,7 @@ def parse_age(text: str | int) -> str | int:
 
     Raises UserError for anything else.
     """
-    years = re.fullmatch(r"\s*(\d+)([- ]years?([- ]old)?)?\s*", str(text))
+    years = re.fullmatch(r"\s*(\d{1,9})([- ]years?([- ]old)?)?\s*", str(text))
     if years and int(years.group(1)) <= MAX_AGE:
         return int(years.group(1))
     if found := age_class(str(text)):
@@ -137,17 +137,26 @@ def parse_photo_ages(text: str, count: int) -> list[str | int | None]:
 
 
 def parse_ages(text: str) -> list[str | int]:
-    """A comma-separated list of ages, or "all" for the six classes in order."""
+    """A comma-separated list of ages, or "all" for the six classes in order.
+
+    Raises UserError where it names none, or one twice, in whatever spelling.
+    """
     if text.strip().lower() == "all":
         return list(AGE_CLASSES)
-    return [parse_age(part) for part in text.split(",") if part.strip()]
+    ages = [parse_age(part) for part in text.split(",") if part.strip()]
+    if not ages:
+        raise UserError(f"'{text}' names no age. Use 'all', or one or more of: {', '.join(AGE_CLASSES)}; or years.")
+    if (again := next((age for place, age in enumerate(ages) if age in ages[:place]), None)) is not None:
+        raise UserError(f"'{text}' names {display_name(again)} more than once; each age is drawn once.")
+    return ages
 
 
 def age_of(name: str) -> str | int | None:
-    """The age that a picture's file name begins with ("elderly.png", "45-year-old.png"), or None."""
+    """The age that a picture's file name begins with ("elderly.png", "45-year-old.png"); None for none or several."""
     stem = Path(name).stem
     years = re.match(r"\d+-year-old", stem)
-    return parse_age(years.group()) if years else leading_age_class(stem)
+    several = len(mentioned_age_classes(stem)) > 1
+    return parse_age(years.group()) if years else None if several else leading_age_class(stem)
 
 
 @dataclass(frozen=True)
@@ -229,16 +238,18 @@ def display_name(age: str | int) -> str:
 def fill_prompt(template: str, *, token: str = "", class_word: str = "", age: str | int = "") -> str:
     """``template`` with {token}, {class_word} and {age} filled in.
 
-    Raises UserError when the template has any other placeholder or unbalanced braces.
+    Raises UserError when the template has anything else in braces, formats included, or unbalanced braces.
     """
     known = {"token": token, "class_word": class_word, "age": age_words(age)}
     try:
-        unknown = {name for _, name, _, _ in Formatter().parse(template) if name is not None} - known.keys()
+        parts = list(Formatter().parse(template))
     except ValueError as error:
         raise UserError(f"The prompt template '{template}' has unbalanced braces ({error}).") from error
-    if unknown:
-        raise UserError(
-            f"The prompt template '{template}' asks for {{{sorted(unknown)[0]}}}; "
-            "it may use {token}, {class_word} and {age}."
-        )
-    return template.format(**known)
+    for _, name, form, conversion in parts:
+        if name is not None and (name not in known or form or conversion):
+            asked = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+            raise UserError(
+                f"The prompt template '{template}' asks for {{{asked}}}; it may use {{token}}, {{class_word}} and "
+                "{age}, by name alone."
+            )
+    return "".join(text + (known[name] if name is not None else "") for text, name, _, _ in parts)

@@ -15,6 +15,7 @@ LORA_LAYERS = {
     "feed-forward": ("ff.net.0.proj", "ff.net.2"),
     "convolution": ("conv1", "conv2", "conv_shortcut"),
 }
+TIMESTEP_SAMPLINGS = ("uniform", "logit_normal", "shifted")
 PRECISIONS = ("no", "bf16", "fp16")
 CROPS = ("face", "photo")
 PHOTO_SETTINGS = ("photo_years", "background_weight", "face_mask")  # change nothing but what is known of photos
@@ -92,6 +93,12 @@ class TrainingConfig:
     )
     face_mask: bool = option(
         False, help="in photos without a mask, take a soft region around face and hair for the person"
+    )
+    timestep_sampling: str | None = option(
+        None,
+        help="how often each noise level is trained: all alike, more in the middle, or that shifted as the model's own "
+        "sampling is (default: logit_normal for flow models, else uniform)",
+        choices=TIMESTEP_SAMPLINGS,
     )
 
     def __post_init__(self):

@@ -1,6 +1,7 @@
 """One description of an option, read by the command line and the nodes: a dataclass field that says what it is for."""
 
 import math
+import shlex
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -16,8 +17,9 @@ def option(default: Any = MISSING, *, help: str, **limits: Any) -> Any:
     """A dataclass field with its ``help``; without a ``default`` it must be given.
 
     ``limits``: ``choices``, the values allowed; ``low`` and ``high``, both of them allowed; ``multiple`` of what a
-    number must be; ``positional``, for what a command line takes without its name. Its annotation is str, int, float,
-    bool or Path, a tuple of one of these, or either with None.
+    number must be; ``output``, "folder" or "file", of a path that is written to; ``positional``, for what a command
+    line takes without its name. Its annotation is str, int, float, bool or Path, a tuple of one of these, or either
+    with None.
     """
     return field(default=default, metadata={"help": help, **limits})
 
@@ -36,6 +38,7 @@ class Option:
     low: float | None
     high: float | None
     multiple: int | None
+    output: str | None
     positional: bool
 
     @property
@@ -62,7 +65,7 @@ def spelled(described: Any) -> str:
     for known in options_of(type(described)):
         value = getattr(described, known.name)
         if value != known.default:
-            words += [f"{known.flag} {one}" for one in (value if known.many else (value,))]
+            words += [f"{known.flag} {shlex.quote(str(one))}" for one in (value if known.many else (value,))]
     return " ".join(words)
 
 
@@ -92,6 +95,7 @@ def _read(name: str, annotation: Any, default: Any, limits: dict[str, Any]) -> O
         low=limits.get("low"),
         high=limits.get("high"),
         multiple=limits.get("multiple"),
+        output=limits.get("output"),
         positional=limits.get("positional", False),
     )
 
@@ -100,6 +104,8 @@ def _check(known: Option, value: Any) -> None:
     name, low, high = known.name, known.low, known.high
     if known.choices and value not in known.choices:
         raise UserError(f"{name} cannot be '{value}'. Use one of: {', '.join(known.choices)}.")
+    if known.kind is str:
+        _check_text(name, value)
     if known.kind not in (int, float):
         return
     if not math.isfinite(value):
@@ -110,3 +116,10 @@ def _check(known: Option, value: Any) -> None:
         raise UserError(f"{name} is {value}; it must be at least {low:g}.")
     if known.multiple and value % known.multiple:
         raise UserError(f"{name} is {value}; it must be a multiple of {known.multiple}.")
+
+
+def _check_text(name: str, value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{name} holds bytes that are no text in UTF-8: {value!r}.") from error

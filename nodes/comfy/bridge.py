@@ -1,4 +1,4 @@
-"""ComfyUI's MODEL, CLIP and VAE as diffusers' and transformers' modules: from memory, without disk or network."""
+"""ComfyUI's MODEL, CLIP and VAE copied into diffusers' modules, for what cannot be trained in place."""
 
 import comfy.lora
 import comfy.model_sampling
@@ -6,7 +6,10 @@ import torch
 
 from ...training.errors import UserError
 from ...training.models.checkpoint import Model, model_from_state_dict
+from ...training.models.families import FAMILIES
 from ...training.models.keys import StateDict
+from .levels import prediction_type
+from .model import family_of
 
 UNET = "diffusion_model."
 
@@ -16,25 +19,23 @@ def open_comfy(model, clip, vae) -> Model:
 
     Call it outside inference mode. Raises UserError for a family or a prediction type that cannot be trained.
     """
-    if clip is None or vae is None:
-        what = "CLIP" if clip is None else "VAE"
+    family = family_of(model).name
+    if family not in {known.name for known in FAMILIES}:
         raise UserError(
-            f"The loaded checkpoint has no {what}. Load it by a node of its own, and wire that one's {what}."
+            f"Method full, and a LoRA on the text encoder, are for {', '.join(known.name for known in FAMILIES)}; this "
+            f"MODEL is {family}. Use method lora with train_text_encoder off."
         )
     if vae.latent_channels != 4:
-        raise UserError(
-            f"The VAE has {vae.latent_channels} latent channels; Stable Diffusion 1.x, 2.x and SDXL have 4."
-        )
-    prediction_type = _prediction_type(model.get_model_object("model_sampling"))
+        raise UserError(f"The VAE has {vae.latent_channels} latent channels; {family} has 4. Wire its own.")
+    kind, marks = _schedule(model.get_model_object("model_sampling"))
     config = model.model.model_config
     unet = {key.removeprefix(UNET): value for key, value in _patched(model, UNET).items()}
     state = config.process_unet_state_dict_for_saving(unet)
     state |= config.process_clip_state_dict_for_saving(_patched(clip.patcher))
     weights = {key: value.to("cpu", torch.float32, copy=True) for key, value in vae.get_sd().items()}
     state |= config.process_vae_state_dict_for_saving(weights)
-    if prediction_type == "v_prediction":
-        state["v_pred"] = torch.tensor([])  # by this key ComfyUI knows it again in a saved checkpoint
-    return model_from_state_dict(state, "a model loaded in ComfyUI", prediction_type)
+    state |= {mark: torch.tensor([]) for mark in marks}
+    return model_from_state_dict(state, "a model loaded in ComfyUI", kind)
 
 
 def _patched(patcher, prefix: str | None = None) -> StateDict:
@@ -46,13 +47,21 @@ def _patched(patcher, prefix: str | None = None) -> StateDict:
     return state
 
 
-def _prediction_type(sampling) -> str:
-    """What the UNet predicts, by the class that ComfyUI mixed into its model_sampling."""
-    kinds = {comfy.model_sampling.V_PREDICTION: "v_prediction", comfy.model_sampling.EPS: "epsilon"}
-    for mixed_in in type(sampling).__bases__:
-        if mixed_in in kinds:
-            return kinds[mixed_in]
+def _schedule(sampling) -> tuple[str, tuple[str, ...]]:
+    """Prediction type, and the keys by which ComfyUI knows it and the schedule again in a saved checkpoint.
+
+    Raises UserError for noise levels that diffusers' modules have no timesteps for.
+    """
+    kind = prediction_type(sampling)
+    plain = comfy.model_sampling.ModelSamplingDiscrete()
+    zero_snr = comfy.model_sampling.ModelSamplingDiscrete(zsnr=True)
+    if isinstance(sampling, comfy.model_sampling.ModelSamplingDiscrete) and len(sampling.sigmas) == len(plain.sigmas):
+        sigmas = sampling.sigmas.cpu()
+        if kind in ("epsilon", "v_prediction") and torch.allclose(sigmas, plain.sigmas, rtol=1e-3):
+            return kind, ("v_pred",) if kind == "v_prediction" else ()
+        if kind == "v_prediction" and torch.allclose(sigmas, zero_snr.sigmas, rtol=1e-3):
+            return kind, ("v_pred", "ztsnr")
     raise UserError(
-        "This MODEL predicts neither noise nor v. Stable Diffusion 1.x, 2.x and SDXL checkpoints can be trained; take "
-        "away what changes its sampling."
+        "This MODEL has noise levels of its own (EDM, or a changed schedule), which method full, and a LoRA on the "
+        "text encoder, cannot train. Use method lora with train_text_encoder off: it trains on the model's own."
     )

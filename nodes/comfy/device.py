@@ -1,13 +1,14 @@
 """Where the pack's own networks run, and room for them."""
 
 import gc
+from functools import cache
 
 import comfy.model_management
 import torch
 
 from ...training.faces.age_estimators import AgeEstimator
 from ...training.faces.embedders import FaceEmbedder
-from ...training.faces.find import FaceDetector, MTCNNDetector
+from ...training.faces.find import FaceDetector, MTCNNDetector, RememberingDetector
 from ...training.faces.observation import Observer
 
 
@@ -31,7 +32,14 @@ def observer(embedder: FaceEmbedder, estimator: AgeEstimator | None = None) -> O
 
 def detector(embedder: FaceEmbedder | None = None) -> FaceDetector:
     """What finds faces for ``embedder``, or for people."""
-    return (embedder.detector if embedder else None) or MTCNNDetector(face_device())
+    return (embedder.detector if embedder else None) or _mtcnn()
+
+
+@cache
+def _mtcnn() -> FaceDetector:
+    """One for all nodes and queues, so that a photo is searched once."""
+    with torch.inference_mode(False):
+        return RememberingDetector(MTCNNDetector(face_device()))
 
 
 def make_room() -> None:

@@ -2,22 +2,28 @@
 
 import torch
 
-from ...training.catalogue import DRAWN_AGES, DRAWN_EMBEDDERS, load_age_estimator
+from ...training.catalogue import DRAWN_AGES, DRAWN_EMBEDDERS, age_estimator_for
 from ...training.errors import UserError
 from ...training.faces.age_estimators import AgeEstimator, ZeroShotAgeEstimator
 from ...training.faces.embedders import FaceEmbedder
+from ...training.faces.face_api import FACE_API
+from .folders import face_file
 from .images import to_batch
 
-CLIP_HELP = "With a fitting clip, it judges the ages; drawn faces (drawn-loss, drawn-score) need none."
+CLIP_HELP = (
+    "With a fitting clip, it judges the ages. Without: face-api's network where its files are in models/facenet; drawn "
+    "faces (drawn-loss, drawn-score) have their own."
+)
 
 
 def age_estimator(embedder: FaceEmbedder, vision, words) -> AgeEstimator | None:
-    """Of a CLIP's two halves; without either, drawn faces have an estimator of their own and others None.
+    """Of a CLIP's two halves; without either, the world's for drawn faces, and face-api's for others if it is there.
 
     Raises UserError where they are not two halves of one.
     """
     if vision is None and words is None:
-        return load_age_estimator(DRAWN_AGES) if embedder.name in DRAWN_EMBEDDERS else None
+        own = DRAWN_AGES if embedder.name in DRAWN_EMBEDDERS else None
+        return age_estimator_for(embedder.name, own, face_file(FACE_API.name).parent)
     if vision is None or words is None:
         raise UserError("Judging ages needs both clip_vision and clip, two halves of one CLIP. Wire both or none.")
     model = words.cond_stage_model

@@ -7,7 +7,7 @@ import folder_paths
 from ...training.pictures.masks import mask_beside
 from ...training.pictures.photos import image_files
 
-FACENET = "facenet"  # models/facenet
+FACENET = "facenet"  # models/facenet, where every face network lies
 SUBJECTS = "aging_subjects"  # under models/loras and models/checkpoints
 RUNS = "aging_runs"  # under output/
 METHOD_FOLDERS = {"lora": "loras", "full": "checkpoints"}
@@ -18,10 +18,21 @@ def register_folders() -> None:
     folder_paths.add_model_folder_path(FACENET, str(Path(folder_paths.models_dir) / FACENET))
 
 
-def facenet_file(name: str) -> Path:
+def face_file(name: str) -> Path:
     """The weights called ``name`` in any of the facenet folders, or where they would be put."""
     found = folder_paths.get_full_path(FACENET, name)
     return Path(found) if found else Path(folder_paths.get_folder_paths(FACENET)[0]) / Path(name).name
+
+
+def tiny_decoder_file(model) -> Path | None:
+    """The tiny decoder (TAESD) of a MODEL's latents in models/vae_approx, as ComfyUI's own previews look for it.
+
+    None where there is none, and for latents of other than four channels, whose tiny decoders are of another build.
+    """
+    latents = model.model.latent_format
+    name = latents.taesd_decoder_name if latents.latent_channels == 4 else None
+    there = [file for file in folder_paths.get_filename_list("vae_approx") if name and file.startswith(name)]
+    return Path(folder_paths.get_full_path_or_raise("vae_approx", there[0])) if there else None
 
 
 def runs_folder() -> Path:

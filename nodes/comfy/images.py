@@ -1,5 +1,7 @@
 """ComfyUI's IMAGE batches to pictures and back."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from comfy_api.latest import ui
@@ -15,8 +17,13 @@ THUMBNAIL, THUMBNAILS = 160, 6  # px; in a row
 
 
 def to_pictures(batches: list[Tensor]) -> list[Image.Image]:
-    """Every picture of a list of IMAGE batches [B, H, W, 3 or more], in [0, 1], as 8-bit RGB."""
-    pixels = [image[..., :3].float().clamp(0, 1).cpu().numpy() for batch in batches for image in batch]
+    """Every picture of a list of IMAGE batches in [0, 1] as 8-bit RGB.
+
+    Batches are [B, H, W, 3 or more], or what other nodes hand over: [B, H, W, 1 or 2], whose first channel is grey, a
+    picture [H, W, C] alone, or masks [B, H, W].
+    """
+    images = [image for batch in batches for image in _four_dimensions(batch)]
+    pixels = [_rgb(image).float().clamp(0, 1).cpu().numpy() for image in images]
     return [Image.fromarray((image * 255).round().astype(np.uint8)) for image in pixels]
 
 
@@ -45,7 +52,17 @@ def photos_of(
     return with_ages(photos, ", ".join(ages)) if ages else photos
 
 
-def to_batch(pictures: list[Image.Image]) -> Tensor:
+def _four_dimensions(batch: Tensor) -> Tensor:
+    if batch.ndim == 3:
+        return batch[None] if batch.shape[-1] <= 4 else batch[..., None]
+    return batch
+
+
+def _rgb(image: Tensor) -> Tensor:
+    return image[..., :3] if image.shape[-1] >= 3 else image[..., :1].expand(-1, -1, 3)
+
+
+def to_batch(pictures: Sequence[Image.Image]) -> Tensor:
     """Pictures of one size as an IMAGE batch [B, H, W, 3], float32 in [0, 1]."""
     return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]).astype(np.float32) / 255)
 
@@ -56,7 +73,7 @@ def to_masks(batches: list[Tensor]) -> list[Image.Image]:
     return [Image.fromarray((mask.float().clamp(0, 1).cpu().numpy() * 255).round().astype(np.uint8)) for mask in masks]
 
 
-def to_batches(pictures: list[Image.Image]) -> list[Tensor]:
+def to_batches(pictures: Sequence[Image.Image]) -> list[Tensor]:
     """One batch where all pictures have one size, else a batch for each, in their order."""
     if len({picture.size for picture in pictures}) == 1:
         return [to_batch(pictures)]
@@ -68,7 +85,7 @@ def kept_on_node(text: str, picture: Image.Image) -> dict:
     return ui.PreviewImage(to_batch([picture])).as_dict() | ui.PreviewText(text).as_dict()
 
 
-def thumbnails(pictures: list[Image.Image]) -> Image.Image:
+def thumbnails(pictures: Sequence[Image.Image]) -> Image.Image:
     """All of them in one picture."""
     squares = [ImageOps.pad(picture, (THUMBNAIL, THUMBNAIL)) for picture in pictures]
     return contact_sheet(squares, [""] * len(squares), THUMBNAILS)

@@ -41,7 +41,7 @@ ADVANCED = (
     "seed",
 )
 # Saved graphs keep widgets by position and name all that is required: what came later is optional and stands last.
-LATER = PHOTO_SETTINGS
+LATER = ("timestep_sampling", *PHOTO_SETTINGS)
 # What suits a graph better than a command line: it fits 8 GB, and a crashed server loses little.
 DEFAULTS = {"gradient_checkpointing": True, "checkpointing_steps": 100}
 HIGHEST = {"max_train_steps": 100_000, "rank": 256}
@@ -52,13 +52,12 @@ def setting_widgets() -> list[io.Input]:
     """The widgets, shown ones first."""
     options = {option.name: option for option in options_of(TrainingConfig)}
     shown = [_widget(options[name], label) for name, label in SHOWN.items()]
-    return shown + [advanced(_widget(options[name], name.replace("_", " "))) for name in ADVANCED]
+    return shown + _advanced(ADVANCED)
 
 
 def later_widgets() -> list[io.Input]:
     """The widgets that come after all others of their node."""
-    options = {option.name: option for option in options_of(TrainingConfig)}
-    return [advanced(_widget(options[name], name.replace("_", " "), optional=True)) for name in LATER]
+    return _advanced(LATER, optional=True)
 
 
 def config_of(widgets: dict[str, Any]) -> TrainingConfig:
@@ -76,6 +75,11 @@ def config_of(widgets: dict[str, Any]) -> TrainingConfig:
             value = tuple(value.split(" + "))
         values[option.name] = value
     return TrainingConfig(**values)
+
+
+def _advanced(names: tuple[str, ...], **more: Any) -> list[io.Input]:
+    options = {option.name: option for option in options_of(TrainingConfig)}
+    return [advanced(_widget(options[name], name.replace("_", " "), **more)) for name in names]
 
 
 def _widget(option: Option, label: str, **more: Any) -> io.Input:

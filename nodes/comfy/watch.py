@@ -1,6 +1,8 @@
-"""What a training node shows while it works, and how Cancel reaches it."""
+"""What nodes show while they work, and how Cancel reaches them."""
 
 import time
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import comfy.model_management
 import comfy.utils
@@ -13,6 +15,22 @@ from ...training.dreambooth.trainer import Progress, StopTraining, Trainer
 
 PREVIEW_SIDE = 768  # px, of the picture on the node
 STATUS_EVERY = 0.5  # s
+T = TypeVar("T")
+
+
+def watched(pictures: Sequence[T]) -> Iterator[T]:
+    """``pictures`` one by one, with a progress bar on the node that runs. Cancel ends it before the next one."""
+    bar = comfy.utils.ProgressBar(len(pictures))
+    for picture in pictures:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        yield picture
+        bar.update(1)
+
+
+def tell(sentences: Sequence[str], node_id: str) -> None:
+    """Shows text on a node."""
+    if sentences:
+        PromptServer.instance.send_progress_text("\n".join(sentences), node_id, PromptServer.instance.client_id)
 
 
 def warn(node_id: str, sentences: list[str]) -> None:
@@ -42,6 +60,10 @@ class Watch:
         sheet = look_sheet(pictures, look)
         self.bar.update_absolute(self.trainer.step_number, preview=("JPEG", sheet, PREVIEW_SIDE))
 
+    def say(self, line: str) -> None:
+        """A line of text on the node."""
+        tell([line], self.node_id)
+
     def stop_if_cancelled(self) -> None:
         """Raises StopTraining once Cancel was pressed."""
         if comfy.model_management.processing_interrupted():
@@ -54,6 +76,5 @@ class Watch:
         elif now - self.told > STATUS_EVERY or progress.step == progress.steps:
             left = (now - self.start) / (progress.step - self.first_step) * (progress.steps - progress.step)
             losses = ", ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
-            line = f"step {progress.step} of {progress.steps}, {tqdm.format_interval(left)} left\n{losses}"
-            PromptServer.instance.send_progress_text(line, self.node_id, PromptServer.instance.client_id)
+            self.say(f"step {progress.step} of {progress.steps}, {tqdm.format_interval(left)} left\n{losses}")
             self.told = now

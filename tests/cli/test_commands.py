@@ -121,10 +121,10 @@ def test_ages_are_estimated_before_training(tmp_path, checkpoint, capsys):
         (["--token", " "], "cannot be empty"),
         (["--instance-prompt", "a {name}"], r"asks for \{name\}"),
         (["--use-8bit-adam"], "bitsandbytes"),
-        (["--loss", "biometric"], "weights 20180402-114759-vggface2.pt are not in .*download"),
+        (["--loss", "biometric"], r"20180402-114759-vggface2.pt \(.*\) is not in .*download"),
         (["--loss", "biometric", "--embedder", "untrained"], "No face was found in any of the 2 photos"),
         (["--tiny-vae", "missing.safetensors"], r"no file missing\.safetensors"),
-        (["--judge", "casia-webface"], "weights 20180408-102900-casia-webface.pt are not in .*download"),
+        (["--judge", "casia-webface"], r"20180408-102900-casia-webface.pt \(.*\) is not in .*download"),
         (["--judge", "untrained"], "No face was found in any of the 2 photos, so nobody can tell"),
         (["--patience", "2"], "say who looks with --judge"),
         (
@@ -323,7 +323,7 @@ def test_nobody_reading_the_progress_ends_no_training(folders, checkpoint):
 
 
 def test_help_names_every_default(capsys):
-    for command in ("train", "cast", "generate", "score", "bench", "world", "demo", "study"):
+    for command in ("train", "cast", "generate", "score", "probe", "bench", "world", "demo", "study"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0

@@ -14,7 +14,7 @@ from tools.server import Server
 
 REPOSITORY = Path(__file__).parent.parent.parent
 FOLDER_NAME = "any-folder name"  # the pack may sit under any
-FACENET = "20180402-114759-vggface2.pt"
+FACENET = "untrained.pt"  # under a published name its SHA-256 would be refused
 
 
 def _comfyui() -> Path | None:

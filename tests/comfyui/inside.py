@@ -20,6 +20,7 @@ import comfy.supported_models  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
 
+torch.use_deterministic_algorithms(True, warn_only=True)  # fills memory that nobody filled with nan, so that it shows
 logging.disable(logging.CRITICAL)
 spec = importlib.util.spec_from_file_location("pack", Path(repository) / "__init__.py")
 sys.modules["pack"] = importlib.util.module_from_spec(spec)
@@ -56,7 +57,12 @@ def weights(patcher):
 
 
 def same(before, after):
-    return before.keys() == after.keys() and all(torch.equal(before[key], value) for key, value in after.items())
+    """To the bit: SDXL has no projection of CLIP-L, and in its place ComfyUI keeps memory that nobody filled."""
+    return before.keys() == after.keys() and all(torch.equal(bits(before[key]), bits(after[key])) for key in before)
+
+
+def bits(value):
+    return value.flatten().view(torch.uint8)
 
 
 def theirs(model, clip, prompt, x_t):

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from tests.comfyui.conftest import REPOSITORY
+from tests.comfyui.conftest import FACENET, REPOSITORY
 from tools.graphs import GRAPHS, api_file, nodes, read
 from tools.server import Server
 
@@ -112,7 +112,7 @@ def test_a_saved_sheet_dropped_on_the_canvas_brings_its_graph_back(page, server)
     graph = copy.deepcopy(SCORE)
     for node in nodes(graph):
         if node["type"] == "IDAgingLoadFaceEmbedder":
-            node["widgets_values"][0] = "20180402-114759-vggface2.pt"
+            node["widgets_values"][0] = FACENET
         if node["type"] == "SaveImage":
             node["widgets_values"][0] = "dropped"
     page.evaluate("graph => app.loadGraphData(graph, true, true, 'score')", graph)

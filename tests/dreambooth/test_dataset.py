@@ -245,5 +245,5 @@ def test_timesteps_and_noise_are_uniform_and_normal(draws):
 
 
 def test_latent_window_holds_the_face_and_its_context():
-    assert latent_window([(0, 0, 80, 80), (0, 0, 281.6, 281.6)], 64) == 36 + 4
-    assert latent_window([(0, 0, 500, 500)], 64) == 64
+    assert latent_window([(0, 0, 80, 80), (0, 0, 281.6, 281.6)], 64, factor=8) == 36 + 4
+    assert latent_window([(0, 0, 500, 500)], 64, factor=8) == 64

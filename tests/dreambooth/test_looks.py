@@ -7,6 +7,8 @@ from tests.parts import ToyEmbedder, known_place, picture, subject_set
 from training.ages import AgeEstimate
 from training.dreambooth.looks import Judge, Look, best, gained, look_sheet, sentences
 from training.errors import UserError
+from training.faces.age_estimators import AgeErrors
+from training.faces.embedders import Facts, Thresholds
 from training.faces.observation import Observer
 
 RIGHT = [5.0, 15.0, 25.0, 50.0, 70.0, 90.0]  # years, one within each class
@@ -15,7 +17,7 @@ RIGHT = [5.0, 15.0, 25.0, 50.0, 70.0, 90.0]  # years, one within each class
 class Calendar:
     """Says the ages that it was told, one a picture."""
 
-    name = "calendar"
+    name, errors = "calendar", None
 
     def __init__(self, years):
         self.years = iter(years)
@@ -104,3 +106,19 @@ def test_the_sheet_has_room_for_what_was_seen():
     pictures = [picture(number) for number in range(6)]
     bare, told = look_sheet(pictures), look_sheet(pictures, look())
     assert bare.width == told.width and bare.height < told.height
+
+
+def test_a_judge_with_thresholds_marks_each_age_and_says_its_own_error():
+    class Known(ToyEmbedder):
+        facts = Facts(thresholds=Thresholds(-0.5, 2.0, 1000, 0.1, "nowhere"))  # everything is likely, nothing the same
+
+    estimator = Calendar(RIGHT * 2)  # of the photos too
+    estimator.errors = AgeErrors("nowhere", 10, 6.6, {})
+    seen = Judge.of(subject_set(), Observer(known_place, Known(), estimator)).look(7, [picture(1)] * 6)
+    assert seen.verdicts == ["likely"] * 6 and seen.years_error == 6.6
+    told, bare = look_sheet([picture(1)] * 6, seen), look_sheet([picture(1)] * 6, replace(seen, verdicts=[]))
+    assert told.height > bare.height
+
+
+def test_a_look_of_an_earlier_version_is_read():
+    assert Look(**{"step": 1, "similarities": [0.5] * 6, "years": RIGHT}) == look(1, 0.5)

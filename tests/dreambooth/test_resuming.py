@@ -1,21 +1,14 @@
 """A training that ends early goes on from its state as if nothing had happened, and from no other run's."""
 
-import random
-import signal
-import subprocess
+import itertools
 import sys
-import time
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from tests.parts import tiny_trainer, weights
-from training.dreambooth.trainer import StopTraining, TrainingDiverged
+from training.dreambooth.trainer import StopTraining, Trainer
 from training.errors import UserError
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -38,62 +31,6 @@ def test_stopped_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, method):
     assert resumed.history == whole.history
     expected = weights(whole)
     assert all(torch.equal(expected[name], weight) for name, weight in weights(resumed).items())
-
-
-RUN_TO_THE_END = """
-import sys, torch
-from pathlib import Path
-from tests.parts import tiny_trainer, weights
-folder = Path(sys.argv[1])
-state = folder / "state.pt"
-trainer = tiny_trainer(max_train_steps=30, checkpointing_steps=3, loss="biometric")
-if state.exists():
-    trainer.resume(state)
-trainer.run(state, [lambda progress: print(progress.step, flush=True)])
-torch.save(weights(trainer), folder / "weights.pt")
-"""
-
-
-def test_killed_at_a_random_step_and_resumed_equals_uninterrupted_to_the_bit(tmp_path):
-    def start(folder):
-        return subprocess.Popen(
-            [sys.executable, "-c", RUN_TO_THE_END, str(folder)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
-        )
-
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "killed").mkdir()
-    assert start(tmp_path / "whole").wait() == 0
-    victim = start(tmp_path / "killed")
-    last_words = random.Random(time.time()).randint(4, 26)
-    for line in victim.stdout:
-        if line.strip() == str(last_words):
-            victim.send_signal(signal.SIGKILL)
-            break
-    assert victim.wait() == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "weights.pt").exists()
-    again = start(tmp_path / "killed")
-    steps = [int(line) for line in again.stdout if line.strip().isdigit()]
-    assert again.wait() == 0
-    assert steps[0] > 3, "it started anew instead of resuming"
-    whole, resumed = (torch.load(tmp_path / name / "weights.pt") for name in ("whole", "killed"))
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole), f"killed after step {last_words}"
-
-
-def test_a_loss_that_is_not_finite_stops_with_the_state_before_it(tmp_path):
-    trainer = tiny_trainer(loss="none", max_train_steps=9)
-    draw, seen = trainer.data.draw, []
-
-    def poisoned(number, *rest):
-        batch = draw(number, *rest)
-        return replace(batch, x_0=batch.x_0 * float("nan")) if number == 2 else batch
-
-    trainer.data.draw = poisoned
-    with pytest.raises(TrainingDiverged, match=r"step 3.*not a finite number.*learning rate"):
-        trainer.run(tmp_path / "state.pt", [lambda progress: seen.append(weights(trainer))])
-    resumed = tiny_trainer(loss="none", max_train_steps=9)
-    resumed.resume(tmp_path / "state.pt")
-    assert resumed.step_number == 2
-    assert all(torch.equal(seen[-1][name], weight) for name, weight in weights(resumed).items())
 
 
 @pytest.mark.parametrize("error", [OSError("the disk is gone"), KeyboardInterrupt(), ValueError("anything")])
@@ -127,6 +64,51 @@ def test_a_step_that_broke_inside_the_optimizer_is_not_saved(tmp_path):
     with pytest.raises(MemoryError):
         trainer.run(tmp_path / "state.pt")
     assert not (tmp_path / "state.pt").exists()
+
+
+def test_an_interrupt_at_any_place_leaves_as_many_losses_as_steps(tmp_path):
+    """Before each line that the step and the loop run, once."""
+    code = {Trainer.step.__code__, Trainer.run.__code__}
+    trainer = tiny_trainer(loss="none", max_train_steps=1)
+    for place in itertools.count(1):
+        trainer.step_number, trainer.history, trainer._in_optimizer = 0, [], False
+        left = iter(range(place))
+
+        def trace(frame, event, argument, left=left):
+            if frame.f_code not in code:
+                return None
+            if event == "line" and next(left, None) is None:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return trace
+
+        state = tmp_path / f"{place}.pt"
+        sys.settrace(trace)
+        try:
+            trainer.run(state)
+        except KeyboardInterrupt:
+            pass
+        else:
+            break
+        finally:
+            sys.settrace(None)
+        if state.exists():
+            saved = torch.load(state)
+            assert len(saved["history"]) == saved["step"], f"line {place}"
+    assert place > 30
+
+
+def test_another_number_of_threads_is_remarked(tmp_path):
+    tiny_trainer().save_state(tmp_path / "state.pt")
+    same, other, threads = tiny_trainer(), tiny_trainer(), torch.get_num_threads()
+    same.resume(tmp_path / "state.pt")
+    assert same.remarks == []
+    try:
+        torch.set_num_threads(threads + 1)
+        other.resume(tmp_path / "state.pt")
+    finally:
+        torch.set_num_threads(threads)
+    assert f"threads {threads} (now {threads + 1})" in other.remarks[0] and "last bits" in other.remarks[0]
 
 
 def test_a_picture_that_changed_is_named(tmp_path):

@@ -125,3 +125,11 @@ def test_a_tilted_face_is_turned_until_its_eyes_are_level(detector, astronaut, d
 def test_a_face_without_landmarks_is_left_as_it_is(astronaut):
     face = Face((10.0, 10.0, 50.0, 50.0))
     assert upright(astronaut, face) == (astronaut, face)
+
+
+@pytest.mark.parametrize(("nose", "side"), [(40, False), (31, False), (28, True), (52, True)])
+def test_a_nose_beyond_an_eye_is_a_face_from_the_side(nose, side):
+    eyes, mouth = ((30.0, 30.0), (50.0, 30.0)), ((32.0, 60.0), (48.0, 60.0))
+    face = Face(FACE.box, (*eyes, (float(nose), 45.0), *mouth))
+    assert face.from_the_side is side and face.mirrored(80).from_the_side is side
+    assert not Face(FACE.box).from_the_side

@@ -158,6 +158,13 @@ def test_tiny_vae_opens_as_folder_as_file_and_as_taesds_decoder(tmp_path):
     expected = tiny.decode(latents).sample
     for path in ("taesd", "taesd/diffusion_pytorch_model.safetensors", "taesd_decoder.safetensors"):
         torch.testing.assert_close(open_tiny_vae(tmp_path / path).decode(latents), expected)
+    encoder = {key: value for key, value in tiny.state_dict().items() if key.startswith("encoder.layers.")}
+    published = {key.removeprefix("encoder.layers."): value for key, value in encoder.items()}
+    save_file(published, tmp_path / "taesd_encoder.safetensors")
+    pixels = torch.rand(1, 3, 32, 32)
+    both = open_tiny_vae(tmp_path)
+    torch.testing.assert_close(both.encode(pixels)[0], tiny.encode(pixels).latents)
+    torch.testing.assert_close(both.decode(latents), expected)
 
 
 def test_other_files_are_no_tiny_vae(tmp_path):

@@ -8,8 +8,9 @@ from diffusers.loaders.single_file_utils import (
 )
 
 from tests.tiny import tiny_checkpoint
-from training.models.checkpoint import model_from_state_dict, unet_keys
-from training.models.families import FAMILIES, SD1, SD2, SDXL, unet_config
+from training.models.checkpoint import model_from_state_dict
+from training.models.families import FAMILIES, SD1, SD2, SDXL, Part, unet_config
+from training.models.keys import UNET_PREFIX, unet_keys
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
@@ -98,7 +99,7 @@ def test_published_models_have_their_published_keys_and_are_recognised_by_them(n
         unet = UNet2DConditionModel(**config)
         state = unet.state_dict()
         checkpoint = {theirs: state[ours] for ours, theirs in unet_keys(unet).items()}
-        rebuilt = UNet2DConditionModel(**unet_config(checkpoint, family))
+        rebuilt = UNet2DConditionModel(**unet_config(Part(checkpoint, "UNet", UNET_PREFIX), family))
     assert len(checkpoint) == count
     for key, shape in KNOWN_KEYS[name].items():
         assert list(checkpoint["model.diffusion_model." + key].shape) == shape
@@ -121,5 +122,5 @@ def test_the_worlds_one_level_unet_is_read_off_its_keys():
         unet = UNet2DConditionModel(**config)
         state = unet.state_dict()
         checkpoint = {theirs: state[ours] for ours, theirs in unet_keys(unet).items()}
-    read = unet_config(checkpoint, SD1)
+    read = unet_config(Part(checkpoint, "UNet", UNET_PREFIX), SD1)
     assert {key: read[key] for key in config} == config

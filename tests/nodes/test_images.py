@@ -28,6 +28,22 @@ def test_values_out_of_range_are_clipped_and_alpha_is_left_out():
     assert picture.mode == "RGB" and picture.getpixel((0, 0)) == (0, 128, 255)
 
 
+@pytest.mark.parametrize(
+    ("shape", "sizes"),
+    [
+        ((2, 4, 6, 1), [(6, 4)] * 2),
+        ((2, 4, 6, 2), [(6, 4)] * 2),
+        ((4, 6, 3), [(6, 4)]),
+        ((4, 6, 1), [(6, 4)]),
+        ((2, 4, 6), [(6, 4)] * 2),
+    ],
+)
+def test_grey_pictures_single_pictures_and_masks_are_pictures_too(shape, sizes):
+    pictures = images.to_pictures([torch.full(shape, 0.2)])
+    assert [picture.size for picture in pictures] == sizes
+    assert {picture.getpixel((5, 3)) for picture in pictures} == {(51, 51, 51)}
+
+
 @pytest.mark.parametrize(("sizes", "batches"), [([(8, 8), (8, 8)], [2]), ([(8, 8), (16, 8)], [1, 1])])
 def test_pictures_of_one_size_are_one_batch_and_others_a_batch_each(sizes, batches):
     made = images.to_batches([Image.new("RGB", size) for size in sizes])

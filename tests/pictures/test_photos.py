@@ -4,10 +4,15 @@ import torch
 from PIL import Image
 
 from training.errors import UserError
-from training.pictures.photos import open_rgb, read_folder, to_image, to_tensor
+from training.pictures.photos import read_folder, to_image, to_tensor
+from training.pictures.reading import read_picture
 
 WIDTH, HEIGHT = 24, 16
 RED, GREEN, BLUE, GREY = (250, 10, 10), (10, 250, 10), (10, 10, 250), (120, 120, 120)
+
+
+def opened(path):
+    return read_picture(path).image
 
 
 def quadrants():
@@ -43,37 +48,38 @@ STORED_AS = {  # EXIF orientation: how an upright picture must be stored to look
 }
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("orientation", STORED_AS)
-def test_exif_rotation_is_undone(tmp_path, orientation):
+def test_exif_rotation_is_undone(tmp_path, orientation, suffix):
     turn = STORED_AS[orientation]
     stored = quadrants() if turn is None else quadrants().transpose(turn)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored.save(tmp_path / "a.png", exif=exif)
-    close(open_rgb(tmp_path / "a.png"), quadrants())
+    stored.save(tmp_path / f"a.{suffix}", exif=exif)
+    close(opened(tmp_path / f"a.{suffix}"), quadrants())
 
 
 def test_sixteen_bit_grey_keeps_its_range(tmp_path):
     ramp = np.linspace(0, 65535, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH).astype(np.uint16)
     Image.fromarray(ramp).save(tmp_path / "a.png")
     expected = np.repeat((ramp / 257).round()[..., None], 3, axis=2)
-    close(open_rgb(tmp_path / "a.png"), expected, tolerance=1)
+    close(opened(tmp_path / "a.png"), expected, tolerance=1)
 
 
 @pytest.mark.parametrize(
-    ("mode", "suffix"), [("RGB", "png"), ("RGB", "jpg"), ("RGB", "webp"), ("P", "png"), ("CMYK", "jpg")]
+    ("mode", "suffix"), [("RGB", "png"), ("RGB", "jpg"), ("RGB", "webp"), ("P", "png"), ("CMYK", "jpg"), ("RGB", "bmp")]
 )
 def test_colours_survive_every_mode_and_format(tmp_path, mode, suffix):
     image = quadrants().convert(mode) if mode != "P" else quadrants().quantize(8)
     image.save(tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {"quality": 100}))
-    for found, expected in zip(corners(open_rgb(tmp_path / f"a.{suffix}")), corners(quadrants()), strict=True):
+    for found, expected in zip(corners(opened(tmp_path / f"a.{suffix}")), corners(quadrants()), strict=True):
         assert np.abs(np.array(found) - expected).max() <= (12 if suffix == "jpg" else 3)
 
 
 def test_grey_becomes_equal_channels(tmp_path):
     grey = quadrants().convert("L")
     grey.save(tmp_path / "a.png")
-    close(open_rgb(tmp_path / "a.png"), np.repeat(np.asarray(grey)[..., None], 3, axis=2))
+    close(opened(tmp_path / "a.png"), np.repeat(np.asarray(grey)[..., None], 3, axis=2))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -86,7 +92,7 @@ def test_what_is_transparent_becomes_white(tmp_path, mode):
     if mode == "P":
         image = image.quantize(8)
     (image if mode == "P" else image.convert(mode)).save(tmp_path / "a.png")
-    clear, solid, half, _ = corners(open_rgb(tmp_path / "a.png"))
+    clear, solid, half, _ = corners(opened(tmp_path / "a.png"))
     assert clear == (255, 255, 255)
     assert solid == (40, 40, 40)
     assert half[0] == pytest.approx(40 * 128 / 255 + 255 * 127 / 255, abs=2)
@@ -98,7 +104,7 @@ def test_damaged_and_false_images_are_named(tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
     for name in ("half.png", "text.jpg"):
         with pytest.raises(UserError, match=f"{name} cannot be read as an image"):
-            open_rgb(tmp_path / name)
+            opened(tmp_path / name)
 
 
 def test_folders_are_read_in_order_without_hidden_and_other_files(tmp_path):
@@ -111,7 +117,7 @@ def test_folders_are_read_in_order_without_hidden_and_other_files(tmp_path):
 
 
 def test_empty_and_missing_folders_say_what_was_wanted(tmp_path):
-    with pytest.raises(UserError, match="holds no jpg, png or webp file, so there are no photos"):
+    with pytest.raises(UserError, match="holds no picture, so there are no photos"):
         read_folder(tmp_path, "photos")
     with pytest.raises(UserError, match=r"no folder .*gone for photos"):
         read_folder(tmp_path / "gone", "photos")

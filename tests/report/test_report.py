@@ -1,6 +1,7 @@
 """The report on faces with known embeddings, pixels and ages."""
 
 import csv
+import dataclasses
 import json
 import re
 from dataclasses import replace
@@ -16,8 +17,12 @@ from training.biometrics.comparisons import against, among
 from training.biometrics.copies import find_copies
 from training.biometrics.pick import pick_best
 from training.errors import UserError
+from training.faces.age_estimators import AgeErrors, ClassError
+from training.faces.crops import SquareCrop
+from training.faces.embedders import UNKNOWN, Facts, Thresholds
 from training.faces.find import Face
 from training.faces.observation import ALIGNED, Observation, Observer
+from training.pictures.photos import Photo
 from training.report.build import BASE_ROW, DRAWN_ROW, REAL_ROW, build
 from training.report.files import as_json, write
 from training.report.plots import plots
@@ -206,13 +211,13 @@ def test_an_embedding_that_is_no_number_is_refused():
     def broken(crops):
         return torch.full((1, 4), float("nan"))
 
-    broken.name, broken.size = "a broken embedder", 8
+    broken.name, broken.crop, broken.facts = "a broken embedder", SquareCrop(8), UNKNOWN
     with pytest.raises(UserError, match=r"a broken embedder gives no number for the face in x\.png"):
         Observer(lambda image: [FACE], broken).observe("x.png", Image.new("RGB", (64, 64)))
 
 
 def test_files_hold_every_picture(report, tmp_path):
-    pictures = {"child 0": Image.new("RGB", (300, 200), "green")}
+    pictures = {"child 0": Photo("child 0", Image.new("RGB", (300, 200), "green"))}
     for suffix in ("json", "csv", "html"):
         assert write(report, tmp_path / f"r.{suffix}", pictures) == [tmp_path / f"r.{suffix}"]
     assert len(write(report, tmp_path / "r.png", {})) == len(list(tmp_path.glob("r-*.png"))) == 4
@@ -263,6 +268,15 @@ def test_a_fresh_photo_is_flagged_no_more_often_than_promised():
     assert flagged / 200 <= 2 / 7 + 0.05
 
 
+def test_photos_that_are_there_twice_count_once_and_leave_the_check_on():
+    copied = [Observation(f"copy {n}", None, FACE, PHOTOS[n].vector, PHOTOS[n].aligned) for n in (2, 3)]
+    again = Observation("photo 0 again", None, FACE, PHOTOS[0].vector, PHOTOS[0].aligned.flip(-1))
+    once, twice = (build(copied, photos, "one") for photos in (PHOTOS, [*PHOTOS, again]))
+    assert twice.copies == once.copies and once.copies.memorised == ["copy 2", "copy 3"]
+    assert twice.row(REAL_ROW).mean == once.row(REAL_ROW).mean
+    assert "photo 0 again repeats photo 0; the two count once." in text(twice)
+
+
 def test_comparisons_of_nothing():
     assert against([], PHOTOS).similarities.size == among([]).each_pair_once().similarities.size == 0
 
@@ -291,3 +305,52 @@ def test_picks_without_ages_without_faces_and_of_unequal_lengths():
     assert pick_best([30], [0.9], [None])[0].index == 0
     with pytest.raises(UserError, match="2 candidates but 1 similarities"):
         pick_best([30, 40], [0.9])
+
+
+KNOWN = Facts("Net A, trained on B", Thresholds(0.3, 0.6, 5000, 0.2, "Somewhere, 101 people"), smallest=40)
+ERRORS = AgeErrors("Somewhere", 90, 7.2, {"child": ClassError(50, 0.9, 3.0), "old": ClassError(40, 0.2, 13.0)})
+
+
+@pytest.fixture(scope="module")
+def known_report():
+    doubtful = dataclasses.replace(IMAGES[0], name="small one", doubt="small, 31 px")
+    return build(
+        [*IMAGES, doubtful], PHOTOS, "one", people(60), (), "another", 28, "judge", KNOWN, "Net C, trained on D", ERRORS
+    )
+
+
+def test_every_picture_gets_its_verdict_where_thresholds_are_known(report, known_report):
+    expected = {
+        image.name: "same person" if mean >= 0.6 else "likely" if mean >= 0.3 else "not alike"
+        for image, mean in zip(known_report.images.pictures, known_report.images.means, strict=True)
+        if mean is not None
+    }
+    assert len(set(expected.values())) > 1
+    saved = as_json(known_report)
+    assert {row["image"]: row["verdict"] for row in saved["images"] if row["verdict"]} == expected
+    lines = text(known_report).splitlines()
+    assert all(expected[name] in next(line for line in lines if line.startswith(name + " ")) for name in expected)
+    assert "verdict" not in as_json(report)["images"][0] and "not alike" not in text(report)
+
+
+def test_the_report_says_where_verdicts_come_from_and_how_matchers_were_made(known_report):
+    told = " ".join(known_report.remarks)
+    assert "trained with another (Net C, trained on D); scored with one (Net A, trained on B)." in told
+    assert "5000 comparisons of different people (Somewhere, 101 people)" in told
+    assert "not measured: the thresholds are the same at every age gap" in told
+
+
+def test_doubtful_faces_are_said_and_scored_apart(known_report):
+    apart = known_report.images.means[-1]
+    told = [remark for remark in known_report.remarks if "small or seen from the side" in remark]
+    assert told == [f"1 of 15 faces are small or seen from the side: mean similarity {apart:.3f}, of the others "
+                    f"{np.mean(np.concatenate(known_report.images.of(range(14)).per_picture)):.3f}."]  # fmt: skip
+    assert "small, 31 px" in text(known_report) and as_json(known_report)["images"][-1]["doubt"] == "small, 31 px"
+
+
+def test_the_estimators_error_stands_beside_its_judgements(known_report, tmp_path):
+    told = text(known_report)
+    assert "7.2 years off" in told and "It cannot tell old" in told and "cannot tell child" not in told
+    write(known_report, tmp_path / "r.html", {})
+    page = (tmp_path / "r.html").read_text()
+    assert "child, 5 \N{PLUS-MINUS SIGN} 7" in page and "\N{CHECK MARK} same person" in page

@@ -1,12 +1,12 @@
 """Copy-paste check: is a drawn picture the person, or one of the training photos again?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..faces.observation import Observation
+from ..pictures.repeats import correlation, repeated
 from .comparisons import Comparisons, with_face
 
 
@@ -29,7 +29,8 @@ class Copies:
     A picture is flagged as memorised where it is nearer to some photo than any two photos are to each other, in
     embedding and in pixels alike. A fresh photo of the person, taken like the others, would be flagged with a
     probability of at most ``chance`` = 2 / (photos + 1), since by exchangeability it is no likelier than the others to
-    be in the nearest pair. Photos of one burst put the mark too high: leave them out.
+    be in the nearest pair. A photo that is there twice would put the mark at 1, so each counts once (see distinct);
+    photos of one burst put it too high: leave them out.
     """
 
     pictures: list[Copy]
@@ -48,10 +49,23 @@ class Copies:
         return [picture.image for picture in self.pictures if picture.memorised]
 
 
+def distinct(photos: Sequence[Observation]) -> tuple[list[Observation], list[str]]:
+    """The photos without those that repeat an earlier one, as whole pictures or as aligned faces; a sentence on each
+    that is left out.
+    """
+    again: dict[str, str] = {}
+    for part in ("signature", "aligned"):
+        known = [photo for photo in photos if getattr(photo, part) is not None]
+        places = repeated([getattr(photo, part) for photo in known])
+        again |= {known[place].name: known[earlier].name for place, earlier in places.items()}
+    remarks = [f"{name} repeats {earlier}; the two count once." for name, earlier in again.items()]
+    return [photo for photo in photos if photo.name not in again], remarks
+
+
 def find_copies(images: Comparisons, photos: Comparisons) -> Copies:
     """Holds every picture of ``images`` against the training photos, which ``photos`` compares among themselves.
 
-    Pictures and photos without a face are left out.
+    Pictures and photos without a face are left out. The photos must be distinct.
     """
     drawn, known = ([one.vector is not None for one in side] for side in (images.pictures, images.references))
     faces, references = with_face(images.pictures), with_face(images.references)
@@ -84,16 +98,6 @@ def find_copies(images: Comparisons, photos: Comparisons) -> Copies:
 
 
 def _by_pixels(rows: list[Observation], columns: list[Observation]) -> np.ndarray:
-    """Zero-normalised cross-correlation, the larger of that with the photo and that with its mirror image."""
-    faces = [picture.aligned for picture in rows if picture.aligned is not None]
-    photos = [picture.aligned for picture in columns if picture.aligned is not None]
-    return np.maximum(
-        _correlation(faces, photos),
-        _correlation(faces, [photo.flip(-1) for photo in photos]),  # as random_flip trains them
-    )
-
-
-def _correlation(rows: list[Tensor], columns: list[Tensor]) -> np.ndarray:
-    sides = [torch.stack(side).double().flatten(1) for side in (rows, columns)]
-    left, right = (torch.nn.functional.normalize(side - side.mean(1, keepdim=True)) for side in sides)
-    return (left @ right.T).numpy()
+    """How alike the aligned faces are, or the mirrored ones, as random_flip trains them."""
+    faces, photos = ([one.aligned for one in side if one.aligned is not None] for side in (rows, columns))
+    return correlation(faces, photos)

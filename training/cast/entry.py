@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import finite, written
+from ..records import read_json
 
 FILE = "cast.json"
 EVERY = 2.0  # s between two writings while a run goes on
@@ -64,6 +65,6 @@ def read_entry(folder: Path) -> Entry:
     file = folder / FILE
     if not file.is_file():
         return Entry(folder)
-    kept = json.loads(file.read_text())
+    kept = read_json(file)
     names = {one.name for one in fields(Entry)}
     return Entry(folder, **{key: value for key, value in kept.items() if key in names})

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from ..errors import UserError
+from ..errors import NotHere, UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,12 +39,12 @@ class Failure:
 def attempt(work: Callable[[Item], Result], item: Item) -> Result | Failure:
     """The result of ``work``, or why there is none, so that one item costs no other.
 
-    The user's mistakes are the item's own; anything else, a full disk or a broken GPU, may go well elsewhere.
+    The user's mistakes are the item's own; a full disk, or anything unforeseen, may go well elsewhere.
     """
     try:
         return work(item)
     except UserError as error:
-        return Failure(str(error), own=True, node=node_id())
+        return Failure(str(error), own=not isinstance(error, NotHere), node=node_id())
     except Exception as error:  # noqa: BLE001 - it is told in the table, with all of it in the log
         traceback.print_exc()
         return Failure(f"{type(error).__name__}: {error}", own=False, node=node_id())

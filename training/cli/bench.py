@@ -15,12 +15,13 @@ from ..dreambooth.batches import decode_probability
 from ..dreambooth.build import build_trainer
 from ..dreambooth.dataset import RegularizationSet, SubjectSet
 from ..dreambooth.looks import LOOK_EVERY
-from ..dreambooth.previews import PREVIEW
 from ..dreambooth.trainer import Trainer
 from ..faces.find import CROP_SCALE, Face
 from ..models.checkpoint import Model
-from ..models.denoiser import TIMESTEPS, EpsilonDenoiser
+from ..models.denoiser import UNetDenoiser
 from ..models.families import CONTEXT_LENGTH, END_OF_TEXT, SD1
+from ..models.levels import TIMESTEPS
+from ..models.sampler import PREVIEW
 from ..models.text import TextEncoder, new_tower
 from ..models.vae import LatentCodec
 from ..options import check, option
@@ -169,7 +170,7 @@ def _trainer(config: TrainingConfig, side: int) -> Trainer:
         num_attention_heads=12,
     )
     encoder = TextEncoder(SD1, [new_tower(text, SD1.towers[0])])
-    denoiser = EpsilonDenoiser(UNet2DConditionModel(**UNET), encoder).eval()
+    denoiser = UNetDenoiser(UNet2DConditionModel(**UNET), encoder).eval()
     model = Model(SD1, denoiser, LatentCodec(AutoencoderKL(**VAE).requires_grad_(False)), "random weights", sha256="")
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     photo = Photo("noise", Image.fromarray(noise))

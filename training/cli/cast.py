@@ -17,7 +17,7 @@ from ..cast.queue import Failure, attempt, here
 from ..cast.table import read_table
 from ..cast.view import View
 from ..catalogue import EMBEDDERS
-from ..config import MAX_SEED, TrainingConfig
+from ..config import IDENTITY_LOSSES, MAX_SEED, TrainingConfig
 from ..dreambooth.captions import BY_NAME, ESTIMATED
 from ..dreambooth.runs import RunFiles, finished
 from ..dreambooth.trainer import Progress
@@ -42,7 +42,7 @@ class CastOptions:
         help="a row a subject (.csv, .toml or .json): its name, and any option below; a cell overrules the option",
         positional=True,
     )
-    out: Path = option(help="folder for a folder a subject, the table and the page of all")
+    out: Path = option(help="folder for a folder a subject, the table and the page of all", output="folder")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ class LookOptions:
     draw_seed: int = option(0, help="seed of the one noise behind all ages", low=0, high=MAX_SEED)
     preset: str = option("fast", help="sampler, see generate --help", choices=tuple(PRESETS))
     num_inference_steps: int | None = option(None, help="sampling steps, instead of the preset's", low=1, high=1000)
-    matcher: str = option("casia-webface", help=f"who scores; {EMBEDDER_HELP}", choices=EMBEDDERS)
+    matcher: str | None = option(
+        None, help=f"who scores; {EMBEDDER_HELP}; by default whom score takes", choices=EMBEDDERS
+    )
     age_estimator: str | None = option(None, help=f"judges the ages: {AGE_ESTIMATORS}")
     photo_age: int | None = option(None, help="the subject's age in the photos, years", low=0, high=100)
     impostors: Path | None = option(None, help="folder with photos of other people, which error rates need")
@@ -153,6 +155,7 @@ def _act(job: Job) -> None:
             photo_ages=BY_NAME if job.train.photo_ages == ESTIMATED else job.train.photo_ages,
             age_estimator=look.age_estimator,
             embedder=look.matcher,
+            trained_with=job.train.embedder if job.config.loss in IDENTITY_LOSSES else None,
             embedder_weights=job.train.embedder_weights,
             download=job.train.download,
             report=(numbers, folder / REPORT),

@@ -4,7 +4,13 @@ import logging
 import os
 import sys
 import warnings
+from functools import partial
 from typing import Any, TextIO
+from unicodedata import category
+
+from tqdm import tqdm
+
+from ..pictures.photos import Bar
 
 
 class _Unbreakable:
@@ -48,9 +54,21 @@ def quiet() -> None:
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module=r"training\.")
     # A function to be replaced, says its documentation; ty takes it for a constant.
-    warnings.showwarning = lambda message, *_: print(f"Warning: {message}", file=sys.stderr)  # ty: ignore[invalid-assignment]
+    warnings.showwarning = lambda message, *_: print(f"Warning: {harmless(message)}", file=sys.stderr)  # ty: ignore[invalid-assignment]
 
 
 def say(*sentences: object) -> None:
     """Prints, each in a line of its own."""
-    print(*sentences, sep="\n", flush=True)
+    for sentence in sentences:
+        print(harmless(sentence), flush=True)
+
+
+def harmless(sentence: object) -> str:
+    """Text for a console, where what would steer it is shown as an escape: names of files are anybody's."""
+    steering = {one: one.encode("unicode_escape").decode() for one in set(str(sentence)) if category(one) == "Cc"}
+    return str(sentence).translate(str.maketrans(steering | {"\n": "\n", "\t": "\t"}))
+
+
+def progress_bar(doing: str) -> Bar:
+    """A progress bar over pictures, once that takes more than a second."""
+    return partial(tqdm, desc=doing, unit="picture", delay=1)

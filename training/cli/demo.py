@@ -29,7 +29,7 @@ NOISE = 101  # seed of the noise that all twelve pictures grow from
 class DemoOptions:
     """Whom to train, for how long."""
 
-    out: Path = option(Path("demo"), help="folder for everything the demo writes")
+    out: Path = option(Path("demo"), help="folder for everything the demo writes", output="folder")
     person: int = option(SUBJECT, help=PERSON_HELP, low=0, high=LAST_PERSON)
     steps: int = option(100, help="training steps", low=1)
 

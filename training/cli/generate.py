@@ -1,25 +1,35 @@
 """The generate command: the subject at several ages, one picture an age and a contact sheet."""
 
-import json
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
 from tqdm import tqdm
 
 from ..ages import SAMPLING_PROMPT, age_words, display_name, parse_ages
 from ..config import MAX_SEED
-from ..files import written
+from ..errors import UserError
+from ..files import check_writable, written
 from ..models.sampler import PRESETS, one_noise, sample
 from ..models.subject import open_subject, read_subject
 from ..options import check, option
-from ..pictures.photos import save, to_image
+from ..pictures.photos import blank, image_files, save, to_image
 from ..pictures.sheet import contact_sheet
+from ..records import read_json, record
 from .console import say
 
+NAMED = 5  # earlier pictures, at most
 RUN_FILE = "run.json"  # what a trained folder says of its run
+
+
+@dataclass(frozen=True)
+class Run:
+    """What RUN_FILE says."""
+
+    checkpoint: str  # absolute path
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class GenerateOptions:
     """What to draw, and how."""
 
     subject: Path = option(help="folder or file of the trained subject")
-    out: Path = option(help="folder for one image an age; the contact sheet goes beside it")
+    out: Path = option(help="folder for one image an age; the contact sheet goes beside it", output="folder")
     ages: str = option("all", help="'all', or a comma-separated list of age classes and whole years")
     seed: int = option(0, help="seed of the one noise behind all ages", low=0, high=MAX_SEED)
     checkpoint: Path | None = option(
@@ -54,12 +64,14 @@ class GenerateOptions:
 
 def generate(options: GenerateOptions) -> int:
     """Draws one PNG an age into the folder ``out``, and the contact sheet ``out``.png."""
+    sheet = options.out.with_name(f"{options.out.name}.png")
+    check_writable(sheet)
     ages = parse_ages(options.ages)
     header = read_subject(options.subject)
     prompts = [header.prompt(age, options.prompt) for age in ages]
     base = options.checkpoint or _recorded_checkpoint(options.subject)
     model, header = open_subject(options.subject, base, options.lora_strength)
-    if header.method == "lora" and model.sha256 != header.base_sha256:
+    if header.method == "lora" and header.base_sha256 not in (model.sha256, model.fingerprint):
         warnings.warn(
             f"{base} is not the very model that the subject was trained on ({header.base_model}).", stacklevel=1
         )
@@ -77,21 +89,45 @@ def generate(options: GenerateOptions) -> int:
     with tqdm(total=batches * preset.steps, unit="step") as bar:
         noise = one_noise(model, options.resolution or header.resolution, options.seed)
         pixels = sample(model, prompts, noise, preset, options.negative_prompt, options.batch_size, bar.update)
+    _notice_blank(pixels, ages)
     pictures = [to_image(picture) for picture in pixels]
+    sheet = options.out.with_name(f"{options.out.name}.png")
+    left = _already_there(options.out, {f"{age_words(age)}.png" for age in ages}, sheet)
     for picture, age, text in zip(pictures, ages, prompts, strict=True):
         info = PngInfo()
         info.add_text("prompt", text)
         info.add_text("seed", str(options.seed))
         with written(options.out / f"{age_words(age)}.png") as temporary:
             picture.save(temporary, pnginfo=info)
-    sheet = options.out.with_name(f"{options.out.name}.png")
     save(contact_sheet(pictures, [display_name(age) for age in ages]), sheet)
-    say(f"Drew {len(pictures)} ages into {options.out}, all from seed {options.seed}; contact sheet {sheet}")
+    say(f"Drew {len(pictures)} ages into {options.out}, all from seed {options.seed}; contact sheet {sheet}", *left)
     return 0
+
+
+def _notice_blank(pixels: Tensor, ages: list[str | int]) -> None:
+    """Warns of pictures [B, 3, H, W] that show nothing. Raises UserError where none shows anything."""
+    bad = [display_name(age) for age, picture in zip(ages, pixels, strict=True) if blank(picture)]
+    advice = "The model may be damaged; or try a lower --guidance-scale or --lora-strength."
+    if len(bad) == len(ages):
+        raise UserError(f"Every picture came out as one colour, and none is written. {advice}")
+    if bad:
+        warnings.warn(f"One colour all over: {', '.join(bad)}. {advice}", stacklevel=1)
+
+
+def _already_there(out: Path, new: set[str], sheet: Path) -> list[str]:
+    """What a call is about to replace, and which pictures of earlier calls will lie beside its own."""
+    found = {path.name for path in image_files(out) if path.parent == out} if out.is_dir() else set()
+    replaced = sorted(found & new) + ([str(sheet)] if sheet.exists() else [])
+    others = sorted(found - new)
+    return [
+        *([f"Replaced: {', '.join(replaced)}."] if replaced else ()),
+        *([f"{out} also holds {len(others)} earlier pictures, which stay: {', '.join(others[:NAMED])}"
+           + ("..." if len(others) > NAMED else ".")] if others else ()),
+    ]  # fmt: skip
 
 
 def _recorded_checkpoint(subject: Path) -> Path | None:
     run_file = (subject if subject.is_dir() else subject.parent) / RUN_FILE
     if not run_file.is_file():
         return None
-    return Path(json.loads(run_file.read_text())["checkpoint"])
+    return Path(record(Run, read_json(run_file), str(run_file)).checkpoint)

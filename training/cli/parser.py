@@ -7,7 +7,8 @@ from typing import Any
 
 from ..cast.cluster import ClusterOptions
 from ..options import Option, options_of
-from . import bench, cast, demo, generate, score, study, train, world
+from . import bench, cast, demo, generate, probe, score, study, train, world
+from .outputs import checked
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ COMMANDS = {
     ),
     "generate": Command("draw the subject at several ages", generate.generate, (generate.GenerateOptions,)),
     "score": Command("score how well identity survived", score.score, (score.ScoreOptions,)),
+    "probe": Command("show whether a matcher's gradient carries identity", probe.run, (probe.ProbeOptions,)),
     "bench": Command("count and time what the identity loss costs", bench.bench, (bench.BenchOptions,)),
     "world": Command("write a small model and pictures to try everything with", world.world, (world.WorldOptions,)),
     "demo": Command("train, draw and score a person who was drawn by program", demo.demo, (demo.DemoOptions,)),
@@ -50,8 +52,8 @@ def run_command(argv: Sequence[str] | None) -> int:
     command = COMMANDS[given.pop("command")]
     parts = []
     for described in command.described:
-        names = [known.name for known in options_of(described)]
-        parts.append(described(**{name: given[name] for name in names if name in given}))
+        known = {one.name: one for one in options_of(described)}
+        parts.append(described(**{name: checked(known[name], given[name]) for name in known if name in given}))
     if command.columns:
         parts.append({known.name: given[known.name] for known in command.columns if known.name in given})
     return command.function(*parts)

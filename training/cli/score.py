@@ -6,19 +6,19 @@ from pathlib import Path
 
 from ..ages import MAX_AGE, age_of
 from ..biometrics.comparisons import with_face
-from ..catalogue import EMBEDDERS, load_age_estimator, load_embedder, matcher_name
+from ..catalogue import EMBEDDERS, SCORERS, age_estimator_for, how_made, load_embedder, matcher_name, scorer
 from ..dreambooth.captions import AGES_HELP, BY_NAME, read_photos, with_ages
 from ..dreambooth.dataset import read_regularization_set
 from ..errors import UserError
 from ..faces.find import MTCNNDetector
 from ..faces.observation import Observation, Observer
 from ..options import check, option
-from ..pictures.photos import Photo, read_folder
+from ..pictures.photos import Photo, left_out, read_folder, read_once
 from ..report.build import BiometricReport, build
 from ..report.files import REPORT_SUFFIXES, write
 from ..report.text import text
-from .console import say
-from .shared import AGE_ESTIMATORS, EMBEDDER_HELP, WEIGHTS_HELP
+from .console import progress_bar, say
+from .shared import AGE_ESTIMATORS, DOWNLOAD_HELP, EMBEDDER_HELP, WEIGHTS_HELP
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,15 @@ class ScoreOptions:
     age_estimator: str | None = option(None, help=f"judges the ages: {AGE_ESTIMATORS}")
     trained_with: str | None = option(None, help="the embedder of the identity loss, for the record", choices=EMBEDDERS)
     report: tuple[Path, ...] = option(
-        (), help="file to write: .json, .csv, .html, or .png (one a plot); may be given several times"
+        (), help="file to write: .json, .csv, .html, or .png (one a plot); may be given several times", output="file"
     )
-    embedder: str = option("casia-webface", help=EMBEDDER_HELP, choices=EMBEDDERS)
+    embedder: str | None = option(
+        None,
+        help=f"{EMBEDDER_HELP}; by default the first of {', '.join(SCORERS)} that is there and was not trained with",
+        choices=EMBEDDERS,
+    )
     embedder_weights: Path | None = option(None, help=WEIGHTS_HELP)
-    download: bool = option(False, help="fetch missing FaceNet weights into that folder")
+    download: bool = option(False, help=DOWNLOAD_HELP)
 
     def __post_init__(self):
         check(self)
@@ -64,7 +68,7 @@ def score(options: ScoreOptions) -> int:
     result = _report(options, photos, drawn)
     say(text(result))
     for path in options.report:
-        for file in write(result, path, {photo.name: photo.image() for photo in drawn}):
+        for file in write(result, path, {photo.name: photo for photo in drawn}):
             say(f"wrote {file}")
     return 0
 
@@ -74,32 +78,42 @@ def _report(options: ScoreOptions, photos: list[Photo], drawn: list[Photo]) -> B
     before = read_folder(options.untrained, "pictures of the untrained model") if options.untrained else []
     people = read_folder(options.impostors, "pictures of other people") if options.impostors else []
     people_ages = _ages_of(people)
+    held_out = read_photos(options.held_out, "held-out photos") if options.held_out else []
     if options.regularization:
         captioned = read_regularization_set(options.regularization)
         people, people_ages = people + captioned.photos, people_ages + captioned.ages
-    estimator = load_age_estimator(options.age_estimator) if options.age_estimator else None
-    network = load_embedder(options.embedder, options.embedder_weights, options.download)
+    folders = (options.reference, options.images, options.untrained, options.impostors, options.held_out)
+    for folder in filter(None, (*folders, options.regularization)):
+        say(*left_out(folder))
+    say(*read_once([*photos, *drawn, *before, *people, *held_out], progress_bar("reading pictures")))
+    weights = options.embedder_weights
+    name = options.embedder or scorer(weights, options.trained_with)
+    network = load_embedder(name, weights, options.download)
+    estimator = age_estimator_for(name, options.age_estimator, weights, options.download)
     observer = Observer(network.detector or MTCNNDetector(), network, estimator)
 
-    def observed(pictures: list[Photo], ages: Sequence[str | int | None]) -> list[Observation]:
-        return [observer.observe(one.name, one.image(), age) for one, age in zip(pictures, ages, strict=True)]
+    def observed(what: str, pictures: list[Photo], ages: Sequence[str | int | None]) -> list[Observation]:
+        shown = progress_bar(f"finding faces in {what}")(pictures)
+        return [observer.observe(one.name, one.image(), age) for one, age in zip(shown, ages, strict=True)]
 
-    references = observed(photos, [photo.age for photo in photos])
-    held_out = read_photos(options.held_out, "held-out photos") if options.held_out else []
+    references = observed("references", photos, [photo.age for photo in photos])
     if not with_face(references):
         raise UserError(
             f"No face was found in any of the {len(photos)} reference photos; similarity needs at least one."
         )
     return build(
-        images=observed(drawn, _ages_of(drawn)),
+        images=observed("images", drawn, _ages_of(drawn)),
         references=references,
         matcher=network.name,
-        others=observed(people, people_ages),
-        untrained=observed(before, _ages_of(before)),
+        others=observed("other people", people, people_ages),
+        untrained=observed("untrained images", before, _ages_of(before)),
         trained_with=options.trained_with and matcher_name(options.trained_with),
         photo_age=options.photo_age,
         estimator=estimator.name if estimator else None,
-        held_out=observed(held_out, [photo.age for photo in held_out]),
+        held_out=observed("held-out photos", held_out, [photo.age for photo in held_out]),
+        facts=network.facts,
+        trained_made=options.trained_with and how_made(options.trained_with),
+        errors=observer.age_errors,
     )
 
 

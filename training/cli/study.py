@@ -17,7 +17,7 @@ from .console import say
 class StudyOptions:
     """How much of it."""
 
-    out: Path = option(Path("study"), help="folder for the table, the plots and the numbers")
+    out: Path = option(Path("study"), help="folder for the table, the plots and the numbers", output="folder")
     seeds: int = option(3, help="runs of each way to train on each subject", low=1, high=len(plan.SEEDS))
     quick: bool = option(False, help="two subjects and three steps: only shows that it works")
 

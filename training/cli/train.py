@@ -2,15 +2,16 @@
 
 import contextlib
 import json
+import shlex
 import signal
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from ..catalogue import DRAWN_EMBEDDERS, EMBEDDERS, load_age_estimator, load_embedder
+from ..catalogue import DRAWN_EMBEDDERS, EMBEDDERS, age_estimator_for, load_embedder
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..dreambooth.build import build_trainer
 from ..dreambooth.captions import (
@@ -24,6 +25,7 @@ from ..dreambooth.captions import (
     with_ages,
 )
 from ..dreambooth.dataset import SubjectSet, estimate_ages, find_faces, read_regularization_set
+from ..dreambooth.lease import Hold, leased
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
 from ..dreambooth.people import people_remarks
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
@@ -36,12 +38,12 @@ from ..faces.find import FaceDetector, MTCNNDetector
 from ..faces.observation import Observer
 from ..files import written
 from ..models.checkpoint import open_model, open_tiny_vae
-from ..models.subject import SAVE_PRECISIONS
+from ..models.subject import SAVE_PRECISIONS, subject_file
 from ..options import check, option
-from ..pictures.photos import save
-from .console import say
-from .generate import RUN_FILE
-from .shared import AGE_ESTIMATORS, EMBEDDER_HELP, WEIGHTS_HELP
+from ..pictures.photos import Bar, Photo, left_out, read_once, save
+from .console import progress_bar, say
+from .generate import RUN_FILE, Run
+from .shared import AGE_ESTIMATORS, DOWNLOAD_HELP, EMBEDDER_HELP, WEIGHTS_HELP
 
 LOOKS = "looks"  # the folder of their sheets
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a scheduler's stop, a closed terminal
@@ -52,8 +54,8 @@ class TrainOptions:
     """Whom to train on what, and who watches; TrainingConfig has the settings of the training itself."""
 
     checkpoint: Path = option(help="Stable Diffusion 1.x, 2.x or SDXL: .safetensors, .ckpt or diffusers folder")
-    subject: Path = option(help="folder with 3-30 photos of one person (jpg, png, webp)")
-    out: Path = option(help="folder of the trained subject, such as subjects/anna")
+    subject: Path = option(help="folder with 3-30 photos of one person")
+    out: Path = option(help="folder of the trained subject, such as subjects/anna", output="folder")
     regularization: Path | None = option(
         None,
         help=f"folder of age-captioned faces; the age class is {CAPTION_RULE}. Without it: plain fine-tuning, no prior "
@@ -77,7 +79,7 @@ class TrainOptions:
     save_precision: str = option("fp16", help="number format of the subject file", choices=tuple(SAVE_PRECISIONS))
     embedder: str = option("vggface2", help=EMBEDDER_HELP, choices=EMBEDDERS)
     embedder_weights: Path | None = option(None, help=WEIGHTS_HELP)
-    download: bool = option(False, help="fetch missing FaceNet weights into that folder")
+    download: bool = option(False, help=DOWNLOAD_HELP)
     judge: str | None = option(
         None,
         help="draw the six ages now and then, have this embedder say how alike they are, and keep the best step beside "
@@ -104,13 +106,28 @@ class TrainOptions:
 
 
 def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Callback] = ()) -> int:
-    """Trains a subject into the folder ``out``."""
+    """Trains a subject into the folder ``out``, which no other process may write meanwhile."""
+    from accelerate import PartialState
+
+    if not PartialState().is_main_process:
+        return _train(options, config, callbacks, lambda *_: None, lambda: None)
+    with leased(options.out, say) as hold:
+        return _train(options, config, callbacks, say, hold)
+
+
+def _train(
+    options: TrainOptions,
+    config: TrainingConfig,
+    callbacks: Iterable[Callback],
+    tell: Callable[..., None],
+    hold: Hold,
+) -> int:
     from accelerate import PartialState
 
     out = options.out
-    files = RunFiles(out / f"{out.name}.safetensors")
+    files = RunFiles(subject_file(out) if out.is_dir() else out / f"{out.name}.safetensors")
     processes = PartialState()
-    tell = say if processes.is_main_process else lambda *_: None
+    bar_of = progress_bar if processes.is_main_process else (lambda _: iter)
     if files.subject.exists():
         return _told_finished(files, options.resume, tell)
     if files.state.exists() and not options.resume:
@@ -119,10 +136,13 @@ def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Cal
         needed = config.loss in IDENTITY_LOSSES or options.embedder in DRAWN_EMBEDDERS  # which know where faces are
         embedder = _embedder(options, options.embedder) if needed else None
         looker = _embedder(options, options.judge) if options.judge else None
+        estimator = _estimator(options)
     detector = (embedder.detector if embedder else None) or MTCNNDetector()
-    estimator = load_age_estimator(options.age_estimator) if options.age_estimator else None
     ages = read_regularization_set(options.regularization) if options.regularization else None
-    faces = _subject(options, detector, estimator)
+    photos = _photos(options)
+    tell(*left_out(options.subject), *(left_out(options.regularization) if options.regularization else ()))
+    tell(*read_once([*photos, *(ages.photos if ages else ())], bar_of("reading pictures")))
+    faces = _subject(options, photos, detector, estimator, bar_of("finding faces"))
     people = people_remarks(faces, Observer(detector, embedder)) if embedder else []
     found = sum(face is not None for face in faces.faces)
     tell(*faces.remarks, *people, f"{len(faces.photos)} photos, {found} with a face")
@@ -133,17 +153,23 @@ def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Cal
         tell(f"identity loss: {config.loss}, {embedder.name}")
     tiny = open_tiny_vae(options.tiny_vae) if options.tiny_vae else None
     plan = _look_plan(options, looker, estimator) if looker else None
-    trainer = build_trainer(model, faces, ages, config, embedder, detector, tiny, plan)
+    trainer = build_trainer(
+        model, faces, ages, config, embedder, detector, tiny, plan, bar=bar_of("finding other people's faces")
+    )
+    tell(*trainer.data.remarks)
     watcher = _watcher(trainer, plan, faces, out) if plan else None
     if files.state.exists():
         trainer.resume(files.state)
         tell(f"resumed after step {trainer.step_number}")
+    if trainer.remarks:
+        tell(*trainer.remarks)
     if processes.is_main_process:
         with written(out / RUN_FILE) as temporary:
-            temporary.write_text(json.dumps({"checkpoint": str(options.checkpoint.resolve())}, indent=2))
+            temporary.write_text(json.dumps(asdict(Run(str(options.checkpoint.resolve()))), indent=2))
     try:
         with _shown(trainer) as show:
-            run = finish(trainer, files, watcher, [*callbacks, show], SAVE_PRECISIONS[options.save_precision])
+            precision = SAVE_PRECISIONS[options.save_precision]
+            run = finish(trainer, files, watcher, [*callbacks, show], precision, hold=hold)
     except StopTraining:
         tell(f"Stopped after step {trainer.step_number}; the state is saved. Go on with the same command and --resume.")
         return 130
@@ -155,7 +181,8 @@ def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Cal
         ) from error
     tell(
         *_best(run, files),
-        f"Saved {files.subject}. Draw it with: python -m training generate --subject {out} --out sheets/{out.name}",
+        f"Saved {files.subject}. Draw it with: python -m training generate --subject {shlex.quote(str(out))} --out "
+        f"{shlex.quote(f'sheets/{out.name}')}",
     )
     return 0
 
@@ -175,12 +202,24 @@ def _embedder(options: TrainOptions, name: str) -> FaceEmbedder:
     return load_embedder(name, options.embedder_weights, options.download)
 
 
-def _subject(options: TrainOptions, detector: FaceDetector, estimator: AgeEstimator | None) -> SubjectSet:
-    """The photos with their faces and, as the options say, ages and captions."""
+def _estimator(options: TrainOptions) -> AgeEstimator | None:
+    """Who sees ages: who was asked for, else who is there for the judge."""
+    if not (options.judge or options.age_estimator):
+        return None
+    return age_estimator_for(options.judge or "", options.age_estimator, options.embedder_weights, options.download)
+
+
+def _photos(options: TrainOptions) -> list[Photo]:
+    """The photos with what is said of them, and the ages that the options list."""
     photos = read_photos(options.subject, "photos of the subject")
-    if options.photo_ages != ESTIMATED:
-        photos = with_ages(photos, options.photo_ages)
-    subject = find_faces(photos, detector)
+    return photos if options.photo_ages == ESTIMATED else with_ages(photos, options.photo_ages)
+
+
+def _subject(
+    options: TrainOptions, photos: list[Photo], detector: FaceDetector, estimator: AgeEstimator | None, bar: Bar
+) -> SubjectSet:
+    """``photos`` with their faces and, as the options say, ages as seen and captions."""
+    subject = find_faces(photos, detector, bar)
     if options.photo_ages == ESTIMATED and estimator:
         subject = estimate_ages(subject, estimator)
     said = captions_remarks(subject.photos, options.captions)

@@ -16,8 +16,12 @@ from .shared import LAST_PERSON, PERSON_HELP
 class WorldOptions:
     """What to write, and where."""
 
-    export: Path | None = option(None, help="file for the base model, a Stable Diffusion 1.x checkpoint (.safetensors)")
-    photos: Path | None = option(None, help="folder for a subject's photos and an age set, drawn by program")
+    export: Path | None = option(
+        None, help="file for the base model, a Stable Diffusion 1.x checkpoint (.safetensors)", output="file"
+    )
+    photos: Path | None = option(
+        None, help="folder for a subject's photos and an age set, drawn by program", output="folder"
+    )
     person: int = option(SUBJECT, help=PERSON_HELP, low=0, high=LAST_PERSON)
     years: float = option(28.0, help="age of the subject in the photos", low=0, high=MAX_AGE)
 

@@ -10,4 +10,5 @@ previews     the six ages, drawn while it trains
 looks        what a judge says of them; watcher: when it looks, and what it keeps
 curves       losses and looks as one picture
 runs         a run on disk: found again, resumed, finished
+probe        does a matcher's gradient carry identity?
 """

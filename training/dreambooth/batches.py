@@ -13,15 +13,17 @@ from torch import Tensor
 from ..ages import AGE_CLASSES, classes_apart, fill_prompt
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..errors import UserError
+from ..faces.crops import landmarks_of
 from ..faces.embedders import FaceEmbedder, embed_face
 from ..faces.find import Face, FaceDetector, cut_square
-from ..models.denoiser import TIMESTEPS
-from ..models.vae import LatentCodec
+from ..models.interface import Codec
+from ..models.levels import TIMESTEPS
 from ..pictures.masks import face_mask, mask_of
-from ..pictures.photos import Photo, to_tensor
+from ..pictures.photos import Bar, Photo, to_tensor
 from .captions import instance_prompt
 from .dataset import RegularizationSet, SubjectSet
 from .losses import decode_probability
+from .quality import PhotoQuality, quality_remarks
 
 # Which of the seed's streams shuffles what. Other numbers would be other batches from the same seed.
 STREAMS = {"instance": 8, "regularization": 14}
@@ -40,14 +42,15 @@ class DecodeProbability(Protocol):
 class Batch:
     """One micro-batch: B instances first, then B regularization images (or none). Tensors on the training device."""
 
-    x_0: Tensor  # clean latents [N, C, h, w]
-    noise: Tensor  # [N, C, h, w]
-    t: Tensor  # timesteps, int64 [N]
+    x_0: Tensor  # clean latents [N, C, h, w], or [N, C, 1, h, w] of a model of videos
+    noise: Tensor  # the same shape
+    t: Tensor  # quantiles of the noise level, int64 [N]
     prompts: list[str]
     weight: Tensor | None  # of each place of the instances' reconstruction [B, h, w]; None: all alike
     instances: int  # B
     decode: Tensor  # indices of the instances that the identity loss decodes this time, int64 [K], on the CPU
-    squares: Tensor  # their face squares in the training picture [K, 4], px, on the CPU
+    squares: Tensor  # the squares around what is read of their faces in the training picture [K, 4], px, on the CPU
+    landmarks: Tensor  # of these faces [K, 5, 2], px, on the CPU; nan where the detector has none
     references: Tensor  # their photos' embeddings [K, D]
     negatives: Tensor  # for each an embedding of a regularization face of the nearest age [K, D]
 
@@ -55,7 +58,8 @@ class Batch:
 class TrainingData:
     """Draws batches. Every random choice of micro-batch n comes from (seed, n) alone, so a run can go on anywhere.
 
-    Latents, face squares and reference embeddings are computed when first used and kept.
+    Latents, face squares and reference embeddings are computed when first used and kept. ``remarks`` are sentences
+    about photos that are not as one would wish.
     """
 
     def __init__(
@@ -64,19 +68,22 @@ class TrainingData:
         regularization: RegularizationSet | None,
         config: TrainingConfig,
         resolution: int,
-        codec: LatentCodec,
+        codec: Codec,
         embedder: FaceEmbedder | None,
         detector: FaceDetector | None,
         device: torch.device,
         decode_probability: DecodeProbability = decode_probability,
+        bar: Bar = iter,
     ):
         margin = self._margin = config.face_margin if config.crop == "face" else None
         self.config, self.resolution, self.device = config, resolution, device
         self.regularization, self.codec, self.embedder = regularization, codec, embedder
-        self.instances = [
-            cut_square(photo.image(), face, resolution, margin)
-            for photo, face in zip(subject.photos, subject.faces, strict=True)
-        ]
+        self.instances, quality = [], []
+        for photo, face in zip(subject.photos, subject.faces, strict=True):
+            image = photo.image()
+            self.instances.append(cut_square(image, face, resolution, margin))
+            quality.append(PhotoQuality.of(photo.name, image, face, margin))
+        self.remarks = quality_remarks(quality, resolution)
         self._masks = [self._mask(*known) for known in zip(subject.photos, subject.faces, self.instances, strict=True)]
         self.reads_faces = config.loss in IDENTITY_LOSSES
         self.decode_probability = decode_probability
@@ -97,13 +104,14 @@ class TrainingData:
                 "faces: contrastive, cosine, none."
             )
         if config.loss == "triplet":
-            self.negatives, self._negative_ages = self._regularization_embeddings(detector, embedder)
+            self.negatives, self._negative_ages = self._regularization_embeddings(detector, embedder, bar)
         self._negatives_of = [self._nearest_negatives(photo.age) for photo in subject.photos]
 
     @property
     def face_squares(self) -> list[tuple[float, float, float, float]]:
-        """The square around every face, in its training picture, px."""
-        return [face.square() for _, face in self.instances if face]
+        """The square around what is read of every face, in its training picture, px."""
+        crop = self.embedder.crop if self.reads_faces and self.embedder else None
+        return [crop.square(face) if crop else face.square() for _, face in self.instances if face]
 
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 of every picture by its name: a photo as it is trained with its face, another's with its age."""
@@ -146,8 +154,7 @@ class TrainingData:
         t = torch.randint(TIMESTEPS, (kinds, total), generator=generator)
         chance = torch.rand(total, generator=generator)
         negative = torch.randint(max(1, len(self.negatives)), (total,), generator=generator)
-        latent = (self.codec.vae.config.latent_channels, self.resolution // 8, self.resolution // 8)
-        noise = torch.randn(kinds, 2, total, *latent, generator=generator)
+        noise = torch.randn(kinds, 2, total, *self.codec.shape(self.resolution), generator=generator)
 
         positions = range(number * total + share.start, number * total + share.stop)
         chosen = [self._shuffled("instance", len(self.instances), positions)]
@@ -163,7 +170,7 @@ class TrainingData:
         mean, std = (torch.stack(parts) for parts in zip(*posteriors, strict=True))
         posterior_noise, noise = (noise[:, which, share].flatten(0, 1) for which in (0, 1))
 
-        decode, squares, references, negatives = [], [], [], []
+        decode, squares, landmarks, references, negatives = [], [], [], [], []
         embedder = self.embedder if self.reads_faces else None
         kept = chance[share] < self.decode_probability(t[0, share], TIMESTEPS)
         for place, (index, flip) in enumerate(zip(chosen[0], flips[0, share].tolist(), strict=True)):
@@ -172,7 +179,8 @@ class TrainingData:
                 if flip:
                     face = face.mirrored(self.resolution)
                 decode.append(place)
-                squares.append(face.square())
+                squares.append(embedder.crop.square(face))
+                landmarks.append(landmarks_of([face]))
                 if (index, flip) not in self._references:
                     seen = ImageOps.mirror(picture) if flip else picture
                     self._references[index, flip] = embed_face(embedder, seen, face, self.device)
@@ -188,6 +196,7 @@ class TrainingData:
             instances=len(positions),
             decode=torch.tensor(decode, dtype=torch.int64),
             squares=torch.tensor(squares).reshape(-1, 4),
+            landmarks=torch.cat(landmarks) if landmarks else torch.empty(0, 5, 2),
             references=torch.stack(references).to(self.device) if references else torch.empty(0),
             negatives=torch.stack(negatives).to(self.device) if negatives else torch.empty(0),
         )
@@ -248,13 +257,13 @@ class TrainingData:
         return [index for index, classes in enumerate(apart) if classes == nearest]
 
     def _regularization_embeddings(
-        self, detector: FaceDetector | None, embedder: FaceEmbedder
+        self, detector: FaceDetector | None, embedder: FaceEmbedder, bar: Bar
     ) -> tuple[Tensor, list[str]]:
         """The faces of the regularization set, as vectors [N, D] and their age classes [N]."""
         if self.regularization is None or detector is None:
             raise UserError("The triplet loss tells the subject from other people and needs a regularization set.")
         embeddings, ages = [], []
-        for photo, age in zip(self.regularization.photos, self.regularization.ages, strict=True):
+        for photo, age in zip(bar(self.regularization.photos), self.regularization.ages, strict=True):
             picture, _ = cut_square(photo.image(), None, self.resolution, None)
             if face := next(iter(detector(picture)), None):
                 embeddings.append(embed_face(embedder, picture, face, self.device))
@@ -270,10 +279,12 @@ class TrainingData:
         return fill_prompt(self.config.regularization_prompt, age=age, class_word=self.config.class_word)
 
 
-def latent_window(squares: list[tuple[float, float, float, float]], latent_side: int, context: int = 2) -> int:
-    """Side of the latent window that holds every face square with ``context`` latents around it."""
+def latent_window(
+    squares: list[tuple[float, float, float, float]], latent_side: int, factor: int, context: int = 2
+) -> int:
+    """Side of the latent window, ``factor`` px a latent, that holds every face square and ``context`` around it."""
     largest = max(right - left for left, _, right, _ in squares)
-    return min(latent_side, math.ceil(largest / 8) + 2 * context)
+    return min(latent_side, math.ceil(largest / factor) + 2 * context)
 
 
 def _sha256(content: bytes, about: object) -> str:

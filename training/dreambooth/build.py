@@ -9,8 +9,9 @@ from ..errors import UserError
 from ..faces.embedders import FaceEmbedder
 from ..faces.find import FaceDetector
 from ..files import digest
-from ..models.checkpoint import Model
+from ..models.interface import Codec, TrainableModel
 from ..models.vae import LatentCodec
+from ..pictures.photos import Bar
 from .batches import DecodeProbability, TrainingData, latent_window
 from .dataset import RegularizationSet, SubjectSet
 from .face_reader import FaceReader
@@ -21,7 +22,7 @@ from .trainer import Trainer
 
 
 def build_trainer(
-    model: Model,
+    model: TrainableModel,
     subject: SubjectSet,
     regularization: RegularizationSet | None,
     config: TrainingConfig,
@@ -31,11 +32,13 @@ def build_trainer(
     looks: LookPlan | None = None,
     cpu: bool = False,
     decode_probability: DecodeProbability = decode_probability,
+    bar: Bar = iter,
 ) -> Trainer:
     """A trainer on the best device, everything moved there; ``cpu`` leaves a GPU alone.
 
     ``tiny_vae`` decodes faces instead of the model's own VAE. ``looks`` says that the six ages will be drawn on the
-    way. ``decode_probability`` of a timestep says how often an identity loss decodes there. Raises UserError for
+    way. ``decode_probability`` of a timestep says how often an identity loss decodes there. ``bar`` shows the search
+    for the faces of other people, which triplet needs. Raises UserError for
     settings that do not fit the data.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -48,7 +51,11 @@ def build_trainer(
             "train_batch_size, or give a regularization set."
         )
     precision = config.mixed_precision or ("no" if cpu else _best_precision())
-    inputs = _model_inputs(model, tiny_vae) | {"precision": precision, "looks": looks.key if looks else ""}
+    inputs = model.inputs() | {
+        "tiny VAE": digest(tiny_vae.state_dict()) if tiny_vae else "",
+        "precision": precision,
+        "looks": looks.key if looks else "",
+    }
     # Else a second run in one process could have neither another precision nor another device.
     AcceleratorState._reset_state(reset_partial_state=cpu)
     accelerator = Accelerator(
@@ -60,37 +67,28 @@ def build_trainer(
     )
     device = accelerator.device
     inputs["processes"] = accelerator.num_processes
-    if config.method == "lora" and precision != "no":
-        model.denoiser.unet.to(torch.bfloat16 if precision == "bf16" else torch.float16)
-    decoder = tiny_vae or model.codec
-    model.denoiser.unet.to(memory_format=torch.channels_last)  # the fastest layout for convolutions, on GPU and CPU
-    for codec in (model.codec, decoder):
-        codec.to(device).to(memory_format=torch.channels_last)
+    model.denoiser.sample_timesteps(config.timestep_sampling)
+    model.prepare(config, precision, device)
+    decoder: Codec = tiny_vae.to(device).to(memory_format=torch.channels_last) if tiny_vae else model.codec
     embedder = embedder.to(device) if embedder else None
     resolution = config.resolution or model.resolution
     data = TrainingData(
-        subject, regularization, config, resolution, model.codec, embedder, detector, device, decode_probability
+        subject, regularization, config, resolution, model.codec, embedder, detector, device, decode_probability, bar
     )
     inputs |= _data_inputs(data)
     reader = None
     if data.reads_faces and embedder:
-        window = latent_window(data.face_squares, resolution // 8)
+        window = latent_window(data.face_squares, resolution // decoder.factor, decoder.factor)
         reader = FaceReader(decoder, embedder, window, bf16=precision == "bf16")
     prompts = preview_prompts(config) if looks else []
-    return Trainer(model, data, config, accelerator, inputs, reader, prompts)
-
-
-def _model_inputs(model: Model, tiny_vae: LatentCodec | None) -> dict[str, Any]:
-    """What the result takes from the model, by name."""
-    denoiser = model.denoiser
-    return {
-        "UNet": digest(denoiser.unet.state_dict()),
-        "prediction type": denoiser.prediction_type,
-        "noise schedule": digest({"alphas_cumprod": denoiser.alphas_cumprod}),
-        "text encoder": digest(denoiser.text.state_dict()),
-        "VAE": digest(model.codec.state_dict()),
-        "tiny VAE": digest(tiny_vae.state_dict()) if tiny_vae else "",
-    }
+    trainer = Trainer(model, data, config, accelerator, inputs, reader, prompts)
+    observer = looks.observer if looks else None
+    if observer and reader and digest(observer.embedder.state_dict()) == inputs["matcher"]:
+        trainer.remarks.append(
+            f"The judge is the embedder of the identity loss ({observer.embedder.name}) and flatters what it trained; "
+            "the best step to it may not be the best to others. Use another judge."
+        )
+    return trainer
 
 
 def _data_inputs(data: TrainingData) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..ages import AGE_CLASSES
+from ..ages import AGE_CLASSES, mentioned_age_classes
 from ..errors import UserError
 from ..faces.age_estimators import AgeEstimator
 from ..faces.find import Face, FaceDetector
-from ..pictures.photos import Photo, read_folder
+from ..pictures.photos import Bar, Photo, read_folder
 from .captions import CAPTION_RULE, ages_said
 
 
@@ -21,10 +21,10 @@ class SubjectSet:
     remarks: list[str]  # sentences about photos that are not as one would wish
 
 
-def find_faces(photos: list[Photo], detector: FaceDetector) -> SubjectSet:
+def find_faces(photos: list[Photo], detector: FaceDetector, bar: Bar = iter) -> SubjectSet:
     """Looks for the subject's face in every photo, once."""
     faces, remarks = [], []
-    for photo in photos:
+    for photo in bar(photos):
         found = detector(photo.image())
         faces.append(next(iter(found), None))
         if not found:
@@ -67,11 +67,17 @@ class RegularizationSet:
 def read_regularization_set(folder: Path) -> RegularizationSet:
     """A folder of age-captioned images; the caption is CAPTION_RULE.
 
-    Raises UserError listing the files whose caption is none of the six.
+    Raises UserError listing the files whose caption is none of the six, or whose names hold several.
     """
     photos = read_folder(folder, "regularization images")
     paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
     ages = [next(iter(ages_said(path, folder).values()), None) for path in paths]
+    named = {photo.name: mentioned_age_classes(Path(photo.name).stem) for photo in photos}
+    if several := [f"{name} ({', '.join(sorted(classes))})" for name, classes in named.items() if len(classes) > 1]:
+        raise UserError(
+            f"{len(several)} of {len(photos)} images in {folder} have more than one age class in their names: "
+            f"{', '.join(several)}. Leave one in each."
+        )
     if unknown := [photo.name for photo, age in zip(photos, ages, strict=True) if age is None]:
         shown = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else "")
         raise UserError(

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from ..faces.embedders import FaceEmbedder
-from ..faces.find import crop_squares
-from ..models.vae import LatentCodec
+from ..models.interface import Codec
 
 
 class FaceReader:
@@ -15,19 +14,23 @@ class FaceReader:
     dtype: VAEs overflow in fp16.
     """
 
-    def __init__(self, codec: LatentCodec, embedder: FaceEmbedder, window: int, bf16: bool = False):
+    def __init__(self, codec: Codec, embedder: FaceEmbedder, window: int, bf16: bool = False):
         self.codec, self.embedder, self.window, self.bf16 = codec, embedder, window, bf16
 
-    def __call__(self, x_0: Tensor, squares: Tensor) -> Tensor:
-        """Unit vectors [K, D] of the faces at ``squares`` [K, 4] (px of the picture) in ``x_0`` [K, C, h, w]."""
-        side, window = x_0.shape[-1], self.window
-        middle = (squares[:, :2] + squares[:, 2:]) / 16
+    def __call__(self, x_0: Tensor, squares: Tensor, landmarks: Tensor) -> Tensor:
+        """Unit vectors [K, D] of the faces in ``x_0`` [K, C, ..., h, w].
+
+        ``squares`` [K, 4] and ``landmarks`` [K, 5, 2] say where they are, in px of the picture.
+        """
+        side, window, factor = x_0.shape[-1], self.window, self.codec.factor
+        middle = (squares[:, :2] + squares[:, 2:]) / (2 * factor)
         corners = (middle - window / 2).round().long().clamp(0, side - window)
         windows = [
-            latent[:, top : top + window, left : left + window]
+            latent[..., top : top + window, left : left + window]
             for latent, (left, top) in zip(x_0, corners.tolist(), strict=True)
         ]
         with torch.autocast(x_0.device.type, torch.bfloat16, enabled=self.bf16):
             pixels = self.codec.decode(torch.stack(windows))
-        crops = crop_squares(pixels, squares - 8 * corners.repeat(1, 2), self.embedder.size)
+        shift = factor * corners
+        crops = self.embedder.crop(pixels, squares - shift.repeat(1, 2), landmarks - shift[:, None])
         return self.embedder(crops)

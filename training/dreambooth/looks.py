@@ -1,16 +1,19 @@
 """A look at a subject while it trains: who it is by now, and how old at each age."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from PIL import Image
 
 from ..ages import AGE_CLASSES, TOLERANCE, display_name, years_off
 from ..biometrics.comparisons import against
+from ..biometrics.verdicts import verdict
 from ..errors import UserError
 from ..faces.observation import Observation, Observer
 from ..files import digest
 from ..pictures.sheet import contact_sheet
+from ..records import record
 from .dataset import SubjectSet
 
 LOOK_EVERY = 250  # training steps, by default
@@ -51,6 +54,8 @@ class Look:
     step: int
     similarities: list[float | None]  # mean cosine with the photos nearest in age; None where no face was found
     years: list[float | None]  # as estimated; None where no face was found or nothing judges ages
+    verdicts: list[str | None] = field(default_factory=list)  # none of a matcher whose thresholds nobody measured
+    years_error: float | None = None  # mean absolute error of the estimator, where it was measured
 
     @property
     def identity(self) -> float:
@@ -75,6 +80,15 @@ class Look:
         return self.identity * self.age
 
 
+def read_looks(found: Any, source: str) -> list[Look]:
+    """The looks that JSON read from ``source`` holds. Raises UserError where it holds none of ours."""
+    looks = [record(Look, look, source) for look in found] if isinstance(found, list) else None
+    ages = len(AGE_CLASSES)
+    if looks is None or any(len(look.similarities) != ages or len(look.years) != ages for look in looks):
+        raise UserError(f"{source} is damaged: it should list looks at the {ages} ages.")
+    return looks
+
+
 def best(looks: Sequence[Look]) -> Look | None:
     """The look with the highest score, the earliest of equals; None where there is none."""
     return max(looks, key=lambda look: look.score, default=None)
@@ -93,15 +107,23 @@ def look_sheet(pictures: list[Image.Image], look: Look | None = None) -> Image.I
     """The six pictures in two rows, each with its age and, where somebody looked, what was seen."""
     labels = [display_name(age) for age in AGE_CLASSES]
     if look:
-        seen = zip(labels, look.similarities, look.years, strict=True)
-        labels = [f"{label}\n{_seen(similarity, years)}" for label, similarity, years in seen]
+        verdicts = look.verdicts or [None] * len(labels)
+        seen = zip(labels, look.similarities, look.years, verdicts, strict=True)
+        labels = [
+            f"{label}\n{_seen(similarity, years, meant, look.years_error)}" for label, similarity, years, meant in seen
+        ]
     return contact_sheet(pictures, labels, columns=3)
 
 
-def _seen(similarity: float | None, years: float | None) -> str:
+def _seen(similarity: float | None, years: float | None, verdict: str | None, error: float | None) -> str:
     if similarity is None:
         return "no face"
-    return f"similarity {similarity:.2f}" + ("" if years is None else f"\nlooks {years:.0f}")
+    lines = [f"similarity {similarity:.2f}"]
+    if verdict:
+        lines.append(verdict)
+    if years is not None:
+        lines.append(f"looks {years:.0f}" + ("" if error is None else f" \N{PLUS-MINUS SIGN} {error:.0f}"))
+    return "\n".join(lines)
 
 
 def sentences(looks: Sequence[Look]) -> list[str]:
@@ -143,4 +165,7 @@ class Judge:
         """What ``pictures``, one an age class in their order, show."""
         seen = [self.observer.observe(age, picture, age) for age, picture in zip(AGE_CLASSES, pictures, strict=True)]
         years = [one.estimate.years if one.estimate else None for one in seen]
-        return Look(step, against(seen, self.references).nearest_in_age().means, years)
+        means = against(seen, self.references).nearest_in_age().means
+        errors, thresholds = self.observer.age_errors, self.observer.embedder.facts.thresholds
+        verdicts = [verdict(mean, thresholds) for mean in means] if thresholds else []
+        return Look(step, means, years, verdicts, errors.mean_absolute if errors else None)

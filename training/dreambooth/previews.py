@@ -1,17 +1,15 @@
 """The subject at six ages, drawn while it trains: always from one noise, so that only the training changes them."""
 
+import warnings
 from collections.abc import Callable
 
 from PIL import Image
 
 from ..ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt
 from ..config import TrainingConfig
-from ..models.sampler import Preset, one_noise, sample
-from ..pictures.photos import to_image
+from ..models.sampler import Preset
+from ..pictures.photos import blank, to_image
 from .trainer import Trainer
-
-# Few steps: such a look then costs less than a tenth of the training (see bench.py).
-PREVIEW = Preset("DPMSolverMultistepScheduler", 8, 7.5)
 
 
 def _prompts(config: TrainingConfig) -> list[str]:
@@ -28,13 +26,17 @@ def draw_ages(
     trainer: Trainer,
     progress: Callable[[], None] = lambda: None,
     seed: int | None = None,
-    preset: Preset = PREVIEW,
+    preset: Preset | None = None,
     batch_size: int = 2,
 ) -> list[Image.Image]:
     """One picture an age class at the training resolution, from the noise of ``seed`` (default: the training's).
 
-    An exception that ``progress`` raises ends the drawing.
+    Drawn in the model's quick way where there is no ``preset``. An exception that ``progress`` raises ends the drawing.
     """
-    noise = one_noise(trainer.model, trainer.data.resolution, trainer.config.seed if seed is None else seed)
-    pixels = sample(trainer.model, _prompts(trainer.config), noise, preset, batch_size=batch_size, progress=progress)
+    seed = trainer.config.seed if seed is None else seed
+    pixels = trainer.model.draw(_prompts(trainer.config), trainer.data.resolution, seed, preset, batch_size, progress)
+    if bad := sum(map(blank, pixels)):
+        warnings.warn(
+            f"{bad} of {len(pixels)} previews show one colour all over: the model draws no pictures.", stacklevel=1
+        )
     return [to_image(picture) for picture in pixels]

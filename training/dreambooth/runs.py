@@ -5,14 +5,19 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 
-from ..files import written
-from ..pictures.photos import save
+from ..files import check_room, clear_partial, written
+from ..models.checkpoint import Model
+from ..pictures.photos import Photo, save
+from ..records import read_json
+from ..records import record as read_record
 from .curves import curves
-from .looks import Look, best
+from .lease import Hold
+from .looks import Look, best, read_looks
 from .trainer import Callback, Trainer, TrainingEnough
 from .watcher import Watcher, step_file
 
@@ -57,6 +62,12 @@ class RunFiles:
 
 
 @dataclass(frozen=True)
+class _Record:
+    losses: History
+    looks: list[Any]
+
+
+@dataclass(frozen=True)
 class FinishedRun:
     """A trained subject and the record of its training."""
 
@@ -79,13 +90,19 @@ def run_files(root: Path, name: str, trainer: Trainer) -> RunFiles:
     return RunFiles(folder / f"{trainer.config.max_train_steps}_steps.safetensors")
 
 
-def finished(files: RunFiles) -> FinishedRun | None:
-    """What a training left that ended before; None where none did."""
+def finished(files: RunFiles, keep_state: bool = False) -> FinishedRun | None:
+    """What a training left that ended before; None where none did.
+
+    It may have been killed before it deleted its state, which is then done here; a state that is younger than the
+    subject is that of a longer run.
+    """
     if not (files.subject.is_file() and files.record.is_file()):
         return None
-    record = json.loads(files.record.read_text())
-    looks = [Look(**look) for look in record["looks"]]
-    return FinishedRun(files.subject, record["losses"], _cut(files.previews), looks, None)
+    if not keep_state and files.state.is_file() and files.state.stat().st_mtime <= files.subject.stat().st_mtime:
+        files.state.unlink()
+    source = str(files.record)
+    known = read_record(_Record, read_json(files.record), source)
+    return FinishedRun(files.subject, known.losses, _cut(files.previews), read_looks(known.looks, source), None)
 
 
 def finish(
@@ -95,39 +112,70 @@ def finish(
     callbacks: Iterable[Callback] = (),
     dtype: torch.dtype = torch.float16,
     keep_state: bool = False,
+    hold: Hold = lambda: None,
 ) -> FinishedRun:
     """Trains to the end and writes ``files``, the subject last: where it is, everything is.
 
     The state for resuming is then deleted; with ``keep_state`` it stays, so that a longer run can go on from there.
-    ``watcher`` looks on the way. What ends a run early leaves this function with the state saved.
+    ``watcher`` looks on the way. ``hold`` is that of the folder's lease. What ends a run early leaves this function
+    with the state saved.
     """
     start, main = trainer.step_number, trainer.accelerator.is_main_process
+    trainer.before_saving = hold
+    watchers = [watcher] if watcher else []
+    if main:
+        clear_partial(files.folder)
+        check_room(files.folder, _size(trainer, dtype, files.state.exists()))
     try:
         if watcher:
             watcher.resume()
-        trainer.run(files.state, [*callbacks, watcher] if watcher else callbacks)
+        trainer.run(files.state, [lambda _: hold(), *callbacks, *watchers])
     except TrainingEnough:  # already when it was resumed
         pass
     finally:
         if main and trainer.history:
+            hold()
             _write_losses(files.losses, trainer.history)
-    if watcher:
-        watcher.close()
-    looks, pictures = (watcher.looks, watcher.pictures) if watcher else ([], [])
-    if main:
-        save(curves(trainer.history, looks), files.curves)
-        if pictures:
-            save(_beside_each_other(pictures), files.previews)
-        with written(files.record) as temporary:
-            record = {"losses": trainer.history, "looks": [asdict(look) for look in looks]}
-            temporary.write_text(json.dumps(record))
-        trainer.write_subject(files.subject, dtype)
-        if keep_state:
-            trainer.save_state(files.state)
-        else:
-            files.state.unlink(missing_ok=True)
+    try:
+        if watcher:
+            watcher.close()
+        looks, pictures = (watcher.looks, watcher.pictures) if watcher else ([], [])
+        hold()
+        if main:
+            _write(trainer, files, looks, pictures, dtype)
+    except BaseException:  # a full disk, say: the last step is not trained again for it
+        trainer.save_state(files.state)
+        raise
+    if keep_state:
+        trainer.save_state(files.state)
+    elif main:
+        files.state.unlink(missing_ok=True)
     trainer.accelerator.wait_for_everyone()
     return FinishedRun(files.subject, trainer.history, pictures, looks, start)
+
+
+def _write(
+    trainer: Trainer, files: RunFiles, looks: list[Look], pictures: list[Image.Image], dtype: torch.dtype
+) -> None:
+    save(curves(trainer.history, looks), files.curves)
+    if pictures:
+        save(_beside_each_other(pictures), files.previews)
+    with written(files.record) as temporary:
+        looks_seen = [asdict(look) for look in looks]
+        record = {"losses": trainer.history, "looks": looks_seen, "lowered": trainer.lowered}
+        temporary.write_text(json.dumps(record))
+    trainer.write_subject(files.subject, dtype)
+
+
+def _size(trainer: Trainer, dtype: torch.dtype, resumed: bool) -> int:
+    """Bytes that a run adds at most: its subject, and a state beside the one that it replaces, with AdamW's moments."""
+    config = trainer.config
+    trained = sum(weight.numel() for weight in trainer.trainable.values())
+    model = trainer.model
+    parts = (trainer.core, model.codec) if config.method == "full" and isinstance(model, Model) else ()
+    whole = sum(weight.numel() for part in parts for weight in part.parameters()) or trained
+    states = 1 if resumed or config.max_train_steps <= config.checkpointing_steps else 2
+    return states * trained * (4 + (2 if config.use_8bit_adam else 8)) + whole * dtype.itemsize
 
 
 def _write_losses(path: Path, history: History) -> None:
@@ -150,6 +198,6 @@ def _cut(file: Path) -> list[Image.Image]:
     """The square pictures that ``file`` holds beside each other; none where it is missing."""
     if not file.is_file():
         return []
-    with Image.open(file) as strip:
-        side = strip.height
-        return [strip.crop((left, 0, left + side, side)) for left in range(0, strip.width, side)]
+    strip = Photo(file.name, file).image()
+    side = strip.height
+    return [strip.crop((left, 0, left + side, side)) for left in range(0, strip.width, side)]

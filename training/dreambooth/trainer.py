@@ -5,7 +5,6 @@ import hashlib
 import json
 import operator
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ from torch import Tensor
 from ..config import PHOTO_SETTINGS, TrainingConfig
 from ..errors import UserError
 from ..files import read_pickle, written
-from ..models.checkpoint import Model
-from ..models.lora import add_lora
+from ..models.interface import TrainableModel
 from ..models.subject import describe, save_subject
+from ..records import record
 from . import losses
 from .batches import Batch, TrainingData
 from .face_reader import FaceReader
-
-NAMED = 5  # pictures that a refusal names
+from .sameness import changes, machine
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,24 @@ class TrainingEnough(Exception):
 
 
 class TrainingDiverged(UserError):
-    """A loss or gradient was not finite. The state saved is that before the bad step."""
+    """A loss or gradient was not finite. The state saved is that before the bad step, and says so."""
 
 
 class StateIsAhead(UserError):
     """The saved state has more steps than were asked for."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """What every saved state holds, beside tensors."""
+
+    run: dict[str, Any]
+    step: int
+    history: list[dict[str, float]]
+    weights: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    scaler: dict[str, Any] | None
 
 
 class Trainer:
@@ -63,7 +74,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Model,
+        model: TrainableModel,
         data: TrainingData,
         config: TrainingConfig,
         accelerator,
@@ -76,13 +87,16 @@ class Trainer:
         self.step_number = 0
         self._in_optimizer = False
         self.history: list[dict[str, float]] = []  # the losses of every step
-        self.core = model.denoiser
+        self.lowered: list[dict[str, float]] = []  # rates that diverged, and the last step of each
+        self.remarks: list[str] = []  # what whoever started this should know
+        self.before_saving: Callable[[], None] = lambda: None  # raises where the run is another's by now
+        self.core: Any = model.denoiser
         self._choose_trainable(extra_prompts)
         self.trainable = {name: weight for name, weight in self.core.named_parameters() if weight.requires_grad}
         self.optimizer, self.scheduler = self._optimizer()
         self.denoiser, self.optimizer = accelerator.prepare(self.core, self.optimizer)
-        if self.core.text.frozen_cache and accelerator.num_processes == 1:
-            self.core.text.to("cpu")  # no longer needed; several processes keep it, since they synchronise buffers
+        if not config.trains_text_encoder and accelerator.num_processes == 1:
+            model.release_text()  # several processes keep it, since they synchronise buffers
 
     def run(self, state_file: Path | None = None, callbacks: Iterable[Callback] = ()) -> None:
         """Steps until ``max_train_steps``, saving the state on the way and whenever anything ends the run before.
@@ -93,7 +107,6 @@ class Trainer:
         try:
             while self.step_number < config.max_train_steps:
                 values = self.step()
-                self.history.append(values)
                 progress = Progress(
                     self.step_number, config.max_train_steps, values, self.optimizer.param_groups[0]["lr"]
                 )
@@ -103,10 +116,10 @@ class Trainer:
                     callback(progress)
         except TrainingEnough:
             return
-        except BaseException:
+        except BaseException as error:
             if not self._in_optimizer:  # else some weights have changed and others not: an earlier state is right
                 self.optimizer.zero_grad()
-                self.save_state(state_file)
+                self.save_state(state_file, diverged=isinstance(error, TrainingDiverged))
             raise
 
     def step(self) -> dict[str, float]:
@@ -116,7 +129,7 @@ class Trainer:
         for micro in range(micro_batches):
             number = self.step_number * micro_batches + micro
             batch = self.data.draw(number, accelerator.process_index, accelerator.num_processes)
-            with accelerator.accumulate(self.denoiser), _kernels(self.core.unet, self.data):
+            with accelerator.accumulate(self.denoiser), self.model.stepping(self.data.resolution):
                 terms = self.losses(batch)
                 total = self.total(terms)
                 self._require_finite(total, terms)
@@ -131,10 +144,12 @@ class Trainer:
                 self.optimizer.zero_grad()
             for name, value in terms.items():
                 sums.setdefault(name, []).append(value.detach())
+        means = {name: torch.stack(values).mean().item() for name, values in sums.items()}
         self.scheduler.step()
         self.step_number += 1
+        self.history.append(means)
         self._in_optimizer = False
-        return {name: torch.stack(values).mean().item() for name, values in sums.items()}
+        return means
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Each loss of one micro-batch, unweighted, by name."""
@@ -153,7 +168,7 @@ class Trainer:
         elif self.face_reader and len(batch.decode):
             chosen = batch.decode.to(x_t.device)
             x_0 = core.predicted_x0(prediction[chosen], x_t[chosen], batch.t[chosen])
-            embedding = self.face_reader(x_0, batch.squares)
+            embedding = self.face_reader(x_0, batch.squares, batch.landmarks)
             if config.loss == "biometric":
                 each = losses.biometric(embedding, batch.references)
             else:
@@ -176,6 +191,8 @@ class Trainer:
         What PHOTO_SETTINGS change is among the inputs: the photos' prompts and weights.
         """
         free = {"gradient_checkpointing", "checkpointing_steps", *PHOTO_SETTINGS}
+        if self.config.timestep_sampling is None:
+            free.add("timestep_sampling")  # so that runs from before there was a choice are known again
         if self.config.lr_scheduler in ("constant", "constant_with_warmup"):
             free.add("max_train_steps")  # elsewhere the learning rate of every step depends on it
         return {name: value for name, value in asdict(self.config).items() if name not in free} | self.inputs
@@ -185,12 +202,21 @@ class Trainer:
         """Twelve hexadecimal digits of ``made_of``: the same model, pictures and settings have the same."""
         return hashlib.sha256(json.dumps(self.made_of, sort_keys=True).encode()).hexdigest()[:12]
 
-    def save_state(self, state_file: Path | None) -> None:
-        """Weights, optimizer, scheduler and step. The random state is (seed, step): see TrainingData."""
-        if state_file is None or not self.accelerator.is_main_process:
+    def save_state(self, state_file: Path | None, diverged: bool = False) -> None:
+        """Weights, optimizer, scheduler and step. The random state is (seed, step): see TrainingData.
+
+        Weights that are not finite are not saved: an earlier state is right. Only a state that ``diverged`` goes on
+        with a lower learning rate.
+        """
+        if state_file is None or not self.accelerator.is_main_process or not self._finite_weights():
             return
+        self.before_saving()
         state = {
             "run": self.made_of,
+            "rate": self.config.rate,
+            "lowered": self.lowered,
+            "diverged": diverged,
+            "machine": machine(self.accelerator.device),
             "step": self.step_number,
             "history": self.history,
             "weights": {name: weight.detach().cpu() for name, weight in self.trainable.items()},
@@ -206,21 +232,47 @@ class Trainer:
         if not state_file.is_file():
             raise UserError(f"There is nothing to resume: {state_file} does not exist. Start anew instead.")
         state = read_pickle(state_file)
-        if changes := _changes(state["run"], self.made_of):
-            raise UserError(f"{state_file} is of another run: {'; '.join(changes)}. Use what it used, or start anew.")
+        record(_State, state, str(state_file))
+        slower = state.get("diverged", False) and self.config.rate < state["rate"]
+        allowed = {"learning_rate": self.config.learning_rate} if slower else {}
+        if differ := changes(state["run"] | allowed, self.made_of):
+            raise UserError(f"{state_file} is of another run: {'; '.join(differ)}. Use what it used, or start anew.")
         if state["step"] > self.config.max_train_steps:
             raise StateIsAhead(
                 f"{state_file} has {state['step']} steps already, more than the {self.config.max_train_steps} "
                 "asked for. Ask for more, or start anew."
             )
-        with torch.no_grad():
-            for name, weight in self.trainable.items():
-                weight.copy_(state["weights"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        if self.accelerator.scaler and state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+        try:
+            with torch.no_grad():
+                for name, weight in self.trainable.items():
+                    weight.copy_(state["weights"][name])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scheduler.load_state_dict(state["scheduler"])
+            if self.accelerator.scaler and state["scaler"]:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(f"{state_file} is damaged: it does not hold all that training goes on from.") from error
         self.step_number, self.history = state["step"], state["history"]
+        self.lowered = state.get("lowered", [])
+        if slower:
+            self._lower_rate(state["rate"])
+        here = machine(self.accelerator.device)
+        if differ := changes(state.get("machine", here), here):  # a state of before says nothing of it
+            self.remarks.append(
+                f"The run began elsewhere: {'; '.join(differ)}. Its numbers may differ in the last bits from those of "
+                "an undisturbed run."
+            )
+
+    def _lower_rate(self, before: float) -> None:
+        rate = self.config.rate
+        for group in self.optimizer.param_groups:
+            group["lr"] *= rate / before
+            group["initial_lr"] = rate
+        self.scheduler.base_lrs = [rate for _ in self.scheduler.base_lrs]
+        self.lowered.append({"rate": before, "until": self.step_number})
+        self.remarks.append(
+            f"It diverged at {before:g}: the learning rate is {rate:g} from step {self.step_number} on."
+        )
 
     def write_subject(self, path: Path, dtype: torch.dtype) -> None:
         """What has been trained so far, as a subject file in the number format ``dtype``."""
@@ -228,19 +280,11 @@ class Trainer:
         save_subject(path, self.model, header, self.config.lora_alpha, dtype)
 
     def _choose_trainable(self, extra_prompts: Iterable[str]) -> None:
-        config, core = self.config, self.core
-        core.requires_grad_(False)
+        config = self.config
+        self.core.requires_grad_(False)
         if not config.trains_text_encoder:
-            core.text.freeze([*self.data.prompts(), *extra_prompts])
-        if config.method == "lora":
-            add_lora(core, config)
-        else:
-            core.unet.requires_grad_(True)
-            core.text.requires_grad_(config.trains_text_encoder)
-        if config.gradient_checkpointing:
-            core.unet.enable_gradient_checkpointing()
-            if not self.model.codec.is_tiny:
-                self.model.codec.vae.enable_gradient_checkpointing()
+            self.model.freeze_text([*self.data.prompts(), *extra_prompts])
+        self.model.choose_trainable(config)
 
     def _optimizer(self):
         from diffusers.optimization import get_scheduler
@@ -268,34 +312,14 @@ class Trainer:
         raise TrainingDiverged(
             f"Training stopped at step {self.step_number + 1}: the {' and '.join(bad) or 'loss'} is not a finite "
             f"number. Likely causes: a learning rate too high (now {self.config.rate:g}), fp16 where bf16 would do, or "
-            "a damaged photo or model. The state before this step is saved."
+            "a damaged photo or model. "
+            + (
+                "The state before this step is saved; on the command line --resume goes on from it with a lower "
+                "--learning-rate."
+                if self._finite_weights()
+                else "The weights are no numbers any more and are not saved; start anew with a lower learning rate."
+            )
         )
 
-
-def _kernels(unet: Any, data: TrainingData) -> AbstractContextManager:
-    """On the CPU oneDNN reorders every kernel at every call, which costs more than convolving a map of a few places."""
-    deepest = data.resolution // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
-    small = data.device.type == "cpu" and deepest < 4
-    return torch.backends.mkldnn.flags(enabled=False) if small else nullcontext()
-
-
-def _changes(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """How a run differs from the one that is asked for, in words; pictures by their names."""
-    found = []
-    for name in sorted(was.keys() | now.keys()):
-        before, after = was.get(name), now.get(name)
-        if before == after:
-            continue
-        if isinstance(before, dict) and isinstance(after, dict):
-            words = {key: "gone" if key not in after else "new" if key not in before else "changed"
-                     for key in before | after if before.get(key) != after.get(key)}  # fmt: skip
-            shown = [f"{key} is {word}" for key, word in words.items()]
-            found += shown[:NAMED] + ([f"{len(shown) - NAMED} more pictures differ"] if len(shown) > NAMED else [])
-        else:
-            found.append(f"{name} {_short(before)} (now {_short(after)})")
-    return found
-
-
-def _short(value: Any) -> str:
-    words = str(value)
-    return words if len(words) <= 40 else f"{words[:8]}..."
+    def _finite_weights(self) -> bool:
+        return all(bool(weight.isfinite().all()) for weight in self.trainable.values())

@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 
 from ..files import written
-from .looks import Judge, Look, LookPlan, best, gained
+from ..models.subject import STEP_FILE
+from ..records import read_json
+from .looks import Judge, Look, LookPlan, best, gained, read_looks
 from .previews import draw_ages
 from .trainer import Progress, Trainer, TrainingEnough
 
@@ -18,7 +20,7 @@ Show = Callable[[list[Image.Image], Look | None], None]
 
 def step_file(folder: Path, step: int) -> Path:
     """Where a run in ``folder`` keeps the subject of a look that was the best so far."""
-    return folder / f"step_{step}.safetensors"
+    return folder / STEP_FILE.format(step)
 
 
 class Watcher:
@@ -53,7 +55,7 @@ class Watcher:
         if not self.judge or not step:
             return
         if self._record.is_file():
-            looks = [Look(**known) for known in json.loads(self._record.read_text())]
+            looks = read_looks(read_json(self._record), str(self._record))
             self.looks = [look for look in looks if look.step <= step]
         if self._due(step):
             if all(look.step != step for look in self.looks):

@@ -1,6 +1,7 @@
 """How old a face looks: one interface, behind which CLIP and any network that reads years off face crops may sit."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,15 +12,54 @@ from torch import Tensor
 from ..ages import AGE_CLASSES, CLASS_YEARS, DISPLAY_NAMES, AgeEstimate, class_middle, class_of
 from ..errors import UserError
 from ..pictures.photos import to_tensor
-from .find import CROP_SCALE, Face, crop_squares, cut_square
+from .crops import FaceCrop, landmarks_of
+from .find import Face, cut_square
 
 CLIP_SIDE, CLIP_MARGIN = 224, 0.4  # px, and face sizes around the face: hair and neck tell an age too
+
+
+@dataclass(frozen=True)
+class ClassError:
+    """How an estimator did on real faces of one age class."""
+
+    faces: int
+    right: float  # share that it put into this class
+    mean_absolute: float  # years
+
+
+@dataclass(frozen=True)
+class AgeErrors:
+    """How an estimator did on real faces of known age; ``tools/judges.py`` measures it."""
+
+    source: str
+    faces: int
+    mean_absolute: float  # years
+    classes: dict[str, ClassError]
+
+    @property
+    def cannot_tell(self) -> list[str]:
+        """The classes of which it put fewer than half of the faces where they belong."""
+        return [name for name, error in self.classes.items() if error.right < 0.5]
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one."""
+        classes = ", ".join(
+            f"{DISPLAY_NAMES[name]} {100 * error.right:.0f} % right and {error.mean_absolute:.0f} years off"
+            for name, error in self.classes.items()
+        )
+        told = (
+            f"Measured on {self.faces} real faces ({self.source}), it is {self.mean_absolute:.1f} years off: {classes}."
+        )
+        names = " and ".join(DISPLAY_NAMES[name] for name in self.cannot_tell)
+        return f"{told} It cannot tell {names}: its word on them counts little." if names else told
 
 
 class AgeEstimator(Protocol):
     """Anything that says how old a face in a picture looks."""
 
     name: str
+    errors: AgeErrors | None  # what was measured of it
 
     def __call__(self, image: Image.Image, face: Face) -> AgeEstimate:
         """The estimate for ``face`` in ``image``."""
@@ -33,8 +73,8 @@ class YearsNetwork(Protocol):
         """What reports call it."""
 
     @property
-    def size(self) -> int:
-        """Side of the crops it reads, px."""
+    def crop(self) -> FaceCrop:
+        """How the faces that it reads are cut out."""
 
     def __call__(self, crops: Tensor) -> Tensor:
         """The years [B] of ``crops``."""
@@ -43,14 +83,15 @@ class YearsNetwork(Protocol):
 class CropAgeEstimator:
     """A YearsNetwork that looks at pictures."""
 
-    def __init__(self, network: YearsNetwork, device: torch.device | str = "cpu"):
-        self.network, self.name, self.device = network, network.name, device
+    def __init__(self, network: YearsNetwork, errors: AgeErrors | None = None, device: torch.device | str = "cpu"):
+        self.network, self.name, self.errors, self.device = network, network.name, errors, device
 
     @torch.no_grad()
     def __call__(self, image: Image.Image, face: Face) -> AgeEstimate:
-        """Years from the square that face embedders see."""
-        square = torch.tensor([face.square(CROP_SCALE)], device=self.device)
-        years = self.network(crop_squares(to_tensor(image).to(self.device), square, self.network.size)).item()
+        """Years from the crop that the network reads."""
+        crop = self.network.crop
+        square = torch.tensor([crop.square(face)], device=self.device)
+        years = self.network(crop(to_tensor(image).to(self.device), square, landmarks_of([face]))).item()
         return AgeEstimate(years, class_of(years))
 
 
@@ -70,6 +111,8 @@ class ZeroShotAgeEstimator:
     CLIP's learned one, exp(logit_scale). The class is the most probable; the years are the mean of the classes' middles
     under their probabilities, so never the youngest or oldest.
     """
+
+    errors = None
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """Finds faces and cuts them out, differentiably."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from ..pictures.photos import to_image, to_tensor
 
 CROP_SCALE = 1.1  # side of the square that a face embedder sees, over the longer side of the detector's box
+REMEMBERED = 10_000  # pictures; the faces of one take about 1 kB
 DETECTION_SIDE = 1024  # px; larger photos are searched in a copy of this size, which loses no face an artist means
 
 
@@ -33,6 +35,14 @@ class Face:
         """The middle of the box."""
         left, top, right, bottom = self.box
         return (left + right) / 2, (top + bottom) / 2
+
+    @property
+    def from_the_side(self) -> bool:
+        """Whether the nose lies beyond an eye, along the line between both."""
+        if not self.landmarks:
+            return False
+        left, right, nose = (complex(*point) for point in self.landmarks[:3])
+        return not 0 <= ((nose - left) / (right - left)).real <= 1
 
     def square(self, scale: float = CROP_SCALE) -> tuple[float, float, float, float]:
         """The square around the box, ``scale`` times its longer side."""
@@ -93,6 +103,8 @@ class MTCNNDetector:
         shrink = min(1.0, DETECTION_SIDE / max(image.size))
         size = [max(1, round(side * shrink)) for side in image.size]
         searched = image.resize(size, Image.Resampling.LANCZOS) if shrink < 1 else image
+        if min(searched.size) < self.mtcnn.min_face_size:  # on which it fails
+            return []
         boxes, probabilities, landmarks = self.mtcnn.detect(searched, landmarks=True)
         if boxes is None:
             return []
@@ -108,6 +120,23 @@ class MTCNNDetector:
             return (right - left) * (bottom - top) - 2 * float(((np.array(face.center) - middle) ** 2).sum())
 
         return sorted(faces, key=prominence, reverse=True)
+
+
+class RememberingDetector:
+    """A detector that looks at every picture once: what it found is kept by the picture's pixels."""
+
+    def __init__(self, detector: FaceDetector):
+        self.detector = detector
+        self.found: dict[bytes, list[Face]] = {}
+
+    def __call__(self, image: Image.Image) -> list[Face]:
+        """See FaceDetector."""
+        key = hashlib.sha256(repr((image.mode, image.size)).encode() + image.tobytes()).digest()
+        if key not in self.found:
+            if len(self.found) == REMEMBERED:
+                del self.found[next(iter(self.found))]
+            self.found[key] = self.detector(image)
+        return self.found[key]
 
 
 def crop_squares(images: Tensor, squares: Tensor, size: int) -> Tensor:
@@ -131,6 +160,12 @@ def crop_squares(images: Tensor, squares: Tensor, size: int) -> Tensor:
     return warp_affine(images, to_crop, (size, size), mode="bilinear", padding_mode="border", align_corners=True)
 
 
+def square_side(image: Image.Image, face: Face | None, margin: float | None) -> float:
+    """The side of the square that cut_square cuts, px of ``image``."""
+    largest = min(image.size)
+    return min(largest, face.side * (1 + 2 * margin)) if face and margin is not None else largest
+
+
 def cut_square(
     image: Image.Image, face: Face | None, side: int, margin: float | None
 ) -> tuple[Image.Image, Face | None]:
@@ -139,10 +174,8 @@ def cut_square(
     ``margin`` in face sizes on each side of the face; None, or no face: the largest square that fits, around the face.
     """
     width, height = image.size
-    cut = min(width, height)
+    cut = square_side(image, face, margin)
     x, y = face.center if face else (width / 2, height / 2)
-    if face and margin is not None:
-        cut = min(cut, face.side * (1 + 2 * margin))
     left = min(max(x - cut / 2, 0), width - cut)
     top = min(max(y - cut / 2, 0), height - cut)
     square = image.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + cut, top + cut))

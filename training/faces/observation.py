@@ -9,7 +9,8 @@ from torch import Tensor
 from ..ages import AgeEstimate
 from ..errors import UserError
 from ..pictures.photos import to_tensor
-from .age_estimators import AgeEstimator
+from ..pictures.repeats import signature
+from .age_estimators import AgeErrors, AgeEstimator
 from .embedders import FaceEmbedder, embed_face
 from .find import Face, FaceDetector, crop_squares, upright
 
@@ -18,7 +19,7 @@ ALIGNED = 48  # px; fine enough to tell a copy from a likeness, coarse enough to
 
 @dataclass(frozen=True)
 class Observation:
-    """One picture. Everything about its face is None where none was found."""
+    """One picture. Everything but the first two is None where no face was found."""
 
     name: str
     age: str | int | None  # that was asked for, or that the person has
@@ -26,6 +27,8 @@ class Observation:
     vector: Tensor | None = None  # [D], of length 1
     aligned: Tensor | None = None  # [ALIGNED, ALIGNED], grey, eyes level
     estimate: AgeEstimate | None = None
+    signature: Tensor | None = None  # of the whole picture, which tells one picture from another
+    doubt: str | None = None  # why its similarity says less: the face is small, or seen from the side
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,11 @@ class Observer:
         """The matcher and the age estimator."""
         return f"{self.embedder.name}, {self.estimator.name if self.estimator else 'no age estimator'}"
 
+    @property
+    def age_errors(self) -> AgeErrors | None:
+        """What was measured of its age estimator."""
+        return self.estimator.errors if self.estimator else None
+
     def observe(self, name: str, image: Image.Image, age: str | int | None = None) -> Observation:
         """Finds the main face of a picture and reads everything off it; see read."""
         return self.read(name, image, next(iter(self.detector(image)), None), age)
@@ -57,7 +65,14 @@ class Observer:
         if not vector.isfinite().all():
             raise UserError(f"{self.embedder.name} gives no number for the face in {name}; its weights may be damaged.")
         estimate = self.estimator(image, face) if self.estimator else None
-        return Observation(name, age, face, vector, aligned_face(image, face), estimate)
+        aligned, doubt = aligned_face(image, face), self._doubt(face)
+        return Observation(name, age, face, vector, aligned, estimate, signature(image), doubt)
+
+    def _doubt(self, face: Face) -> str | None:
+        smallest = self.embedder.facts.smallest
+        if smallest and face.side < smallest:
+            return f"small, {face.side:.0f} px"
+        return "from the side" if face.from_the_side else None
 
 
 def aligned_face(image: Image.Image, face: Face) -> Tensor:

@@ -1,9 +1,14 @@
-"""Stable Diffusion 1.x, 2.x and SDXL as modules. Read denoiser first, then checkpoint.
+"""Models to train: what is asked of any, and Stable Diffusion in diffusers' modules. Read levels, then interface.
 
 families    how they differ, and a model's shape read off its weights
 keys        the names of their weights in single files, both ways
-denoiser    noise, prediction, target and predicted x_0, whatever the model predicts
+levels      noise, target and predicted x_0, whatever the model predicts
+interface   what a trainer asks of a model
+inplace     LoRA over layers that somebody else owns
+denoiser    latents and prompts to a prediction
+fingerprint which model it is, in seconds
 text, vae   prompts to conditioning; pixels to latents and back
+folder      what the files of a diffusers folder say
 checkpoint  files and folders to a Model, and back
 lora        put in, taken out, merged
 subject     what was trained, as a file with a header

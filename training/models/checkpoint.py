@@ -1,23 +1,25 @@
 """Stable Diffusion models out of single files and diffusers folders, without any network, and back to one file."""
 
-import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ..config import TrainingConfig
 from ..errors import UserError
 from ..files import digest, read_state_dict
 from . import keys
-from .denoiser import DENOISERS, Denoiser
+from .denoiser import SCHEDULE, UNetDenoiser
 from .families import (
     SD1,
     SD2,
     SDXL,
     Family,
+    Part,
     Tower,
     looks_like_v_prediction,
     recognise,
@@ -25,11 +27,22 @@ from .families import (
     unet_config,
     vae_config,
 )
+from .fingerprint import fingerprint
+from .folder import settings_in, weights_in
 from .keys import StateDict
+from .levels import TIMESTEPS
+from .lora import add_lora, lora_state_dict
+from .sampler import PREVIEW, Preset, one_noise, sample
 from .text import TextEncoder, TextTower, new_tower
 from .vae import LatentCodec
 
 Network = TypeVar("Network", bound=nn.Module)
+
+UNET_PREDICTIONS = ("epsilon", "v_prediction")
+NUMBERS = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2)
+_SCALES = (".weight_scale", ".scale_weight", ".comfy_quant", ".absmax", "scaled_fp8")  # multiply what is quantised
+# What diffusers and transformers raise on settings of no network, depending on which they stumble over.
+_BUILDING_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RuntimeError)
 
 
 @dataclass
@@ -37,11 +50,12 @@ class Model:
     """A diffusion model in diffusers' and transformers' modules: on the CPU, float32 and frozen when it is opened."""
 
     family: Family
-    denoiser: Denoiser  # holds the UNet and the text encoder
+    denoiser: UNetDenoiser  # holds the UNet and the text encoder
     codec: LatentCodec
     name: str
     sha256: str  # of the UNet before training, as float16: the same from any file format and from memory
     unmapped: StateDict = field(default_factory=dict)  # tensors of the checkpoint that no module holds, kept for saving
+    fingerprint: str = ""  # of the same UNet; by this a subject trained in place knows its base
 
     @property
     def resolution(self) -> int:
@@ -56,6 +70,69 @@ class Model:
         for module in (self.denoiser.unet, self.denoiser.text, self.codec):
             module.to(device, dtype)
         return self
+
+    def inputs(self) -> dict[str, Any]:
+        """What the result of a training takes from it, by name."""
+        return {
+            "UNet": digest(self.denoiser.unet.state_dict()),
+            "prediction type": self.denoiser.prediction_type,
+            "noise schedule": digest({"alphas_cumprod": self.denoiser.alphas_cumprod}),
+            "text encoder": digest(self.denoiser.text.state_dict()),
+            "VAE": digest(self.codec.state_dict()),
+        }
+
+    def prepare(self, config: TrainingConfig, precision: str, device: torch.device) -> None:
+        """A frozen UNet in ``precision``, all in the fastest layout; the accelerator moves what is trained."""
+        unet = self.denoiser.unet
+        if config.method == "lora" and precision != "no":
+            unet.to(torch.bfloat16 if precision == "bf16" else torch.float16)
+        unet.to(memory_format=torch.channels_last)  # the fastest layout for convolutions, on GPU and CPU
+        self.codec.to(device).to(memory_format=torch.channels_last)
+
+    def freeze_text(self, prompts: list[str]) -> None:
+        """Encodes ``prompts`` once; from here on only these can be asked for."""
+        self.denoiser.text.freeze(prompts)
+
+    def release_text(self) -> None:
+        """Takes the text encoder, which is not asked any more, off the device."""
+        self.denoiser.text.to("cpu")
+
+    def choose_trainable(self, config: TrainingConfig) -> None:
+        """A LoRA, or every weight of UNet and text encoder as ``config`` has it."""
+        unet = self.denoiser.unet
+        if config.method == "lora":
+            add_lora(self.denoiser, config)
+        else:
+            unet.requires_grad_(True)
+            self.denoiser.text.requires_grad_(config.trains_text_encoder)
+        if config.gradient_checkpointing:
+            unet.enable_gradient_checkpointing()
+            if not self.codec.is_tiny:
+                self.codec.vae.enable_gradient_checkpointing()
+
+    def stepping(self, resolution: int) -> AbstractContextManager:
+        """On the CPU oneDNN reorders each kernel at each call, which costs more than convolving a small map."""
+        unet = self.denoiser.unet
+        deepest = resolution // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
+        small = unet.device.type == "cpu" and deepest < 4
+        return torch.backends.mkldnn.flags(enabled=False) if small else nullcontext()
+
+    def draw(
+        self,
+        prompts: list[str],
+        resolution: int,
+        seed: int,
+        preset: Preset | None = None,
+        batch_size: int = 2,
+        progress: Callable[[], None] = lambda: None,
+    ) -> Tensor:
+        """Pictures [B, 3, H, W] in [-1, 1] on the CPU, one a prompt, from one noise; quickly where no ``preset`` is."""
+        noise = one_noise(self, resolution, seed)
+        return sample(self, prompts, noise, preset or PREVIEW, batch_size=batch_size, progress=progress)
+
+    def trained(self, method: str, lora_alpha: float) -> StateDict:
+        """The LoRA in kohya's keys, or every weight in the single-file layout."""
+        return lora_state_dict(self.denoiser, lora_alpha) if method == "lora" else model_to_state_dict(self)
 
 
 def open_model(path: Path, prediction_type: str | None = None) -> Model:
@@ -76,23 +153,27 @@ def model_from_state_dict(checkpoint: StateDict, name: str, prediction_type: str
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     family = recognise(checkpoint, name)
-    unet_state = {key: value for key, value in checkpoint.items() if key.startswith(keys.UNET_PREFIX)}
-    unet = _empty(UNet2DConditionModel, **unet_config(checkpoint, family))
-    _fill(unet, {ours: unet_state.pop(theirs, None) for ours, theirs in unet_keys(unet).items()}, "UNet", name)
-    if unet_state:
-        raise UserError(f"The UNet in {name} has layers that {family.name} has not, such as {next(iter(unet_state))}.")
+    if scale := next((key for key in checkpoint if key.endswith(_SCALES)), None):
+        raise UserError(f"{name} is quantised: it holds {scale}. Use the same model in bf16, fp16 or fp32.")
+    part = Part(checkpoint, f"UNet in {name}", keys.UNET_PREFIX)
+    unet = _empty(part.name, UNet2DConditionModel, **unet_config(part, family))
+    names = keys.unet_keys(unet)
+    _fill(unet, {ours: checkpoint.get(theirs) for ours, theirs in names.items()}, part.name)
+    if surplus := part.keys() - {theirs.removeprefix(keys.UNET_PREFIX) for theirs in names.values()}:
+        raise UserError(f"The {part.name} has layers that {family.name} has not, such as {min(surplus)}.")
 
-    vae = (
-        _empty(AutoencoderTiny)
-        if _has_tiny_vae(checkpoint)
-        else _empty(AutoencoderKL, **vae_config(checkpoint, family))
-    )
+    part = Part(checkpoint, f"VAE in {name}", keys.VAE_PREFIX)
+    if any(key.startswith("taesd_") for key in part):
+        vae = _empty(part.name, AutoencoderTiny)
+    else:
+        vae = _empty(part.name, AutoencoderKL, **vae_config(part, family))
     weights = {ours: checkpoint.get(theirs) for ours, theirs in _vae_keys(vae).items()}
-    _fill(vae, {ours: _to_shape_of(vae, ours, value) for ours, value in weights.items()}, "VAE", name)
+    _fill(vae, {ours: _to_shape_of(vae, ours, value) for ours, value in weights.items()}, part.name)
 
     text = TextEncoder(family, [_tower_from(checkpoint, tower, name) for tower in family.towers])
-    guess = "v_prediction" if looks_like_v_prediction(checkpoint, family) else "epsilon"
-    model = Model(family, DENOISERS[prediction_type or guess](unet, text), LatentCodec(vae), name, _unet_sha256(unet))
+    kind = prediction_type or ("v_prediction" if looks_like_v_prediction(checkpoint, family) else "epsilon")
+    denoiser = UNetDenoiser(unet, text, kind, _schedule_of(checkpoint, name))
+    model = Model(family, denoiser, LatentCodec(vae), name, _unet_sha256(unet), fingerprint=_unet_fingerprint(unet))
     mapped = model_to_state_dict(model)
     model.unmapped = {
         key: value for key, value in checkpoint.items() if key not in mapped and not key.startswith("model_ema.")
@@ -109,17 +190,10 @@ def model_to_state_dict(model: Model) -> StateDict:
     return state
 
 
-def unet_keys(unet: Any) -> dict[str, str]:
-    """The UNet's own keys, each with its name in a checkpoint."""
-    attention = {index for index, block in enumerate(unet.up_blocks) if hasattr(block, "attentions")}
-    layers = len(unet.down_blocks[0].resnets)
-    return {key: keys.unet_key(key, layers, attention) for key in unet.state_dict()}
-
-
 def unet_to_state_dict(unet: nn.Module) -> StateDict:
     """The UNet's tensors in the single-file keys."""
     weights = unet.state_dict()
-    return {theirs: weights[ours] for ours, theirs in unet_keys(unet).items()}
+    return {theirs: weights[ours] for ours, theirs in keys.unet_keys(unet).items()}
 
 
 def vae_to_state_dict(vae: nn.Module) -> StateDict:
@@ -138,51 +212,83 @@ def tower_to_state_dict(tower: TextTower) -> StateDict:
 
 
 def open_tiny_vae(path: Path) -> LatentCodec:
-    """An AutoencoderTiny: diffusers' folder, its one .safetensors, or TAESD's published decoder file.
+    """An AutoencoderTiny: diffusers' folder, its one .safetensors, or TAESD's published decoder, alone or in a folder
+    with its encoder.
 
     Raises UserError where it is none of these.
     """
     from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
-    if path.is_dir():
-        path = path / "diffusion_pytorch_model.safetensors"
-    weights = read_state_dict(path)
-    tiny = _empty(AutoencoderTiny)
+    halves = {side: path / f"taesd_{side}.safetensors" for side in ("encoder", "decoder")}
+    published_folder = path.is_dir() and halves["decoder"].is_file()
+    if published_folder:
+        weights = read_state_dict(halves["decoder"])
+    else:
+        weights = weights_in(path) if path.is_dir() else read_state_dict(path)
+    tiny = _empty("tiny VAE", AutoencoderTiny)
     if not any(key.startswith("decoder.") for key in weights):
-        tiny.register_module("encoder", nn.Identity())  # published files hold one half each; the decoder will do
         published = {f"{keys.VAE_PREFIX}taesd_decoder.{key}": value for key, value in weights.items()}
+        if published_folder and halves["encoder"].is_file():
+            encoder = read_state_dict(halves["encoder"])
+            published |= {f"{keys.VAE_PREFIX}taesd_encoder.{key}": value for key, value in encoder.items()}
+        else:
+            tiny.register_module("encoder", nn.Identity())  # the decoder will do for training
         weights = {key: published.get(keys.tiny_vae_key(key)) for key in tiny.state_dict()}
-    return LatentCodec(_fill(tiny, weights, "tiny VAE", str(path)))
+    return LatentCodec(_fill(tiny, weights, f"tiny VAE in {path}"))
+
+
+def _unet_fingerprint(unet: nn.Module) -> str:
+    weights = unet_to_state_dict(unet)
+    return fingerprint({key.removeprefix(keys.UNET_PREFIX): value for key, value in weights.items()})
 
 
 def _unet_sha256(unet: nn.Module) -> str:
     return digest({key: value.half() for key, value in unet_to_state_dict(unet).items()})
 
 
-def _empty(module_class: Callable[..., Network], *args: Any, **config: Any) -> Network:
+def _empty(what: str, make: Callable[..., Network], *args: Any, **config: Any) -> Network:
     """A module without memory behind its parameters, until _fill gives it some."""
     from accelerate import init_empty_weights
 
-    with init_empty_weights():
-        return module_class(*args, **config)
+    try:
+        with init_empty_weights():
+            return make(*args, **config)
+    except _BUILDING_ERRORS as error:
+        raise UserError(f"The {what} is of a shape that no known model has; it may be damaged.") from error
 
 
-def _fill(module: Network, state: Mapping[str, torch.Tensor | None], what: str, source: str) -> Network:
-    """The module holding ``state`` as float32, frozen. Raises UserError where a tensor is missing or misshapen."""
+def _fill(module: Network, state: Mapping[str, torch.Tensor | None], what: str) -> Network:
+    """The module holding ``state`` as float32, frozen.
+
+    Raises UserError where a tensor is missing, misshapen or of no number format that is known.
+    """
     shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     for key, shape in shapes.items():
         found = state.get(key)
         if found is None or tuple(found.shape) != shape:
             seen = "is missing" if found is None else f"has shape {tuple(found.shape)}, not {shape}"
-            raise UserError(f"The {what} in {source} has an unknown layout: {key} {seen}.")
+            raise UserError(f"The {what} has an unknown layout: {key} {seen}.")
+        if found.dtype not in NUMBERS:
+            known = ", ".join(_format(dtype) for dtype in NUMBERS)
+            raise UserError(f"The {what} keeps {key} as {_format(found.dtype)}, which cannot be trained; {known} can.")
     if extra := state.keys() - shapes.keys():
-        raise UserError(f"The {what} in {source} has an unknown layout: it also holds {sorted(extra)[0]}.")
+        raise UserError(f"The {what} has an unknown layout: it also holds {sorted(extra)[0]}.")
     module.load_state_dict({key: value.float() for key, value in state.items() if value is not None}, assign=True)
     return module.requires_grad_(False).eval()
 
 
-def _has_tiny_vae(checkpoint: StateDict) -> bool:
-    return any(key.startswith(keys.VAE_PREFIX + "taesd_") for key in checkpoint)
+def _format(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _schedule_of(checkpoint: StateDict, source: str) -> dict[str, Any]:
+    """What marks in a single file say of its noise schedule; ComfyUI reads the same ones."""
+    if any(mark in checkpoint for mark in ("edm_mean", "edm_vpred.sigma_max")):
+        raise UserError(
+            f"{source} is an EDM model, whose noise levels have no timesteps. The command line cannot train it; the "
+            "node Train Aging Subject can, with method lora."
+        )
+    return {"rescale_betas_zero_snr": True} if "ztsnr" in checkpoint else {}
 
 
 def _vae_keys(vae: Any) -> dict[str, str]:
@@ -200,51 +306,82 @@ def _to_shape_of(vae: nn.Module, key: str, value: torch.Tensor | None) -> torch.
 
 
 def _tower_from(checkpoint: StateDict, spec: Tower, source: str) -> TextTower:
+    read = keys.open_clip_from_checkpoint if spec.open_clip else keys.clip_from_checkpoint
+    return _tower(read(checkpoint, spec.prefix), spec, f"text encoder in {source}", spec.unused_layers)
+
+
+def _tower(state: StateDict, spec: Tower, what: str, unused_layers: int = 0, **known: Any) -> TextTower:
+    """The tower of ``state``, in transformers' keys; ``known`` settings overrule what its shapes seem to say."""
     from transformers import CLIPTextConfig
 
-    read = keys.open_clip_from_checkpoint if spec.open_clip else keys.clip_from_checkpoint
-    state = read(checkpoint, spec.prefix)
-    config = text_config(state, spec)
-    for _ in range(spec.unused_layers):
-        config["num_hidden_layers"] -= 1
-        last = f"text_model.encoder.layers.{config['num_hidden_layers']}."
-        state = {key: value for key, value in state.items() if not key.startswith(last)}
+    config = text_config(Part(state, what), spec, unused_layers) | known
+    first = config["num_hidden_layers"]
+    unused = tuple(f"text_model.encoder.layers.{first + number}." for number in range(unused_layers))
+    state = {key: value for key, value in state.items() if not key.startswith(unused)}
     if not spec.pooled:
         state.pop("text_projection.weight", None)
-    tower = _empty(new_tower, CLIPTextConfig(**config), spec)
-    return _fill(tower, state, "text encoder", source)
+    return _fill(_empty(what, lambda: new_tower(CLIPTextConfig(**config), spec)), state, what)
 
 
 def _open_folder(path: Path, prediction_type: str | None) -> Model:
-    """A folder as diffusers' ``save_pretrained`` writes it."""
+    """A folder as diffusers' ``save_pretrained`` writes it, in any of its variants."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-    try:
-        unet: Any = UNet2DConditionModel.from_pretrained(path / "unet", local_files_only=True)
-        vae_settings = json.loads((path / "vae" / "config.json").read_text())
-        vae_class = AutoencoderTiny if vae_settings["_class_name"] == "AutoencoderTiny" else AutoencoderKL
-        vae = vae_class.from_pretrained(path / "vae", local_files_only=True)
-        first = CLIPTextModel.from_pretrained(path / "text_encoder", local_files_only=True)
-        two = (path / "text_encoder_2").is_dir()
-        family = SDXL if two else SD1 if first.config.hidden_act == "quick_gelu" else SD2
-        towers = [TextTower(family.towers[0], first, None)]
-        if two:
-            second = CLIPTextModelWithProjection.from_pretrained(path / "text_encoder_2", local_files_only=True)
-            towers.append(TextTower(family.towers[1], second, second.text_projection))
-        settings = json.loads((path / "scheduler" / "scheduler_config.json").read_text())
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path} cannot be opened as a diffusers folder ({str(error).splitlines()[0][:150]}). It needs unet, vae, "
-            "text_encoder and scheduler inside, as save_pretrained writes them."
-        ) from error
+    name, scheduler = path.absolute().name, settings_in(path, "scheduler", "scheduler_config.json")
+    unet = _network_in(path / "unet", settings_in(path, "unet"), [UNet2DConditionModel])
+    vae = _network_in(path / "vae", settings_in(path, "vae"), [AutoencoderKL, AutoencoderTiny])
+    first, two = settings_in(path, "text_encoder"), (path / "text_encoder_2").is_dir()
+    family = SDXL if two else SD1 if first.get("hidden_act") == "quick_gelu" else SD2
+    towers = [_tower_in(path / "text_encoder", first, family.towers[0])]
+    if two:
+        towers.append(_tower_in(path / "text_encoder_2", settings_in(path, "text_encoder_2"), family.towers[1]))
     if unet.config.in_channels != 4:
         raise UserError(f"{path} takes {unet.config.in_channels} latent channels; a text-to-image model takes 4.")
-    text = TextEncoder(family, towers)
-    guess = settings.get("prediction_type", "epsilon")
-    denoiser, codec = DENOISERS[prediction_type or guess](unet, text), LatentCodec(vae)
-    for module in (denoiser, codec):
-        module.float().requires_grad_(False).eval()
-    return Model(family, denoiser, codec, path.name, _unet_sha256(unet))
+    kind, schedule = _scheduler_settings(scheduler, prediction_type, path / "scheduler")
+    denoiser = UNetDenoiser(unet, TextEncoder(family, towers), kind, schedule)
+    sha256, marks = _unet_sha256(unet), _unet_fingerprint(unet)
+    return Model(family, denoiser, LatentCodec(vae), name, sha256, fingerprint=marks)
+
+
+def _network_in(folder: Path, settings: dict[str, Any], known: list[Any]) -> Any:
+    """The diffusers module in ``folder``, of one of the classes ``known``."""
+    kind = next((kind for kind in known if kind.__name__ == settings.get("_class_name")), None)
+    if kind is None:
+        names = " or ".join(kind.__name__ for kind in known)
+        raise UserError(f"{folder} holds a {settings.get('_class_name')}; known is {names}.")
+    weights, what = weights_in(folder), f"network in {folder}"
+    for old, new in keys.OLD_ATTENTION.items():
+        weights = {key.replace(old, new): value for key, value in weights.items()}
+    return _fill(_empty(what, kind.from_config, settings), weights, what)
+
+
+def _tower_in(folder: Path, settings: dict[str, Any], spec: Tower) -> TextTower:
+    weights = weights_in(folder)
+    state = keys.clip_from_checkpoint(weights, "")
+    if "text_projection.weight" in weights:
+        state["text_projection.weight"] = weights["text_projection.weight"]
+    heads = {key: settings[key] for key in ("num_attention_heads",) if key in settings}
+    return _tower(state, spec, f"text encoder in {folder}", **heads)
+
+
+def _scheduler_settings(
+    settings: dict[str, Any], prediction_type: str | None, source: Path
+) -> tuple[str, dict[str, Any]]:
+    """Prediction type and betas in a scheduler's config. Raises UserError for what training could not honour."""
+    name, steps = str(settings.get("_class_name", "its scheduler")), settings.get("num_train_timesteps", TIMESTEPS)
+    guess = "flow" if "FlowMatch" in name else str(settings.get("prediction_type", "epsilon"))
+    kind, zero_snr = prediction_type or guess, bool(settings.get("rescale_betas_zero_snr"))
+    problems = {
+        f"predicts {kind}; known are {' and '.join(UNET_PREDICTIONS)}": kind not in UNET_PREDICTIONS,
+        f"has {steps} timesteps instead of {TIMESTEPS}": steps != TIMESTEPS,
+        "has noise levels without timesteps": "EDM" in name,
+        "has betas of its own (trained_betas)": settings.get("trained_betas") is not None,
+        "has a last level without any signal (rescale_betas_zero_snr), at which predicted noise says nothing": zero_snr
+        and kind == "epsilon",
+    }
+    if problem := next((words for words, found in problems.items() if found), None):
+        raise UserError(f"{source} ({name}) {problem}; that cannot be trained here.")
+    schedule = {key: settings.get(key, default) for key, default in SCHEDULE.items()}
+    return kind, schedule | ({"rescale_betas_zero_snr": True} if zero_snr else {})

@@ -3,11 +3,14 @@
 import re
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from ..errors import UserError
 from .keys import UNET_PREFIX, VAE_PREFIX, StateDict
 
 CONTEXT_LENGTH = 77  # tokens, of every CLIP text tower
-END_OF_TEXT = 49407  # CLIP's vocabulary
+END_OF_TEXT = 49407  # the last of CLIP's vocabulary
+CLIP_LAYERS = {768: 12, 1024: 23, 1280: 32}  # that are run, by width; no file says how many it should have
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,31 @@ _STRANGERS = {
 }
 
 
+class Part(dict[str, Tensor]):
+    """The tensors of one network. What it lacks is told by its name, as is a tensor of too few dimensions."""
+
+    def __init__(self, tensors: StateDict, name: str, prefix: str = ""):
+        """Those of ``tensors`` under ``prefix``, without it; ``name`` says whose they are in an error."""
+        super().__init__({key.removeprefix(prefix): tensors[key] for key in tensors if key.startswith(prefix)})
+        self.name = name
+
+    def __missing__(self, key: str) -> Tensor:
+        raise UserError(f"The {self.name} is incomplete: {key} is missing.")
+
+    def size(self, key: str, dimension: int) -> int:
+        """How long the tensor ``key`` is in one dimension."""
+        shape = tuple(self[key].shape)
+        if dimension >= len(shape):
+            raise UserError(f"The {self.name} has an unknown layout: {key} has shape {shape}.")
+        return shape[dimension]
+
+
 def recognise(checkpoint: StateDict, source: str) -> Family:
     """The family of a single-file state dict. Raises UserError that names what was found in ``source`` instead."""
     for family in FAMILIES:
         prefixes = [tower.prefix for tower in family.towers] + [UNET_PREFIX + "input_blocks.", VAE_PREFIX]
         if all(any(key.startswith(prefix) for key in checkpoint) for prefix in prefixes):
-            channels = checkpoint[UNET_PREFIX + "input_blocks.0.0.weight"].shape[1]
+            channels = Part(checkpoint, f"UNet in {source}", UNET_PREFIX).size("input_blocks.0.0.weight", 1)
             if channels == 4:
                 return family
             raise UserError(
@@ -115,34 +137,33 @@ def _count(keys: StateDict, pattern: str) -> int:
     return len({match[1] for key in keys if (match := re.match(pattern, key))})
 
 
-def unet_config(checkpoint: StateDict, family: Family) -> dict:
-    """UNet2DConditionModel's config, of any depth and width, read off a single-file state dict."""
-    keys = {key.removeprefix(UNET_PREFIX): value for key, value in checkpoint.items() if key.startswith(UNET_PREFIX)}
+def unet_config(keys: Part, family: Family) -> dict:
+    """UNet2DConditionModel's config, of any depth and width, read off a single file's UNet."""
 
     def depth(block: str) -> int:
         return _count(keys, rf"{re.escape(block)}\.1\.transformer_blocks\.(\d+)\.")
 
     channels, depths, layers = [], [], []
-    for index in range(1, _count(keys, r"input_blocks\.(\d+)\.")):
+    for index in range(1, max(2, _count(keys, r"input_blocks\.(\d+)\."))):
         block = f"input_blocks.{index}"
         if f"{block}.0.op.weight" in keys or not channels:
             channels, depths, layers = [*channels, 0], [*depths, 0], [*layers, 0]
         if f"{block}.0.op.weight" not in keys:
-            channels[-1] = keys[f"{block}.0.out_layers.3.weight"].shape[0]
+            channels[-1] = keys.size(f"{block}.0.out_layers.3.weight", 0)
             depths[-1] = depth(block)
             layers[-1] += 1
     attention = [bool(blocks) for blocks in depths]
     depths[-1] = depths[-1] or depth("middle_block")
     sample = "middle_block.1.transformer_blocks.0.attn2.to_k.weight"
     config = {
-        "in_channels": keys["input_blocks.0.0.weight"].shape[1],
-        "out_channels": keys["out.2.weight"].shape[0],
+        "in_channels": keys.size("input_blocks.0.0.weight", 1),
+        "out_channels": keys.size("out.2.weight", 0),
         "block_out_channels": tuple(channels),
         "layers_per_block": layers[0],
         "down_block_types": tuple("CrossAttnDownBlock2D" if has else "DownBlock2D" for has in attention),
         "up_block_types": tuple("CrossAttnUpBlock2D" if has else "UpBlock2D" for has in reversed(attention)),
         "transformer_layers_per_block": tuple(blocks or 1 for blocks in depths),
-        "cross_attention_dim": keys[sample].shape[1],
+        "cross_attention_dim": keys.size(sample, 1),
         "attention_head_dim": [max(1, width // family.head_width) for width in channels] if family.head_width else 8,
         "use_linear_projection": keys["middle_block.1.proj_in.weight"].ndim == 2,
         "sample_size": family.resolution // 8,
@@ -151,38 +172,40 @@ def unet_config(checkpoint: StateDict, family: Family) -> dict:
         config |= {
             "addition_embed_type": "text_time",
             "addition_time_embed_dim": 256,
-            "projection_class_embeddings_input_dim": keys["label_emb.0.0.weight"].shape[1],
+            "projection_class_embeddings_input_dim": keys.size("label_emb.0.0.weight", 1),
         }
     return config
 
 
-def vae_config(checkpoint: StateDict, family: Family) -> dict:
-    """AutoencoderKL's config read off a single-file state dict."""
-    keys = {key.removeprefix(VAE_PREFIX): value for key, value in checkpoint.items() if key.startswith(VAE_PREFIX)}
-    levels = _count(keys, r"encoder\.down\.(\d+)\.")
-    channels = [keys[f"encoder.down.{level}.block.0.conv2.weight"].shape[0] for level in range(levels)]
+def vae_config(keys: Part, family: Family) -> dict:
+    """AutoencoderKL's config read off a single file's VAE."""
+    levels = max(1, _count(keys, r"encoder\.down\.(\d+)\."))
+    channels = [keys.size(f"encoder.down.{level}.block.0.conv2.weight", 0) for level in range(levels)]
     return {
         "block_out_channels": tuple(channels),
         "down_block_types": ("DownEncoderBlock2D",) * levels,
         "up_block_types": ("UpDecoderBlock2D",) * levels,
         "layers_per_block": _count(keys, r"encoder\.down\.0\.block\.(\d+)\."),
-        "latent_channels": keys["decoder.conv_in.weight"].shape[1],
+        "latent_channels": keys.size("decoder.conv_in.weight", 1),
         "scaling_factor": family.latent_scale,
         "sample_size": family.resolution,
     }
 
 
-def text_config(tower_state: StateDict, tower: Tower) -> dict:
-    """CLIPTextConfig's arguments read off a tower's state dict in transformers' layout."""
-    embedding = tower_state["text_model.embeddings.token_embedding.weight"]
-    projection = tower_state.get("text_projection.weight")
+def text_config(keys: Part, tower: Tower, unused_layers: int) -> dict:
+    """CLIPTextConfig's arguments read off a tower in transformers' layout that has so many layers too many."""
+    embedding = "text_model.embeddings.token_embedding.weight"
+    tokens, width = keys.size(embedding, 0), keys.size(embedding, 1)
+    if tokens <= END_OF_TEXT:
+        raise UserError(f"The {keys.name} is incomplete: it knows {tokens} of CLIP's {END_OF_TEXT + 1} tokens.")
+    layers = _count(keys, r"text_model\.encoder\.layers\.(\d+)\.") - unused_layers
     return {
-        "vocab_size": embedding.shape[0],
-        "hidden_size": embedding.shape[1],
-        "intermediate_size": tower_state["text_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
-        "num_hidden_layers": _count(tower_state, r"text_model\.encoder\.layers\.(\d+)\."),
-        "num_attention_heads": max(1, embedding.shape[1] // 64),
-        "projection_dim": embedding.shape[1] if projection is None else projection.shape[0],
+        "vocab_size": tokens,
+        "hidden_size": width,
+        "intermediate_size": keys.size("text_model.encoder.layers.0.mlp.fc1.weight", 0),
+        "num_hidden_layers": CLIP_LAYERS.get(width, layers),
+        "num_attention_heads": max(1, width // 64),
+        "projection_dim": keys.size("text_projection.weight", 0) if tower.pooled else width,
         "max_position_embeddings": CONTEXT_LENGTH,
         "hidden_act": "gelu" if tower.open_clip else "quick_gelu",
         "bos_token_id": END_OF_TEXT - 1,

@@ -6,6 +6,7 @@ Every function maps the keys of one module's ``state_dict()`` to the names they 
 """
 
 import re
+from typing import Any
 
 import torch
 
@@ -32,6 +33,7 @@ _UNET_ENDS = {
     "conv_out": "out.2",
 }
 _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}  # diffusers'
 _OPEN_CLIP = {
     "embeddings.token_embedding": "token_embedding",
     "embeddings.position_embedding.weight": "positional_embedding",
@@ -71,6 +73,13 @@ def unet_key(key: str, layers_per_block: int, attention_up_blocks: set[int]) -> 
     else:
         name = _replace(key, _UNET_ENDS)
     return UNET_PREFIX + (_replace(name, _RESNET) if "resnets" in key else name)
+
+
+def unet_keys(unet: Any) -> dict[str, str]:
+    """UNet2DConditionModel's own keys, each with its name in a checkpoint."""
+    attention = {index for index, block in enumerate(unet.up_blocks) if hasattr(block, "attentions")}
+    layers = len(unet.down_blocks[0].resnets)
+    return {key: unet_key(key, layers, attention) for key in unet.state_dict()}
 
 
 def vae_key(key: str, levels: int) -> str:
@@ -130,11 +139,11 @@ def open_clip_from_checkpoint(checkpoint: StateDict, prefix: str) -> StateDict:
         if not key.startswith(prefix) or name in ("logit_scale", "attn_mask"):
             continue
         if name == "text_projection":
-            result["text_projection.weight"] = value.T.contiguous()
+            result["text_projection.weight"] = torch.atleast_2d(value).mT.contiguous()
         elif name.startswith("token_embedding"):
             result["text_model.embeddings." + name] = value
         elif match := re.match(r"(.*)attn\.in_proj_(weight|bias)", _replace(name, back)):
-            for part, chunk in zip("qkv", value.chunk(3), strict=True):
+            for part, chunk in zip("qkv", torch.atleast_1d(value).tensor_split(3), strict=True):
                 result[f"text_model.{match[1]}self_attn.{part}_proj.{match[2]}"] = chunk.contiguous()
         else:
             result["text_model." + _replace(name, back)] = value

@@ -10,20 +10,21 @@ from torch import Tensor, nn
 
 from ..config import LORA_LAYERS, TrainingConfig
 from ..errors import UserError
-from .denoiser import Denoiser
-from .keys import StateDict
+from .denoiser import UNetDenoiser
+from .keys import UNET_PREFIX, StateDict, unet_keys
 
+_DOWN, _UP, _ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"  # of a layer; the last may be missing
 TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
-def _parts(denoiser: Denoiser) -> dict[str, nn.Module]:
+def _parts(denoiser: UNetDenoiser) -> dict[str, nn.Module]:
     """The modules that can have a LoRA, under their prefix in a LoRA file."""
     towers = denoiser.text.towers
     names = ["lora_te"] if len(towers) == 1 else [f"lora_te{index + 1}" for index in range(len(towers))]
     return {"lora_unet": denoiser.unet, **dict(zip(names, towers, strict=True))}
 
 
-def add_lora(denoiser: Denoiser, config: TrainingConfig) -> None:
+def add_lora(denoiser: UNetDenoiser, config: TrainingConfig) -> None:
     """Puts a fresh LoRA on the layers that ``config`` names. It changes nothing until it is trained."""
     from diffusers.training_utils import cast_training_params
     from peft import LoraConfig, inject_adapter_in_model
@@ -42,7 +43,7 @@ def add_lora(denoiser: Denoiser, config: TrainingConfig) -> None:
                 cast_training_params(module)  # float32, however the frozen weights are kept
 
 
-def lora_state_dict(denoiser: Denoiser, alpha: float) -> StateDict:
+def lora_state_dict(denoiser: UNetDenoiser, alpha: float) -> StateDict:
     """The LoRA on ``denoiser``, in kohya's keys."""
     from peft import get_peft_model_state_dict
 
@@ -59,30 +60,49 @@ def lora_state_dict(denoiser: Denoiser, alpha: float) -> StateDict:
     return state
 
 
+def not_finite(state: StateDict) -> str:
+    """How many numbers of ``state`` are nan or inf, in words; nothing where none is."""
+    bad = sum(int((~value.float().isfinite()).sum()) for value in state.values())
+    return f"{bad} of {sum(value.numel() for value in state.values())} numbers" if bad else ""
+
+
 @torch.no_grad()
-def merge_lora(denoiser: Denoiser, lora: StateDict, strength: float = 1.0) -> None:
+def merge_lora(denoiser: UNetDenoiser, lora: StateDict, strength: float = 1.0) -> None:
     """W += strength * alpha / rank * up @ down, for every layer in ``lora``.
 
-    Raises UserError where the LoRA was made for another model.
+    Raises UserError where the LoRA was made for another model, holds anything that is no such layer, or is damaged.
     """
+    if bad := not_finite(lora):
+        raise UserError(f"The LoRA is damaged: {bad} are not finite. Train it anew.")
+    names = {key.removesuffix(_DOWN) for key in lora if key.endswith(_DOWN)}
+    strange = sorted(lora.keys() - {name + tensor for name in names for tensor in (_DOWN, _UP, _ALPHA)})
+    strange += sorted({name + _UP for name in names} - lora.keys())
+    if strange or not names:
+        raise UserError(
+            f"The LoRA is none of ours: it has {len(names)} layers, and {len(strange)} tensors that it should not have "
+            f"or lacks{f', such as {strange[0]}' if strange else ''}. Use a subject as training wrote it."
+        )
     layers = {
         f"{prefix}_{name.replace('.', '_')}": module
         for prefix, part in _parts(denoiser).items()
         for name, module in part.named_modules()
     }
-    for key in [key for key in lora if key.endswith(".lora_down.weight")]:
-        name = key.removesuffix(".lora_down.weight")
+    theirs = {ours: key.removeprefix(UNET_PREFIX) for ours, key in unet_keys(denoiser.unet).items()}
+    for name, module in denoiser.unet.named_modules():  # SDXL's also go by their names in a checkpoint
+        if key := theirs.get(f"{name}.weight"):
+            layers["lora_unet_" + key.removesuffix(".weight").replace(".", "_")] = module
+    for name in sorted(names):
         if name not in layers:
             raise UserError(f"The LoRA has a layer {name} that this model has not; it was trained on another model.")
         weight = layers[name].weight
-        down, up = lora[key].to(weight), lora[f"{name}.lora_up.weight"].to(weight)
+        down, up = lora[name + _DOWN].to(weight), lora[name + _UP].to(weight)
         change = _product(up, down)
         if change.shape != weight.shape:
             raise UserError(
                 f"The LoRA's layer {name} is {tuple(change.shape)} and this model's {tuple(weight.shape)}; "
                 "it was trained on another model."
             )
-        alpha = lora.get(f"{name}.alpha", torch.tensor(float(len(down)))).item()
+        alpha = lora.get(name + _ALPHA, torch.tensor(float(len(down)))).item()
         weight += strength * alpha / len(down) * change
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .checkpoint import Model
-from .denoiser import TIMESTEPS
+from .levels import TIMESTEPS
+
+if TYPE_CHECKING:
+    from .checkpoint import Model
 
 
 @dataclass(frozen=True)
@@ -19,30 +22,33 @@ class Preset:
     guidance: float
 
 
+# Few steps: such a look then costs less than a tenth of the training (see bench.py).
+PREVIEW = Preset("DPMSolverMultistepScheduler", 8, 7.5)
 PRESETS = {
     "fast": Preset("DPMSolverMultistepScheduler", 25, 7.5),  # DPM++ 2M (Lu et al. 2022)
     "paper": Preset("DDIMScheduler", 100, 10.0),  # eta 0 (Banerjee et al., IJCB 2023)
 }
 
 
-def _scheduler(name: str, prediction_type: str):
+def _scheduler(name: str, prediction_type: str, schedule: dict[str, Any]):
     import diffusers
 
-    settings = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+    settings = schedule | {"steps_offset": 1}
+    if schedule.get("rescale_betas_zero_snr"):
+        settings["timestep_spacing"] = "trailing"  # or sampling would not begin at the pure noise that was trained
     if name == "DDIMScheduler":
         settings |= {"clip_sample": False, "set_alpha_to_one": False}
     return getattr(diffusers, name)(num_train_timesteps=TIMESTEPS, prediction_type=prediction_type, **settings)
 
 
-def one_noise(model: Model, resolution: int, seed: int) -> Tensor:
+def one_noise(model: "Model", resolution: int, seed: int) -> Tensor:
     """The starting noise [1, C, h, w] of ``seed``; drawn on the CPU, so that every machine draws the same."""
-    shape = (1, model.codec.vae.config.latent_channels, resolution // 8, resolution // 8)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(1, *model.codec.shape(resolution), generator=torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()
 def sample(
-    model: Model,
+    model: "Model",
     prompts: list[str],
     noise: Tensor,
     preset: Preset,
@@ -60,7 +66,7 @@ def sample(
     for start in range(0, len(prompts), batch_size):
         batch = prompts[start : start + batch_size]
         conditioning = denoiser.text.encode([negative_prompt] * len(batch) + batch)
-        scheduler = _scheduler(preset.scheduler, denoiser.prediction_type)
+        scheduler = _scheduler(preset.scheduler, denoiser.prediction_type, denoiser.schedule)
         scheduler.set_timesteps(preset.steps, device=device)
         latents = noise.to(device, torch.promote_types(dtype, torch.float32)).repeat(len(batch), 1, 1, 1)
         latents = latents * scheduler.init_noise_sigma

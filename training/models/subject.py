@@ -1,6 +1,8 @@
 """The trained subject as one file: a LoRA, or a whole checkpoint, whose header says how to ask for the person."""
 
 import json
+import re
+import shlex
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -8,14 +10,19 @@ from pathlib import Path
 import torch
 
 from ..ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt
-from ..config import TrainingConfig
+from ..config import METHODS, TrainingConfig
 from ..errors import UserError
-from ..files import read_state_dict, written
-from .checkpoint import Model, model_from_state_dict, model_to_state_dict, open_model
-from .lora import lora_state_dict, merge_lora
+from ..files import read_state_dict, utf8_name, written
+from ..records import parse_json, record
+from .checkpoint import Model, model_from_state_dict, open_model
+from .interface import TrainableModel
+from .levels import PREDICTIONS
+from .lora import merge_lora, not_finite
 
 VERSION = "0.1.0"
 HEADER = "identity_aging"  # our key in the safetensors header; everything under it is JSON
+STEP_FILE = "step_{}.safetensors"  # what a run keeps of a look at it
+MODELSPEC_PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}  # it has no word for others
 SAVE_PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -44,7 +51,7 @@ class Subject:
         return fill_prompt(template, token=self.token, class_word=self.class_word, age=age)
 
 
-def describe(model: Model, config: TrainingConfig, steps: int, resolution: int) -> Subject:
+def describe(model: TrainableModel, config: TrainingConfig, steps: int, resolution: int) -> Subject:
     """The header of ``model`` trained with ``config`` for ``steps``."""
     return Subject(
         token=config.token,
@@ -64,20 +71,27 @@ def describe(model: Model, config: TrainingConfig, steps: int, resolution: int) 
     )
 
 
-def save_subject(path: Path, model: Model, subject: Subject, lora_alpha: float, dtype: torch.dtype) -> None:
-    """Writes a trained model: its LoRA alone, or every weight in the layout that Load Checkpoint reads."""
+def save_subject(path: Path, model: TrainableModel, subject: Subject, lora_alpha: float, dtype: torch.dtype) -> None:
+    """Writes a trained model: its LoRA alone, or every weight in the layout that Load Checkpoint reads.
+
+    Raises UserError where a number is not finite, in training or for want of room in ``dtype``.
+    """
     from safetensors.torch import save_file
 
-    lora = subject.method == "lora"
-    state = lora_state_dict(model.denoiser, lora_alpha) if lora else model_to_state_dict(model)
+    state = model.trained(subject.method, lora_alpha)
     state = {key: value.to("cpu", dtype).contiguous() for key, value in state.items()}
+    if bad := not_finite(state):
+        raise UserError(
+            f"{path} is not written: {bad} are not finite in {str(dtype).removeprefix('torch.')}. Save it as fp32; if "
+            "that is no better, train anew with a lower learning rate."
+        )
     with written(path) as temporary:
         save_file(state, temporary, metadata=_header(subject, path.stem, model.family.modelspec))
 
 
 def _header(subject: Subject, title: str, architecture: str) -> dict[str, str]:
-    """Our JSON, and the ModelSpec 1.0.0 keys that other tools show."""
-    return {
+    """Our JSON, and the ModelSpec 1.0.0 keys that other tools show; names that are not UTF-8 as far as they are."""
+    header = {
         HEADER: json.dumps(asdict(subject)),
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": architecture + ("/lora" if subject.method == "lora" else ""),
@@ -85,17 +99,28 @@ def _header(subject: Subject, title: str, architecture: str) -> dict[str, str]:
         "modelspec.title": title,
         "modelspec.date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "modelspec.resolution": f"{subject.resolution}x{subject.resolution}",
-        "modelspec.prediction_type": "v" if subject.prediction_type == "v_prediction" else "epsilon",
         "modelspec.trigger_phrase": f"{subject.token} {subject.class_word}",
         "modelspec.usage_hint": subject.prompt("elderly"),
     }
+    if kind := MODELSPEC_PREDICTIONS.get(subject.prediction_type):
+        header["modelspec.prediction_type"] = kind
+    return {key: value.encode(errors="backslashreplace").decode() for key, value in header.items()}
 
 
 def subject_file(path: Path) -> Path:
-    """The subject file that ``path`` means: itself, or the one in a folder that training wrote."""
+    """The subject file that ``path`` means: itself, or the one in a folder that training wrote.
+
+    A folder that was renamed has the one under its old name. Raises UserError where there are several of them.
+    """
     if not path.is_dir():
         return path
-    return path / f"{path.name}.safetensors"
+    named = path / f"{path.absolute().name}.safetensors"
+    others = [file for file in path.glob("*.safetensors") if not re.fullmatch(STEP_FILE.format(r"\d+"), file.name)]
+    if named in others or not others:
+        return named
+    if len(others) > 1:
+        raise UserError(f"{path} holds several files: {', '.join(sorted(file.name for file in others))}. Name one.")
+    return others[0]
 
 
 def read_subject(path: Path) -> Subject:
@@ -106,13 +131,19 @@ def read_subject(path: Path) -> Subject:
     if not file.is_file():
         raise UserError(f"There is no subject at {file}. Train one first.")
     try:
-        with safe_open(file, "pt") as opened:
+        with safe_open(utf8_name(file), "pt") as opened:
             header = (opened.metadata() or {}).get(HEADER)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file} is damaged and cannot be read ({error}).") from error
     if header is None:
         raise UserError(f"{file} is no subject file: its header says nothing about a token. Train it here first.")
-    return Subject(**json.loads(header))
+    source = f"The header of {file}"
+    subject = record(Subject, parse_json(header, source), source)
+    if subject.method not in METHODS or subject.prediction_type not in PREDICTIONS:
+        raise UserError(f"{file} needs a later version: it is a {subject.method} for {subject.prediction_type}.")
+    if subject.resolution < 8 or subject.resolution % 8:
+        raise UserError(f"{source} is damaged: no picture is {subject.resolution} px large.")
+    return subject
 
 
 def open_subject(path: Path, base: Path | None, strength: float = 1.0) -> tuple[Model, Subject]:
@@ -125,7 +156,8 @@ def open_subject(path: Path, base: Path | None, strength: float = 1.0) -> tuple[
         return model_from_state_dict(read_state_dict(file), file.name, subject.prediction_type), subject
     if base is None:
         raise UserError(
-            f"{file} is a LoRA for {subject.base_model}; say where that model is with --checkpoint {subject.base_model}"
+            f"{file} is a LoRA for {subject.base_model}; say where that model is with "
+            f"--checkpoint {shlex.quote(subject.base_model)}"
         )
     model = open_model(base, subject.prediction_type)
     if model.family.name != subject.family:

@@ -10,10 +10,15 @@ class LatentCodec(nn.Module):
     """A VAE whose latents are scaled as the UNet sees them. An eighth of the picture, whichever autoencoder it is."""
 
     vae: Any
+    factor = 8  # px a latent
 
     def __init__(self, vae: nn.Module):
         super().__init__()
         self.vae = vae
+
+    def shape(self, side: int) -> tuple[int, ...]:
+        """Of the latents [C, h, w] of one picture of ``side`` px."""
+        return self.vae.config.latent_channels, side // self.factor, side // self.factor
 
     @property
     def is_tiny(self) -> bool:

@@ -1,1 +1,1 @@
-"""Pictures as files and tensors (photos), side by side with labels (sheet), and as charts. Read photos first."""
+"""Pictures: files (reading), by name and as tensors (photos), alike (repeats), in sheets, charts. Read photos first."""

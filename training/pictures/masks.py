@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..errors import UserError
 from .photos import MASK_ENDINGS, Photo
+from .reading import UnreadablePictures, read_as_stored
 
 
 def mask_beside(photo: Path) -> Path | None:
@@ -22,9 +23,10 @@ def mask_of(photo: Photo) -> Image.Image | None:
     transparency of the photo's own file. Raises UserError for a mask that cannot be read, is of another size or black.
     """
     if photo.mask is None:
-        mask = _transparency(photo.source) if isinstance(photo.source, Path) else None
+        mask = _transparency(read_as_stored(photo.source)) if isinstance(photo.source, Path) else None
     else:
-        mask = _transparency(photo.mask) or _opened(photo.mask).convert("L")
+        stored = _mask(photo.mask)
+        mask = _transparency(stored) or stored.convert("L")
     if mask is None:
         return None
     image = photo.image()
@@ -54,20 +56,19 @@ def face_mask(
     return Image.fromarray((255 * np.clip((1.5 - radius) / 0.5, 0, 1)).round().astype(np.uint8))
 
 
-def _transparency(source: Path | Image.Image) -> Image.Image | None:
+def _transparency(image: Image.Image) -> Image.Image | None:
     """The alpha channel; None where everything is opaque."""
-    image = _opened(source)
     if not image.has_transparency_data:
         return None
     alpha = image.convert("RGBA").getchannel("A")
     return None if alpha.getextrema()[0] == 255 else alpha
 
 
-def _opened(source: Path | Image.Image) -> Image.Image:
+def _mask(source: Path | Image.Image) -> Image.Image:
     if isinstance(source, Image.Image):
         return source
     try:
-        with Image.open(source) as file:
-            return ImageOps.exif_transpose(file)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"{source} cannot be read as a mask ({error}). Replace it or take it away.") from error
+        return read_as_stored(source)
+    except UnreadablePictures as error:
+        cause = error.causes[0][1]
+        raise UserError(f"{source} cannot be read as a mask ({cause}). Replace it or take it away.") from error

@@ -1,19 +1,24 @@
-"""Image files of every common kind to upright 8-bit RGB."""
+"""Pictures by name, as folders hold them; pictures to tensors and back."""
 
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ..errors import UserError
 from ..files import written
+from .reading import Reading, UnreadablePictures, read_picture, suffixes
 
 MASK_ENDINGS = ("-mask", "_mask")  # of the name of a photo's mask, behind the photo's own
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+HEIF = (".heic", ".heif", ".hif")
+NO_PHOTOS = {"mask", "masks", "masklabel", "thumb", "thumbs", "thumbnail", "thumbnails", "report", "reports"}
+NAMED = 10  # files that a sentence about what was left out names
 
 
 @dataclass(frozen=True)
@@ -26,56 +31,97 @@ class Photo:
     caption: str | None = None
     mask: Path | Image.Image | None = None  # see masks.mask_of
 
+    def read(self) -> Reading:
+        """The picture as upright 8-bit sRGB, and what is odd about its file. Raises UnreadablePictures."""
+        return read_picture(self.source) if isinstance(self.source, Path) else Reading(self.source)
+
     def image(self) -> Image.Image:
-        """The picture as upright 8-bit RGB."""
-        return open_rgb(self.source) if isinstance(self.source, Path) else self.source
+        """The picture as upright 8-bit sRGB. Raises UnreadablePictures."""
+        return self.read().image
 
     def content(self) -> bytes:
         """What tells this picture from another: the file's bytes, or the pixels."""
         return self.source.read_bytes() if isinstance(self.source, Path) else self.source.tobytes()
 
 
-def open_rgb(path: Path) -> Image.Image:
-    """An image file as 8-bit RGB, turned as its EXIF says; transparency becomes white.
-
-    Raises UserError where the file is no image or is damaged.
-    """
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I"):  # 16-bit grey; convert() would clip it at 255
-                image = Image.fromarray((np.asarray(image).astype(np.float32) / 257).round().astype(np.uint8))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image)
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(
-            f"{path} cannot be read as an image ({error}). Replace it or take it out of the folder."
-        ) from error
+Bar = Callable[[Sequence[Photo]], Iterable[Photo]]
+"""Shows how far a loop over pictures is: wraps what is looped over, as tqdm does. ``iter`` shows nothing."""
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """The jpg, png and webp files of ``folder`` and its sub-folders, sorted by path, but hidden ones and masks."""
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden and not path.stem.endswith(MASK_ENDINGS):
-            yield path
+    """The photos of ``folder`` and its sub-folders, sorted by path."""
+    return (path for path, reason in _files(folder) if reason is None)
+
+
+def left_out(folder: Path) -> list[str]:
+    """A sentence on the files of ``folder`` that are not read, if there are any, with the reasons."""
+    if not folder.is_dir():
+        return []
+    reasons: dict[str, list[str]] = {}
+    for path, reason in _files(folder):
+        if reason:
+            reasons.setdefault(reason, []).append(str(path.relative_to(folder)))
+    if not reasons:
+        return []
+    return [f"Left out of {folder}: " + "; ".join(f"{_listed(names)} ({why})" for why, names in reasons.items()) + "."]
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """Every file but hidden ones, captions and photos' masks, sorted by path, and why it is no photo, or None."""
+    paths = sorted(folder.rglob("*"))
+    named = {path.with_suffix("") for path in paths if path.suffix.lower() in suffixes()}
+    for path in paths:
+        parts = path.relative_to(folder).parts
+        if any(part.startswith(".") for part in parts) or not path.is_file() or path.suffix.lower() == ".txt":
+            continue
+        masked = (path.with_name(path.stem.removesuffix(ending)) for ending in MASK_ENDINGS if path.suffix == ".png")
+        if any(photo.name != path.stem and photo in named for photo in masked):
+            continue
+        said = NO_PHOTOS.intersection(re.findall("[a-z]+", " ".join(parts).lower()))
+        if path.suffix.lower() not in suffixes():
+            heic = path.suffix.lower() in HEIF
+            yield path, "HEIC needs the package pillow-heif: pip install pillow-heif" if heic else "no picture"
+        else:
+            yield path, f"by its name a {min(said)}, no photo" if said else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def read_folder(folder: Path, what: str) -> list[Photo]:
-    """Every image of a folder, or of one file. Raises UserError where there is none; ``what`` says what was wanted."""
+    """Every photo of a folder, or of one file. Raises UserError where there is none; ``what`` says what was wanted."""
     if folder.is_file():
         return [Photo(folder.name, folder)]
     if not folder.is_dir():
-        raise UserError(
-            f"There is no folder {folder} for {what}. Give the path of a folder with jpg, png or webp files."
-        )
+        raise UserError(f"There is no folder {folder} for {what}. Give the path of a folder with pictures.")
+    os.scandir(folder).close()  # rglob passes over what may not be read
     photos = [Photo(str(path.relative_to(folder)), path) for path in image_files(folder)]
     if not photos:
-        raise UserError(f"The folder {folder} holds no jpg, png or webp file, so there are no {what}.")
+        raise UserError(" ".join([f"The folder {folder} holds no picture, so there are no {what}.", *left_out(folder)]))
     return photos
+
+
+def read_all(photos: Sequence[Photo], bar: Bar = iter) -> Iterator[tuple[Image.Image, list[str]]]:
+    """Every picture, with a sentence on each thing that is odd about its file.
+
+    Raises UnreadablePictures behind the last, which names all that cannot be read.
+    """
+    causes = []
+    for photo in bar(photos):
+        try:
+            reading = photo.read()
+        except UnreadablePictures as error:
+            causes += error.causes
+        else:
+            yield reading.image, [f"{photo.name}: {oddity}." for oddity in reading.oddities]
+    if causes:
+        raise UnreadablePictures(causes)
+
+
+def read_once(photos: Sequence[Photo], bar: Bar = iter) -> list[str]:
+    """Reads every picture before long work begins, and keeps what read_all says of them. Raises as that does."""
+    return [sentence for _, sentences in read_all(photos, bar) for sentence in sentences]
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -88,6 +134,11 @@ def save(picture: Image.Image, path: Path) -> None:
     """Writes ``picture`` to ``path``, whole or not at all; the suffix chooses the format."""
     with written(path) as temporary:
         picture.save(temporary)
+
+
+def blank(pixels: Tensor) -> bool:
+    """Whether [3, H, W] in [-1, 1] shows one colour all over, or has numbers that are not finite."""
+    return not pixels.isfinite().all() or bool(pixels.max() - pixels.min() < 1 / 127.5)
 
 
 def to_image(pixels: Tensor) -> Image.Image:

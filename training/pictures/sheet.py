@@ -28,8 +28,13 @@ def contact_sheet(pictures: list[Image.Image], labels: list[str], columns: int |
     return sheet
 
 
-def annotated(picture: Image.Image, box: tuple[float, float, float, float] | None, label: str) -> Image.Image:
-    """A copy of ``picture`` with ``box`` (left, top, right, bottom, px) drawn, or framed in red where it is None.
+def annotated(
+    picture: Image.Image,
+    box: tuple[float, float, float, float] | None,
+    label: str,
+    colour: tuple[int, int, int] = FOUND,
+) -> Image.Image:
+    """A copy of ``picture`` with ``box`` (left, top, right, bottom, px) in ``colour``, or a red frame for None.
 
     ``label`` stands on a bar below the picture, of which it covers nothing.
     """
@@ -44,7 +49,7 @@ def annotated(picture: Image.Image, box: tuple[float, float, float, float] | Non
     if box is None:
         draw.rectangle((0, 0, width - 1, height - 1), outline=MISSING, width=2 * line)
     else:
-        draw.rectangle(box, outline=FOUND, width=line)
+        draw.rectangle(box, outline=colour, width=line)
     draw.multiline_text((width / 2, height + GAP / 2), label, fill=INK, font=font, anchor="ma", align="center")
     return result
 

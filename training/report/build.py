@@ -8,8 +8,11 @@ import numpy as np
 from ..ages import AGE_CLASSES, age_is_right, class_of, display_name, middle_years, years_off
 from ..biometrics.bootstrap import Interval, interval
 from ..biometrics.comparisons import Comparisons, against, among, with_face
-from ..biometrics.copies import Copies, find_copies
+from ..biometrics.copies import Copies, distinct, find_copies
 from ..biometrics.rates import OperatingPoint, auc, d_prime, equal_error_rate, fnmr_at_fmr, least_fmr, supports
+from ..biometrics.verdicts import provenance
+from ..faces.age_estimators import AgeErrors
+from ..faces.embedders import UNKNOWN, Facts
 from ..faces.observation import Observation
 from .across import AcrossAges, across_ages
 
@@ -49,6 +52,7 @@ class AgeReport:
     estimator: str
     drawn: AgeAgreement
     known: AgeAgreement
+    errors: AgeErrors | None  # what was measured of the estimator elsewhere
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,9 @@ class BiometricReport:
     """Everything that the table, the files and the page show."""
 
     matcher: str
+    facts: Facts  # of the matcher
     trained_with: str | None
+    trained_made: str | None
     photo_age: int | None
     images: Comparisons  # the drawn pictures against the references: mated
     references: Comparisons  # these among themselves, the yardstick: mated
@@ -84,15 +90,20 @@ def build(
     photo_age: int | None = None,
     estimator: str | None = None,
     held_out: Sequence[Observation] = (),
+    facts: Facts = UNKNOWN,
+    trained_made: str | None = None,
+    errors: AgeErrors | None = None,
 ) -> BiometricReport:
     """The report on ``images`` of the subject whose real photos are ``references``.
 
+    References that repeat each other count once, and the remarks name them.
     ``others`` are real pictures of other people: their comparisons with the references are the non-mated ones.
     ``untrained`` are pictures that the base model drew without training. ``photo_age``: years of the subject in the
     photos whose own age is not known. ``held_out`` are photos of the subject that trained nobody: the truth at their
-    age. ``matcher`` and ``estimator`` name what the observations were made with, ``trained_with`` the matcher of
-    the identity loss.
+    age. ``matcher`` and ``estimator`` name what the observations were made with, ``facts`` and ``errors`` are what is
+    known of them. ``trained_with`` names the matcher of the identity loss, ``trained_made`` says how it was made.
     """
+    references, repeats = distinct(references)
     references = [replace(photo, age=photo_age if photo.age is None else photo.age) for photo in references]
     drawn, photos, strangers = against(images, references), among(references), against(others, references)
     non_mated = strangers.similarities
@@ -104,10 +115,14 @@ def build(
     agreement = None
     if estimator:
         known = [(picture, picture.age) for picture in (*others, *references, *held_out)]
-        agreement = AgeReport(estimator, _agreement([(image, image.age) for image in images]), _agreement(known))
+        agreement = AgeReport(
+            estimator, _agreement([(image, image.age) for image in images]), _agreement(known), errors
+        )
     report = BiometricReport(
         matcher=matcher,
+        facts=facts,
         trained_with=trained_with,
+        trained_made=trained_made,
         photo_age=photo_age,
         images=drawn,
         references=photos,
@@ -119,7 +134,7 @@ def build(
         copies=find_copies(drawn, photos),
         ages=agreement,
     )
-    return replace(report, remarks=_remarks(report))
+    return replace(report, remarks=[*repeats, *_remarks(report)])
 
 
 def _by_age(drawn: Comparisons, non_mated: np.ndarray) -> list[Row]:
@@ -198,7 +213,7 @@ def _agreement(pictures: list[tuple[Observation, str | int | None]]) -> AgeAgree
 def _remarks(report: BiometricReport) -> list[str]:
     """What the numbers can and cannot say, in sentences."""
     photos, images = len(with_face(report.references.pictures)), report.images.pictures
-    remarks = [*_matchers(report), *_support(report, photos)]
+    remarks = [*_matchers(report), *_verdicts(report), *_support(report, photos)]
     if not photos:
         remarks.append("No face was found in any reference photo, so there is nothing to compare with.")
     elif photos == 1:
@@ -211,6 +226,7 @@ def _remarks(report: BiometricReport) -> list[str]:
         remarks.append(
             f"No face was found in {failures} of {len(images)} drawn pictures; they are in no similarity or rate."
         )
+    remarks += _doubts(report.images)
     if ageless := sum(image.age is None for image in images):
         remarks.append(f"{ageless} of {len(images)} drawn pictures have no known age and are in no age's row.")
     if report.across and report.across.ageless:
@@ -221,13 +237,44 @@ def _remarks(report: BiometricReport) -> list[str]:
 
 
 def _matchers(report: BiometricReport) -> list[str]:
-    scored = report.matcher
+    scored = _made(report.matcher, report.facts.made)
     if not report.trained_with:
         return [f"Scored with {scored}."]
-    sentences = [f"The identity loss was trained with {report.trained_with}; scored with {scored}."]
-    if report.trained_with == scored:
+    trained = _made(report.trained_with, report.trained_made)
+    sentences = [f"The identity loss was trained with {trained}; scored with {scored}."]
+    if report.trained_with == report.matcher:
         sentences.append("That is one and the same matcher, so the similarities flatter: score with another.")
     return sentences
+
+
+def _made(name: str, made: str | None) -> str:
+    return f"{name} ({made})" if made else name
+
+
+def _verdicts(report: BiometricReport) -> list[str]:
+    """Where the thresholds come from, and that nobody knows how far apart true pairs of other ages are."""
+    if not report.facts.thresholds:
+        return []
+    sentences = provenance(report.facts.thresholds)
+    if report.by_gap:
+        sentences.append(
+            "How much the similarity of one real person falls over decades was not measured: the thresholds are the "
+            "same at every age gap."
+        )
+    return sentences
+
+
+def _doubts(images: Comparisons) -> list[str]:
+    """Pictures whose similarity says less, apart from the others."""
+    doubtful = [number for number, image in enumerate(images.pictures) if image.doubt]
+    if not doubtful:
+        return []
+    sure = [number for number, image in enumerate(images.pictures) if not image.doubt]
+    apart, rest = (images.of(numbers).similarities for numbers in (doubtful, sure))
+    sentence = f"{len(doubtful)} of {len(images.pictures)} faces are small or seen from the side"
+    if apart.size and rest.size:
+        sentence += f": mean similarity {apart.mean():.3f}, of the others {rest.mean():.3f}"
+    return [f"{sentence}."]
 
 
 def _support(report: BiometricReport, photos: int) -> list[str]:

@@ -2,15 +2,17 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-
-from PIL import Image
+from typing import Any
 
 from ..biometrics.comparisons import Comparisons
 from ..biometrics.rates import least_fmr, supports
+from ..biometrics.verdicts import verdict
+from ..faces.observation import Observation
 from ..files import finite, written
-from ..pictures.photos import save
+from ..pictures.photos import Photo, save
 from .build import TARGETS, BiometricReport, Row
 from .page import page
 from .plots import plots
@@ -20,10 +22,10 @@ REPORT_SUFFIXES = (".json", ".csv", ".html", ".png")
 _NOTHING = dict.fromkeys(("threshold", "fmr", "fnmr", "interval"))
 
 
-def write(report: BiometricReport, path: Path, pictures: dict[str, Image.Image]) -> list[Path]:
+def write(report: BiometricReport, path: Path, pictures: Mapping[str, Photo]) -> list[Path]:
     """The report as the suffix of ``path`` says; .png is one file a plot, named behind the stem. Returns the files.
 
-    ``pictures`` are the drawn ones by name, for the page.
+    ``pictures`` are the drawn ones by name, for the page, which reads one at a time.
     """
     suffix = path.suffix.lower()
     if suffix == ".png":
@@ -31,17 +33,23 @@ def write(report: BiometricReport, path: Path, pictures: dict[str, Image.Image])
         for file, picture in files.items():
             save(picture, file)
         return list(files)
-    with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    names = "backslashreplace"  # need not be UTF-8
+    with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=names) as file:
         if suffix == ".csv":
             rows = [{"set": kind} | row for kind, rows in _picture_rows(report).items() for row in rows]
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
         elif suffix == ".html":
             file.write(page(report, pictures))
         else:
             json.dump(as_json(report), file, indent=2, allow_nan=False)
     return [path]
+
+
+def _cell(value: Any) -> Any:
+    """A value that no spreadsheet takes for a formula: names of files are anybody's."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def as_json(report: BiometricReport) -> dict:
@@ -59,8 +67,9 @@ def as_json(report: BiometricReport) -> dict:
             "by_age_gap": [_rates(report, row) for row in report.by_gap],
             "across_ages": report.across and asdict(report.across),
             "copies": asdict(report.copies) | {"chance": report.copies.chance},
-            "ages": report.ages and asdict(report.ages),
+            "ages": _ages(report),
             "remarks": report.remarks,
+            **({"thresholds": asdict(report.facts.thresholds)} if report.facts.thresholds else {}),
             **_picture_rows(report),
         }
     )
@@ -79,6 +88,12 @@ def _summary(report: BiometricReport) -> dict:
         "leave_one_out_similarity": mean(references),
         "memorised": len(report.copies.memorised),
     }
+
+
+def _ages(report: BiometricReport) -> dict | None:
+    """The agreement; the estimator's own errors only where they were measured."""
+    known = asdict(report.ages) if report.ages else None
+    return known and {name: value for name, value in known.items() if value is not None}
 
 
 def _picture_rows(report: BiometricReport) -> dict[str, list[dict]]:
@@ -102,9 +117,16 @@ def _picture_rows(report: BiometricReport) -> dict[str, list[dict]]:
                     "nearest_by_pixels": copy and copy.nearest_by_pixels,
                     "pixel_correlation": copy and copy.pixels,
                     "memorised": copy and copy.memorised,
+                    **_meant(report, picture, similarity),
                 }
             )
     return rows
+
+
+def _meant(report: BiometricReport, picture: Observation, similarity: float | None) -> dict:
+    """The verdict, of a matcher with thresholds."""
+    thresholds = report.facts.thresholds
+    return {"verdict": verdict(similarity, thresholds), "doubt": picture.doubt} if thresholds else {}
 
 
 def _counts(comparisons: Comparisons) -> dict:

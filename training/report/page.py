@@ -2,16 +2,20 @@
 
 import base64
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from ..ages import display_name
+from ..ages import AgeEstimate, display_name
+from ..biometrics.verdicts import LIKELY, SAME, UNLIKE, verdict
+from ..pictures.photos import Photo
 from .build import BiometricReport, Row
 from .plots import plots
 from .text import NOT_SUPPORTED, across_table, ages_sentences, copies_sentences, mean, number, table
 
+MARKS = {SAME: "\N{CHECK MARK}", LIKELY: "\N{ALMOST EQUAL TO}", UNLIKE: "\N{BALLOT X}"}
 THUMBNAIL = 192  # px; shown at half of it
 
 CAPTIONS = {
@@ -23,7 +27,7 @@ CAPTIONS = {
 }
 
 
-def page(report: BiometricReport, pictures: dict[str, Image.Image]) -> str:
+def page(report: BiometricReport, pictures: Mapping[str, Photo]) -> str:
     """The whole page. ``pictures`` are the drawn ones by their names in the report."""
 
     def rates(rows: list[Row]) -> list[list[str]]:
@@ -54,7 +58,7 @@ def _lead(report: BiometricReport) -> str:
     )
 
 
-def _pictures(report: BiometricReport, pictures: dict[str, Image.Image]) -> list[dict]:
+def _pictures(report: BiometricReport, pictures: Mapping[str, Photo]) -> list[dict]:
     """What the last table shows of each drawn picture."""
     copies = {copy.image: copy for copy in report.copies.pictures}
     shown = []
@@ -62,23 +66,33 @@ def _pictures(report: BiometricReport, pictures: dict[str, Image.Image]) -> list
         best, copy, estimate = report.images.best(index), copies.get(seen.name), seen.estimate
         cells = [
             "" if seen.age is None else display_name(seen.age),
-            f"{display_name(estimate.age_class)}, {estimate.years:.0f}" if estimate else "",
+            _looks(estimate, report) if estimate else "",
             number(similarity),
             number(best and best[0]),
             best[1].name if best else "",
             number(copy.pixels if copy else None),
             copy.nearest_by_pixels if copy else "",
         ]
-        verdict = "no face found" if seen.face is None else "memorised" if copy and copy.memorised else ""
+        fault = "no face found" if seen.face is None else "memorised" if copy and copy.memorised else ""
+        meant = verdict(similarity, report.facts.thresholds)
         thumbnail = _thumbnail(pictures.get(seen.name))
-        shown.append({"name": seen.name, "thumbnail": thumbnail, "cells": cells, "verdict": verdict})
+        shown.append(
+            {"name": seen.name, "thumbnail": thumbnail, "cells": cells, "fault": fault}
+            | {"verdict": f"{MARKS[meant]} {meant}" if meant else "", "doubt": seen.doubt or ""}
+        )
     return shown
 
 
-def _thumbnail(picture: Image.Image | None) -> str:
-    if picture is None:
+def _looks(estimate: AgeEstimate, report: BiometricReport) -> str:
+    errors = report.ages.errors if report.ages else None
+    error = f" \N{PLUS-MINUS SIGN} {errors.mean_absolute:.0f}" if errors else ""
+    return f"{display_name(estimate.age_class)}, {estimate.years:.0f}{error}"
+
+
+def _thumbnail(photo: Photo | None) -> str:
+    if photo is None:
         return ""
-    small = picture.copy()
+    small = photo.image().copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     return _data(small, "JPEG")
 

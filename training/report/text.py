@@ -7,6 +7,8 @@ from ..ages import AGE_CLASSES, DISPLAY_NAMES, display_name
 from ..biometrics.bootstrap import Interval
 from ..biometrics.comparisons import Comparisons
 from ..biometrics.rates import OperatingPoint, least_fmr, supports
+from ..biometrics.verdicts import MEANINGS, verdict
+from ..faces.embedders import Thresholds
 from .build import TARGETS, AgeAgreement, BiometricReport, Row
 
 NOT_SUPPORTED = "not supported"
@@ -28,14 +30,18 @@ def mean(compared: Comparisons) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def score_table(images: Comparisons, references: Comparisons, matcher: str) -> str:
-    """Every picture, and as the yardstick the references among themselves."""
+def score_table(
+    images: Comparisons, references: Comparisons, matcher: str, thresholds: Thresholds | None = None
+) -> str:
+    """Every picture, with a verdict where the matcher's thresholds are known, and the references among themselves."""
     width = max(len(picture.name) for picture in (*images.pictures, *references.pictures))
     lines = [f"matcher: {matcher}", f"{'image':{width}}  {'age':13}  similarity (mean  best)  face"]
     for index, (picture, similarity) in enumerate(zip(images.pictures, images.means, strict=True)):
         best = images.best(index)
         age = "" if picture.age is None else display_name(picture.age)
-        face = "NOT FOUND" if picture.face is None else "found"
+        face = "NOT FOUND" if picture.face is None else picture.doubt or "found"
+        if meant := verdict(similarity, thresholds):
+            face = f"{face:9}  {MEANINGS[meant]}"
         shown = f"{_narrow(similarity):>16}  {_narrow(best and best[0])}"
         lines.append(f"{picture.name:{width}}  {age:13}  {shown}  {face}")
     count, missing = len(images.pictures), images.failures_to_detect
@@ -131,6 +137,8 @@ def ages_sentences(report: BiometricReport) -> list[str]:
     if not report.ages:
         return []
     lines = [f"Ages as {report.ages.estimator} sees them, of drawn pictures: {_share_right(report.ages.drawn)}."]
+    if report.ages.errors:
+        lines.append(report.ages.errors.sentence)
     if report.ages.known.pictures:
         lines.append(f"Its own error, on photos of known age: {_share_right(report.ages.known)}.")
     return lines
@@ -147,7 +155,7 @@ def _share_right(agreement: AgeAgreement) -> str:
 
 def text(report: BiometricReport) -> str:
     """The report as people read it in a terminal: every picture, then one line a kind of comparison, then remarks."""
-    parts = [score_table(report.images, report.references, report.matcher)]
+    parts = [score_table(report.images, report.references, report.matcher, report.facts.thresholds)]
     for title, rows in (("against", report.rows), ("drawn at", report.by_age), ("age gap", report.by_gap)):
         if rows and report.non_mated.similarities.size:
             parts.append(_aligned(table(report, title, rows, full=False)))

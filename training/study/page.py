@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..files import finite, written
 from ..pictures.photos import save
+from ..records import read_json
 from . import gradients, spread
 from .plan import MAIN, OTHERS, PARTS, WEIGHTS, Size
 from .plots import change_plot, trade_off
@@ -71,7 +72,7 @@ def write(out: Path, rows: list[dict], looks: list[dict], albums: list[dict], si
     if len(parts) > 1:
         text += ["## What the parts of the biometric loss do\n", PARTLY, table(parts)]
     if (out / GRADIENTS).is_file():
-        text += [PULLS, gradients.table(json.loads((out / GRADIENTS).read_text()))]
+        text += [PULLS, gradients.table(read_json(out / GRADIENTS))]
     watched = compared(looks)
     if watched:
         chosen = ", ".join(map(str, sorted(steps_chosen(looks))))

@@ -4,6 +4,7 @@ import functools
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from ..dreambooth.trainer import Trainer
 from ..faces.find import CROP_SCALE, Face
 from ..files import written
 from ..pictures.photos import to_image
+from ..records import parse_json, record
 from ..world.draw.drawing import draw
 from ..world.draw.photos import photos
 from ..world.draw.place import known_place
@@ -29,10 +31,19 @@ from .recipe import draw_six, drawn_observer, regularization_set, subject_set, t
 from .student import student
 
 
+@dataclass(frozen=True)
+class _Row:
+    trial: str
+
+
 def read(file: Path) -> dict[str, dict]:
     """The rows of a study so far, by trial."""
     lines = file.read_text().splitlines() if file.is_file() else []
-    return {row["trial"]: row for row in map(json.loads, lines)}
+    rows = {}
+    for number, line in enumerate(lines, 1):
+        row = parse_json(line, source := f"Line {number} of {file}")
+        rows[record(_Row, row, source).trial] = row
+    return rows
 
 
 def measure_all(

@@ -5,6 +5,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..faces.crops import SquareCrop
+from ..faces.embedders import UNKNOWN
 from ..files import file_sha256, read_state_dict
 from .draw.place import CROP, known_place
 from .networks import AgeNetwork, PlainEmbedder, ResidualEmbedder
@@ -35,8 +37,9 @@ def shipped(name: str, folder: Path = FOLDER) -> dict[str, Tensor]:
 class WorldEmbedder(nn.Module):
     """A FaceEmbedder of the world's faces, frozen."""
 
-    size = CROP
+    crop = SquareCrop(CROP)
     detector = staticmethod(known_place)
+    facts = UNKNOWN
 
     def __init__(self, name: str, network: nn.Module):
         super().__init__()

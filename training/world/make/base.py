@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ...files import file_sha256, read_pickle, written
-from ...models.denoiser import TIMESTEPS, EpsilonDenoiser
+from ...models.denoiser import UNetDenoiser
 from ...models.families import SD1
+from ...models.levels import TIMESTEPS
 from ...models.text import TextEncoder
 from ..captions import Words, caption
 from ..draw.drawing import SIDE
@@ -42,7 +43,7 @@ class BaseModel(nn.Module):
         self.words = Words()
         self.unet = UNet2DConditionModel(**UNET).to(memory_format=torch.channels_last)
         self.unet.set_attn_processor(AttnProcessor())  # at 64 places faster than the fused kernels, forth and back
-        self.schedule = [EpsilonDenoiser(nn.Identity(), TextEncoder(SD1, []))]  # in a list: it has no weights to train
+        self.schedule = [UNetDenoiser(nn.Identity(), TextEncoder(SD1, []))]  # in a list: it has no weights to train
 
     def losses(self, x_0: Tensor, ages: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Weighted error of the predicted noise on latents ``x_0`` [B, 4, 8, 8] of faces of ``ages`` [B]."""
@@ -51,8 +52,7 @@ class BaseModel(nn.Module):
         # Stratified: every batch sees every noise level, which steadies the gradient.
         t = ((torch.arange(len(x_0)) + torch.rand(len(x_0), generator=generator)) * TIMESTEPS / len(x_0)).long()
         noise = torch.randn(x_0.shape, generator=generator)
-        alpha, sigma = schedule.alpha_sigma(t)
-        snr = (alpha / sigma).square()
+        snr = (schedule.levels.signal[t] / schedule.levels.noise[t]).square().view(-1, 1, 1, 1)
         device = next(self.unet.parameters()).device
         hidden = self.words([caption(float(age), random) for age in ages], random)
         prediction = self.unet(schedule.noised(x_0, noise, t).to(device), t.to(device), hidden).sample.float()

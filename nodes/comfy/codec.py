@@ -1,0 +1,60 @@
+"""ComfyUI's VAE as our codec, with gradient."""
+
+import copy
+from typing import Any
+
+import comfy.model_management
+import torch
+from torch import Tensor, nn
+
+from .loaded import adopt, static
+
+
+class ComfyCodec(nn.Module):
+    """Pixels in [-1, 1] to latents as the network sees them, and back. The VAE stays the graph's own."""
+
+    vae: Any
+    patcher: Any
+
+    def __init__(self, vae, latent_format):
+        super().__init__()
+        self.__dict__["vae"] = vae
+        self.patcher = static(vae.patcher)
+        self.format: Any = copy.copy(latent_format)
+        for name, value in vars(latent_format).items():
+            if torch.is_tensor(value):
+                setattr(self.format, name, value.clone())  # out of inference mode
+        self.factor = vae.spacial_compression_decode()
+
+    @property
+    def network(self) -> Any:
+        """ComfyUI's first stage model."""
+        return self.patcher.model
+
+    def shape(self, side: int) -> tuple[int, ...]:
+        """Of the latents of one picture of ``side`` px."""
+        frames = (1,) if self.vae.latent_dim == 3 else ()
+        return self.format.latent_channels, *frames, side // self.factor, side // self.factor
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents of ``pixels`` [B, 3, H, W], and 0 as their standard deviation: ComfyUI gives the mean alone."""
+        comfy.model_management.load_models_gpu([self.patcher])
+        x = self.vae.process_input((pixels + 1) / 2).to(self.vae.device, self.vae.vae_dtype)
+        x = x.unsqueeze(2) if self.vae.latent_dim == 3 else x
+        latents = self.format.process_in(self.network.encode(x).float())
+        return latents, torch.zeros_like(latents)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pixels [B, 3, H, W], about [-1, 1], float32, of ``latents``. Gradients flow through."""
+        return self.pixels(self.format.process_out(latents))
+
+    def pixels(self, latents: Tensor) -> Tensor:
+        """The same of latents as ComfyUI's LATENT has them. VAE.decode would clamp, which ends the gradient."""
+        decoded = self.network.decode(latents.to(self.vae.device, self.vae.vae_dtype)).float()
+        return (decoded[:, :, 0] if decoded.ndim == 5 else decoded).to(latents.device)
+
+    def open(self) -> None:
+        """Makes the weights, once they are loaded, fit for autograd."""
+        adopt(self.network)
+        self.network.requires_grad_(False)

@@ -1,0 +1,53 @@
+"""Weights that ComfyUI loads, in a way that autograd can work with."""
+
+from contextlib import contextmanager
+from typing import Any
+
+import comfy.ops
+import torch
+from comfy.quant_ops import QuantizedTensor
+from torch import nn
+
+from ...training.errors import UserError
+
+
+def static(patcher):
+    """A clone whose weights stay where they are while it is loaded: no dynamic VRAM, which reuses their memory.
+
+    Raises UserError where ComfyUI cannot make one.
+    """
+    if not patcher.is_dynamic():
+        return patcher.clone()
+    try:
+        return patcher.clone(disable_dynamic=True)
+    except RuntimeError as error:
+        raise UserError(
+            "This model's weights come and go on the GPU (dynamic VRAM), and ComfyUI cannot open its file again to "
+            "keep them there for training. Start ComfyUI with --disable-dynamic-vram, or load it with a core loader."
+        ) from error
+
+
+def adopt(module: nn.Module) -> None:
+    """Takes weights and buffers that were loaded in inference mode out of it; their memory stays the same."""
+    for part in module.modules():
+        tables: Any = (part._parameters, part._buffers)
+        for table in tables:
+            for name, value in table.items():
+                if value is None or not value.is_inference() or isinstance(value.data, QuantizedTensor):
+                    continue
+                twin = torch.empty(0, dtype=value.dtype, device=value.device)
+                twin.set_(value.untyped_storage(), value.storage_offset(), value.shape, value.stride())
+                table[name] = nn.Parameter(twin, requires_grad=False) if isinstance(value, nn.Parameter) else twin
+
+
+@contextmanager
+def cast_weight(layer, dtype: torch.dtype, device: torch.device):
+    """A layer's weight with its patches, as its forward pass uses it."""
+    weight, bias, stream = comfy.ops.cast_bias_weight(
+        layer, None, dtype=dtype, device=device, bias_dtype=dtype, offloadable=True
+    )
+    plain = weight.dequantize().to(dtype) if isinstance(weight, QuantizedTensor) else weight
+    try:
+        yield plain
+    finally:
+        comfy.ops.uncast_bias_weight(layer, weight, bias, stream)

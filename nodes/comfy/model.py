@@ -1,0 +1,284 @@
+"""A MODEL, CLIP and VAE trained in place: nothing is copied, and what the graph loaded stays as it is."""
+
+import re
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management
+import comfy.sample
+import comfy.supported_models
+import comfy.utils
+import torch
+from comfy.patcher_extension import PatcherInjection
+from comfy.quant_ops import QuantizedTensor
+from torch import Tensor
+
+from ...training.config import TrainingConfig
+from ...training.errors import UserError
+from ...training.models.families import SD1, SD2, SDXL
+from ...training.models.fingerprint import fingerprint
+from ...training.models.inplace import Lora, Undo, blocks, copy_norm_inputs, is_layer, wrap_block, wrap_layer
+from ...training.models.keys import StateDict
+from ...training.models.sampler import Preset
+from .codec import ComfyCodec
+from .loaded import adopt, cast_weight, static
+from .network import ComfyDenoiser
+from .probe import probe
+
+ROOT = "diffusion_model."
+INJECTION = "identity_aging"
+PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Where the layers of config.LORA_LAYERS are, by their path in the networks that ComfyUI has. The single blocks of Flux
+# read queries, keys and values with their first half of linear1.
+LAYERS = {
+    "attention": r"(^|[._])(attn|attention|self_attn|cross_attn)\d*\b|\bsingle_blocks\.\d+\.linear[12]$",
+    "feed-forward": r"\.(ff|ffn|feed_forward|mlp|\w+_mlp)\b",
+    "convolution": r"\.(in_layers\.2|out_layers\.3|skip_connection)$",
+}
+# How previews are drawn: sampler, scheduler, steps, guidance.
+QUICK = ("dpmpp_2m", "sgm_uniform", 8, 7.5)
+QUICK_FLOW = ("euler", "simple", 12, 4.0)
+QUICK_GUIDED = ("euler", "simple", 12, 1.0)  # models that read their guidance
+
+
+@dataclass(frozen=True)
+class ComfyFamily:
+    """A family by ComfyUI's name for it, or by ours where the command line knows it too."""
+
+    name: str
+    modelspec: str
+    resolution: int = 1024  # px
+
+
+def family_of(patcher) -> ComfyFamily:
+    """The family of a MODEL."""
+    config = patcher.model.model_config
+    theirs = comfy.supported_models
+    for kind, family in ((theirs.SDXL, SDXL), (theirs.SD20, SD2), (theirs.SD15, SD1)):
+        if isinstance(config, kind):
+            return ComfyFamily(family.name, family.modelspec, family.resolution)
+    name = type(config).__name__
+    return ComfyFamily(name, name.lower())
+
+
+class ComfyModel:
+    """A trainer's model on ComfyUI's own modules; LoRA only. Call ``close`` when the training has ended.
+
+    Raises UserError for a MODEL that no text alone can be drawn with, or that predicts what cannot be trained.
+    """
+
+    name = "a model loaded in ComfyUI"
+
+    def __init__(self, model, clip, vae):
+        if model.model.concat_keys:
+            raise UserError(
+                "This MODEL reads a picture or a mask beside the noise (inpainting, editing). Use its text-to-image "
+                "sibling."
+            )
+        self.source, self.clip = model, clip
+        self.patcher = static(model)
+        self.family = family_of(model)
+        self.denoiser = ComfyDenoiser(self.patcher)
+        self.codec = ComfyCodec(vae, self.patcher.model.latent_format)
+        self.sha256 = fingerprint(dict(_sampled(model, ROOT)))
+        self.remarks: list[str] = []
+        self._opened: tuple[int, int] | None = None
+
+    @property
+    def resolution(self) -> int:
+        """Side of the pictures that it was trained on, px. SD 2.x has two: 512 for epsilon, 768 for v."""
+        if self.family.name == SD2.name and self.denoiser.prediction_type == "epsilon":
+            return 512
+        return self.family.resolution
+
+    @property
+    def network(self) -> Any:
+        """ComfyUI's diffusion model."""
+        return self.patcher.model.diffusion_model
+
+    def inputs(self) -> dict[str, Any]:
+        """What the result of a training takes from it, by name."""
+        levels = {"sigmas": self.denoiser.sigmas, "out": self.denoiser.levels.out}
+        return {
+            "network": self.sha256,
+            "prediction type": self.denoiser.prediction_type,
+            "noise levels": fingerprint(levels),
+            "text encoder": fingerprint(dict(_sampled(self.clip.patcher))),
+            "clip skip": str(self.clip.layer_idx),
+            "VAE": fingerprint(dict(_sampled(self.codec.patcher))),
+        }
+
+    def prepare(self, config: TrainingConfig, precision: str, device: torch.device) -> None:
+        """Has the network compute in ``precision``, whatever its weights are kept in; the weights stay ComfyUI's."""
+        if self.patcher.model.get_dtype_inference() != PRECISIONS[precision]:
+            self.patcher.set_model_compute_dtype(PRECISIONS[precision])
+
+    def freeze_text(self, prompts: list[str]) -> None:
+        """Encodes ``prompts`` as CLIP Text Encode does."""
+        with torch.no_grad():
+            for prompt in dict.fromkeys(prompts):
+                encoded = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
+                self.denoiser.prompts[prompt] = [[cond.clone(), _out_of_inference(extra)] for cond, extra in encoded]
+
+    def release_text(self) -> None:
+        """The text encoder leaves the device when the network needs its place; here nobody asks it any more."""
+        del self.clip
+
+    def choose_trainable(self, config: TrainingConfig) -> None:
+        """Puts a LoRA on the layers that ``config`` names, and tries a backward pass through all of it.
+
+        Raises UserError where the network has no such layers, or breaks the gradient.
+        """
+        layers = {name: layer for name, layer in self.network.named_modules() if is_layer(layer)}
+        wanted = re.compile("|".join(LAYERS[group] for group in config.lora_layers))
+        generator = torch.Generator().manual_seed(config.seed)
+        for name, layer in layers.items():
+            if wanted.search(name):
+                self.denoiser.adapters[name.replace(".", "/")] = Lora(layer, config.rank, config.lora_alpha, generator)
+        if not self.denoiser.adapters:
+            raise UserError(
+                f"This MODEL ({self.family.name}) has no {' or '.join(config.lora_layers)} layers under the names that "
+                "are known here. Choose other lora_layers."
+            )
+        self._inject(layers, checkpointing=False)
+        self.denoiser.to(self.patcher.load_device)
+        with self.stepping(self.resolution):
+            missing = probe(self.denoiser, self.codec, self.family.name)
+        if missing:  # such as what the last block makes of the text, which nothing reads
+            self.remarks.append(f"{missing} of {len(self.denoiser.adapters)} LoRA layers change no picture.")
+        if config.gradient_checkpointing:
+            self.close()
+            self._inject(layers, checkpointing=True)
+
+    def _inject(self, layers: dict[str, Any], checkpointing: bool) -> None:
+        """The adapters come with the weights, and leave when ComfyUI loads this network for anybody else."""
+        adapters: dict[str, Any] = {name.replace("/", "."): lora for name, lora in self.denoiser.adapters.items()}
+        undo: list[Undo] = []
+
+        def inject(patcher) -> None:
+            for name, layer in layers.items():
+                cast = cast_weight if type(layer).__module__ == "comfy.ops" else None
+                undo.append(wrap_layer(layer, adapters.get(name), cast))
+            undo.extend(copy_norm_inputs(self.network))
+            if checkpointing:
+                undo.extend(map(wrap_block, blocks(self.network)))
+
+        def eject(patcher) -> None:
+            while undo:
+                undo.pop()()
+
+        self.patcher.set_injections(INJECTION, [PatcherInjection(inject=inject, eject=eject)])
+
+    @contextmanager
+    def stepping(self, resolution: int) -> Generator[None, None, None]:
+        """ComfyUI in training: the weights on the device, and no shortcuts that have no gradient."""
+        self._open()
+        comfy.model_management.in_training = True
+        try:
+            yield
+        finally:
+            comfy.model_management.in_training = False
+
+    def _open(self) -> None:
+        sizes = self.patcher.loaded_size(), self.codec.patcher.loaded_size()
+        if self.patcher.is_injected and sizes == self._opened:
+            return
+        comfy.model_management.load_models_gpu([self.patcher, self.codec.patcher], force_full_load=True)
+        adopt(self.patcher.model)
+        self.codec.open()
+        self._opened = self.patcher.loaded_size(), self.codec.patcher.loaded_size()
+
+    def close(self) -> None:
+        """Takes the adapters off ComfyUI's modules and gives the memory back."""
+        self._opened = None
+        self.patcher.detach()
+
+    @torch.no_grad()
+    def draw(
+        self,
+        prompts: list[str],
+        resolution: int,
+        seed: int,
+        preset: Preset | None = None,
+        batch_size: int = 2,
+        progress: Callable[[], None] = lambda: None,
+    ) -> Tensor:
+        """Pictures [B, 3, H, W] in [-1, 1] on the CPU, one a prompt, from one noise, by ComfyUI's own sampler."""
+        flow = self.denoiser.prediction_type == "flow"
+        guided = bool(getattr(self.network, "params", None) and getattr(self.network.params, "guidance_embed", False))
+        sampler, scheduler, steps, guidance = QUICK_GUIDED if guided else QUICK_FLOW if flow else QUICK
+        noise = torch.randn(1, *self.codec.shape(resolution), generator=torch.Generator().manual_seed(seed))
+        pictures = []
+        for prompt in prompts:
+            latents = comfy.sample.sample(
+                self.patcher, noise, steps, guidance, sampler, scheduler,
+                self.denoiser.prompts[prompt], self.denoiser.prompts[""], torch.zeros_like(noise),
+                callback=lambda *_: progress(), disable_pbar=True, seed=seed,
+            )  # fmt: skip
+            comfy.model_management.load_models_gpu([self.codec.patcher])
+            pictures.append(self.codec.pixels(latents).cpu())
+        return torch.cat(pictures).clamp(-1, 1)
+
+    def trained(self, method: str, lora_alpha: float) -> StateDict:
+        """The LoRA: in kohya's keys for Stable Diffusion and SDXL, else in those of the network's own names.
+
+        Both open in ComfyUI's LoRA loaders. The second kind has its scale multiplied into lora_B.
+        """
+        adapters: dict[str, Any] = {name.replace("/", "."): lora for name, lora in self.denoiser.adapters.items()}
+        state: StateDict = {}
+        names = self._kohya_names()
+        for name, lora in adapters.items():
+            down, up = lora.down.detach(), lora.up.detach()
+            if names:
+                prefix = names[name]
+                state |= {f"{prefix}.lora_down.weight": down, f"{prefix}.lora_up.weight": up}
+                state[f"{prefix}.alpha"] = torch.tensor(float(lora_alpha))
+            else:
+                state |= {f"{ROOT}{name}.lora_A.weight": down, f"{ROOT}{name}.lora_B.weight": up * lora.scale}
+        return state
+
+    def _kohya_names(self) -> dict[str, str]:
+        """Layers to kohya's names: diffusers' for Stable Diffusion, the checkpoint's own for SDXL; else none."""
+        if self.family.name == SDXL.name:
+            return {
+                name.replace("/", "."): "lora_unet_" + re.sub(r"[./]", "_", name) for name in self.denoiser.adapters
+            }
+        if self.family.name not in (SD1.name, SD2.name):
+            return {}
+        named = comfy.utils.unet_to_diffusers(self.patcher.model.model_config.unet_config)
+        return {
+            ours.removesuffix(".weight"): "lora_unet_" + theirs.removesuffix(".weight").replace(".", "_")
+            for theirs, ours in named.items()
+        }
+
+
+def _out_of_inference(extra: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.clone() if torch.is_tensor(value) else value for name, value in extra.items()}
+
+
+def _sampled(patcher, prefix: str | None = None) -> Iterator[tuple[str, Tensor]]:
+    """A ModelPatcher's weights, and those of patches that are on them, for a fingerprint."""
+    for key, (weight, *patches) in patcher.get_key_patches(prefix).items():
+        name = key.removeprefix(prefix or "")
+        yield name, _plain(weight[0])
+        for number, tensor in enumerate(_tensors(patches)):
+            yield f"{name} patch {number}", _plain(tensor)
+
+
+def _plain(weight: Tensor) -> Tensor:
+    return weight._qdata if isinstance(weight, QuantizedTensor) else weight
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Every tensor and number in nested patches."""
+    if torch.is_tensor(value):
+        yield value
+    elif isinstance(value, (int, float)):
+        yield torch.tensor(float(value))
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _tensors(part)
+    elif hasattr(value, "weights"):  # ComfyUI's weight adapters
+        yield from _tensors(value.weights)

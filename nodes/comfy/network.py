@@ -1,0 +1,101 @@
+"""ComfyUI's diffusion model as our denoiser: its own modules, its own noise levels, its own conditioning."""
+
+from collections.abc import Callable
+from typing import Any
+
+import comfy.model_management
+import comfy.sampler_helpers
+import comfy.samplers
+import torch
+from comfy.ldm.modules.attention import attention_pytorch
+from torch import Tensor, nn
+
+from ...training.models.denoiser import Denoiser
+from ...training.models.levels import NoiseLevels
+from .levels import levels_of, prediction_type
+
+GUIDANCE = 1.0  # at which models that read their guidance are trained: what is in the photos, not more of it
+
+
+class ComfyDenoiser(Denoiser):
+    """(x_t, t, prompts) -> the output of the MODEL in ``patcher``; the adapters on it are all that is trained.
+
+    For epsilon and v, x_t is x_0 + sigma e, as ComfyUI has it.
+    """
+
+    levels: NoiseLevels
+    sigmas: Tensor
+    patcher: Any  # a ModelPatcher
+
+    def __init__(self, patcher):
+        super().__init__()
+        self.__dict__["patcher"] = patcher  # no torch module, and its model is none of ours
+        self.prediction_type = prediction_type(patcher.get_model_object("model_sampling"))
+        self.adapters = nn.ModuleDict()
+        self.prompts: dict[str, Any] = {}  # ComfyUI's CONDITIONING of each
+        self._prepared: dict[tuple, dict[str, Any]] = {}
+        self.sample_timesteps(None)
+
+    def sample_timesteps(self, sampling: str | None) -> None:
+        """Raises UserError for "shifted" where the model has no shift."""
+        self.levels, sigmas = levels_of(self.patcher.get_model_object("model_sampling"), sampling)
+        self.register_buffer("sigmas", sigmas, persistent=False)
+
+    def forward(self, x_t: Tensor, t: Tensor, prompts: list[str]) -> Tensor:
+        """Prediction [B, C, ...], float32, for latents ``x_t`` [B, C, ...] at ``t``."""
+        with torch.autocast(x_t.device.type, enabled=False):  # the number format is ComfyUI's business here
+            return self.levels.prediction(self.denoised(x_t, self.sigmas[t], prompts), x_t, t)
+
+    def denoised(self, x_t: Tensor, sigma: Tensor, prompts: list[str]) -> Tensor:
+        """D(x_t; sigma): the clean latents, one pass for all prompts whose conditioning has one shape."""
+        groups: dict[Any, list[int]] = {}
+        for row, prompt in enumerate(prompts):
+            conditions = self._conditions(prompt, x_t)
+            like = next((group for group in groups if _fit(self._conditions(group, x_t), conditions)), prompt)
+            groups.setdefault(like, []).append(row)
+        result: list[Tensor | None] = [None] * len(prompts)
+        for rows in groups.values():
+            first, *others = (self._conditions(prompts[row], x_t) for row in rows)
+            joined = {name: one.concat([other[name] for other in others]) for name, one in first.items()}
+            found = self.patcher.model.apply_model(
+                x_t[rows], sigma[rows], **joined, transformer_options=self._options(sigma[rows])
+            )
+            for row, latents in zip(rows, found, strict=True):
+                result[row] = latents
+        return torch.stack([latents for latents in result if latents is not None])
+
+    def _conditions(self, prompt: str, x: Tensor) -> dict[str, Any]:
+        """What the model makes of a prompt for one picture of the shape of ``x``."""
+        key = prompt, x.shape[1:], x.device
+        if key not in self._prepared:
+            conditioning = [[cond, {**extra, "guidance": GUIDANCE}] for cond, extra in self.prompts[prompt]]
+            one = torch.zeros_like(x[:1])
+            (condition,) = comfy.samplers.encode_model_conds(
+                self.patcher.model.extra_conds,
+                comfy.sampler_helpers.convert_cond(conditioning),
+                one,
+                x.device,
+                "positive",
+                latent_image=one,
+            )
+            self._prepared[key] = {
+                name: value.process_cond(batch_size=1, area=None) for name, value in condition["model_conds"].items()
+            }
+        return self._prepared[key]
+
+    def _options(self, sigma: Tensor) -> dict[str, Any]:
+        chosen = self.patcher.model_options.get("transformer_options", {})
+        return {**chosen, "optimized_attention_override": _attention, "sigmas": sigma, "cond_or_uncond": [0]}
+
+
+def _fit(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two conditions go through the model in one batch, neither of them changed."""
+    return one.keys() == other.keys() and all(
+        type(value) is type(other[name]) and value.size() == other[name].size() and value.can_concat(other[name])
+        for name, value in one.items()
+    )
+
+
+def _attention(chosen: Callable, *arguments: Any, **options: Any) -> Tensor:
+    """PyTorch's own attention: the others that ComfyUI knows have no backward pass, or split it."""
+    return attention_pytorch(*arguments, **options)

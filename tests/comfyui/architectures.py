@@ -1,0 +1,225 @@
+"""Tiny networks of today's families with random weights, in ComfyUI's own keys. Imported inside ComfyUI's Python."""
+
+import contextlib
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import comfy.ldm.models.autoencoder as autoencoder
+import comfy.ldm.wan.vae
+import comfy.model_detection
+import comfy.ops
+import comfy.sd
+import comfy.supported_models
+import torch
+from comfy.ldm.chroma.model import Chroma
+from comfy.ldm.flux.model import Flux
+from comfy.ldm.lumina.model import NextDiT
+from comfy.ldm.modules.diffusionmodules.mmdit import OpenAISignatureMMDITWrapper
+from comfy.ldm.qwen_image.model import QwenImageTransformer2DModel
+from comfy.ldm.wan.model import WanModel
+
+KL, FLUX2_KL, WAN_VAE = "16 channels", "Flux.2", "Wan"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One network, and what goes with it."""
+
+    network: type
+    config: dict[str, Any]
+    vae: str
+    text: tuple[int, int | None]  # widths of the tokens and of the pooled embedding
+    unseen: dict[str, Any] = field(default_factory=dict)  # what detection takes for granted of the real size
+
+
+def flux(**changes: Any) -> Architecture:
+    config = {
+        "image_model": "flux", "in_channels": 16, "out_channels": 16, "vec_in_dim": 32, "context_in_dim": 64,
+        "hidden_size": 128, "mlp_ratio": 4.0, "num_heads": 1, "depth": 1, "depth_single_blocks": 1,
+        "axes_dim": [16, 56, 56], "theta": 10000, "patch_size": 2, "qkv_bias": True, "guidance_embed": True,
+        "txt_ids_dims": [],
+    } | changes  # fmt: skip
+    return Architecture(Flux, config, KL, (64, 32))
+
+
+def flux2() -> Architecture:
+    config = {
+        "image_model": "flux2", "in_channels": 128, "out_channels": 128, "vec_in_dim": None, "context_in_dim": 96,
+        "hidden_size": 128, "mlp_ratio": 3.0, "num_heads": 1, "depth": 1, "depth_single_blocks": 1,
+        "axes_dim": [32, 32, 32, 32], "theta": 2000, "patch_size": 1, "qkv_bias": False, "guidance_embed": False,
+        "txt_ids_dims": [3], "global_modulation": True, "mlp_silu_act": True, "ops_bias": False,
+    }  # fmt: skip
+    return Architecture(Flux, config, FLUX2_KL, (96, None))
+
+
+def chroma() -> Architecture:
+    unseen = {"out_dim": 128, "hidden_dim": 64, "n_layers": 2}
+    config = {
+        "image_model": "chroma", "in_channels": 64, "out_channels": 64, "context_in_dim": 64, "hidden_size": 128,
+        "mlp_ratio": 4.0, "num_heads": 1, "depth": 1, "depth_single_blocks": 1, "axes_dim": [16, 56, 56],
+        "theta": 10000, "patch_size": 2, "qkv_bias": True, "in_dim": 64, "txt_ids_dims": [], "vec_in_dim": None,
+    }  # fmt: skip
+    return Architecture(Chroma, config | unseen, KL, (64, None), unseen)
+
+
+def stable_diffusion_3() -> Architecture:
+    embedder = {"target": "torch.nn.Linear", "params": {"in_features": 64, "out_features": 128}}
+    config = {
+        "in_channels": 16, "patch_size": 2, "out_channels": 16, "depth": 2, "input_size": None, "adm_in_channels": 32,
+        "context_embedder_config": embedder, "num_patches": 64 * 64, "pos_embed_max_size": 64, "qk_norm": "rms",
+        "pos_embed_scaling_factor": None, "x_block_self_attn_layers": [0],
+    }  # fmt: skip
+    return Architecture(OpenAISignatureMMDITWrapper, config, KL, (64, 32))
+
+
+def qwen_image() -> Architecture:
+    unseen = {"num_attention_heads": 1, "joint_attention_dim": 64}
+    return Architecture(
+        QwenImageTransformer2DModel, {"in_channels": 64, "num_layers": 1} | unseen, WAN_VAE, (64, None), unseen
+    )
+
+
+def lumina(**unseen: Any) -> Architecture:
+    config = {"patch_size": 2, "in_channels": 16, "cap_feat_dim": 48, "n_layers": 1, "qk_norm": True}
+    return Architecture(NextDiT, config | {"n_refiner_layers": 2} | unseen, KL, (48, None), unseen)
+
+
+def lumina2() -> Architecture:
+    return lumina(
+        dim=96, n_heads=1, n_kv_heads=1, axes_dims=[32, 32, 32], axes_lens=[300, 512, 512], rope_theta=10000.0,
+        ffn_dim_multiplier=4.0,
+    )  # fmt: skip
+
+
+def z_image() -> Architecture:
+    return lumina(
+        dim=256, n_heads=2, n_kv_heads=2, axes_dims=[32, 48, 48], axes_lens=[1536, 512, 512], rope_theta=256.0,
+        ffn_dim_multiplier=8.0 / 3.0, z_image_modulation=True, time_scale=1000.0, pad_tokens_multiple=32,
+    )  # fmt: skip
+
+
+def wan() -> Architecture:
+    config = {
+        "image_model": "wan2.1", "model_type": "t2v", "patch_size": (1, 2, 2), "in_dim": 16, "dim": 128,
+        "ffn_dim": 256, "freq_dim": 256, "out_dim": 16, "num_heads": 1, "num_layers": 1, "window_size": (-1, -1),
+        "qk_norm": True, "cross_attn_norm": True, "eps": 1e-6,
+    }  # fmt: skip
+    return Architecture(WanModel, config, WAN_VAE, (4096, None))
+
+
+ARCHITECTURES: dict[str, Callable[[], Architecture]] = {
+    "Flux": flux,
+    "FluxSchnell": lambda: flux(guidance_embed=False),
+    "Flux2": flux2,
+    "Chroma": chroma,
+    "SD3": stable_diffusion_3,
+    "QwenImage": qwen_image,
+    "Lumina2": lumina2,
+    "ZImage": z_image,
+    "WAN21_T2V": wan,
+}
+
+
+def random_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Weights of about the size that trained ones have."""
+    generator, state = torch.Generator().manual_seed(0), {}
+    for key, value in module.state_dict().items():
+        noise = torch.randn(value.shape, generator=generator)
+        if value.ndim >= 2:
+            state[key] = noise * value[0].numel() ** -0.5
+        else:
+            state[key] = 0.02 * noise if key.endswith("bias") else 1 + 0.05 * noise
+    return state
+
+
+def network_state(architecture: Architecture) -> dict[str, torch.Tensor]:
+    """Of a network alone, as files for Load Diffusion Model have it."""
+    operations = comfy.ops.disable_weight_init
+    return random_state(
+        architecture.network(device="cpu", dtype=torch.float32, operations=operations, **architecture.config)
+    )
+
+
+@contextlib.contextmanager
+def recognised(architecture: Architecture) -> Iterator[None]:
+    """ComfyUI takes some sizes of the real models for granted; here it is told the tiny one's."""
+    detect, z_image_config = comfy.model_detection.detect_unet_config, comfy.supported_models.ZImage.unet_config
+
+    def told(*arguments: Any, **options: Any) -> dict[str, Any]:
+        return (detect(*arguments, **options) or {}) | architecture.unseen
+
+    comfy.model_detection.detect_unet_config = told
+    if architecture.unseen.get("z_image_modulation"):
+        comfy.supported_models.ZImage.unet_config = {"image_model": "lumina2", "dim": architecture.unseen["dim"]}
+    try:
+        yield
+    finally:
+        comfy.model_detection.detect_unet_config = detect
+        comfy.supported_models.ZImage.unet_config = z_image_config
+
+
+def load(architecture: Architecture, state: dict[str, torch.Tensor] | None = None, dtype=torch.float32):
+    """A MODEL, opened by ComfyUI's loader as its nodes open it."""
+    state = network_state(architecture) if state is None else state
+    options = {"dtype": dtype} if dtype else {}
+    with recognised(architecture), torch.inference_mode():
+        return comfy.sd.load_diffusion_model_state_dict(dict(state), model_options=options)
+
+
+def load_vae(kind: str):
+    """A VAE of one of three kinds, at the width that ComfyUI expects of the encoder and a narrow decoder."""
+    if kind == WAN_VAE:
+        network = comfy.ldm.wan.vae.WanVAE(
+            dim=16, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
+            temperal_downsample=[False, True, True],
+        )  # fmt: skip
+    else:
+        channels = 32 if kind == FLUX2_KL else 16
+        settings = {
+            "double_z": True, "z_channels": channels, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128,
+            "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0,
+        }  # fmt: skip
+        if kind == FLUX2_KL:
+            settings["batch_norm_latent"] = True
+            network = autoencoder.AutoencoderKL(
+                ddconfig=settings, decoder_ddconfig={**settings, "ch": 32}, embed_dim=channels
+            )
+        else:
+            part = "comfy.ldm.modules.diffusionmodules.model."
+            network = autoencoder.AutoencodingEngine(
+                regularizer_config={"target": "comfy.ldm.models.autoencoder.DiagonalGaussianRegularizer"},
+                encoder_config={"target": part + "Encoder", "params": settings},
+                decoder_config={"target": part + "Decoder", "params": {**settings, "ch": 32}},
+            )
+    state = random_state(network)
+    if kind == FLUX2_KL:
+        generator = torch.Generator().manual_seed(1)
+        state["bn.running_mean"] = 0.1 * torch.randn(4 * channels, generator=generator)
+        state["bn.running_var"] = 0.5 + torch.rand(4 * channels, generator=generator)
+        state["bn.num_batches_tracked"] = torch.tensor(0)
+    with torch.inference_mode():
+        return comfy.sd.VAE(sd=state)
+
+
+class RandomClip:
+    """In the place of a text encoder too large for a test: each prompt its own tokens, as many as it has words."""
+
+    layer_idx = None
+
+    def __init__(self, widths: tuple[int, int | None]):
+        self.widths = widths
+        self.patcher = SimpleNamespace(get_key_patches=lambda prefix=None: {})
+
+    def tokenize(self, prompt: str) -> str:
+        return prompt
+
+    def encode_from_tokens_scheduled(self, prompt: str) -> list:
+        """CONDITIONING [1, words + 2, width]."""
+        generator = torch.Generator().manual_seed(zlib.crc32(prompt.encode()))
+        width, pooled = self.widths
+        tokens = torch.randn(1, len(prompt.split()) + 2, width, generator=generator)
+        extra = {"pooled_output": torch.randn(1, pooled, generator=generator)} if pooled else {"pooled_output": None}
+        return [[tokens, extra]]

@@ -1,0 +1,340 @@
+"""Runs inside ComfyUI's own Python: trains tiny networks of many families in place and measures. Prints JSON to a file.
+
+FOLDER holds sd1, sd2 and sdxl.safetensors as tests.tiny makes them.
+
+usage: python in_place.py COMFYUI REPOSITORY FOLDER [FAMILY ...]
+"""
+
+import contextlib
+import importlib.util
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+
+comfyui, repository, folder, *chosen = sys.argv[1:]
+sys.path.insert(0, comfyui)
+sys.argv = [sys.argv[0], "--cpu"]
+import comfy.options  # noqa: E402
+
+comfy.options.enable_args_parsing()
+import comfy.model_sampling  # noqa: E402
+import comfy.sd  # noqa: E402
+import comfy.supported_models  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from comfy.text_encoders.z_image import ZImageTokenizer  # noqa: E402
+from PIL import Image  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+
+logging.disable(logging.CRITICAL)
+torch.set_num_threads(1)
+spec = importlib.util.spec_from_file_location("pack", Path(repository) / "__init__.py")
+sys.modules["pack"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["pack"])
+here = str(Path(__file__).parent)
+sys.path.append(here)
+from architectures import ARCHITECTURES, RandomClip, load, load_vae  # noqa: E402
+from pack.nodes.comfy.model import ComfyModel  # noqa: E402
+from pack.nodes.prompts import SequenceEncode  # noqa: E402
+from pack.training.ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt  # noqa: E402
+from pack.training.config import TrainingConfig  # noqa: E402
+from pack.training.dreambooth.build import build_trainer  # noqa: E402
+from pack.training.dreambooth.dataset import RegularizationSet, SubjectSet  # noqa: E402
+from pack.training.dreambooth.looks import LookPlan  # noqa: E402
+from pack.training.faces.find import Face  # noqa: E402
+from pack.training.pictures.photos import Photo  # noqa: E402
+
+PADDING = 151643  # of Qwen's vocabulary
+SIDE, STEPS, STOPPED = 64, 6, 3
+Discrete, Continuous = comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.ModelSamplingContinuousEDM
+V, Edm = comfy.model_sampling.V_PREDICTION, comfy.model_sampling.EDM
+# Checkpoint, and what a ModelSampling node puts on it: levels, prediction, arguments.
+CHECKPOINTS = {
+    "SD1": ("sd1", None),
+    "SD2, v": ("sd2", (Discrete, V, {})),
+    "SDXL": ("sdxl", None),
+    "SDXL, zero terminal SNR": ("sdxl", (Discrete, V, {"zsnr": True})),
+    "CosXL": ("sdxl", (Continuous, V, {})),
+    "EDM": ("sdxl", (Continuous, Edm, {})),
+}
+FACE = Face((16.0, 12.0, 44.0, 48.0))
+
+
+class Embedder(torch.nn.Module):
+    """A random linear map in the place of FaceNet."""
+
+    name, size = "toy", 32
+
+    def __init__(self):
+        super().__init__()
+        matrix = torch.randn(6, 3 * 32 * 32, generator=torch.Generator().manual_seed(1)) / 50
+        self.matrix = torch.nn.Parameter(matrix, requires_grad=False)
+
+    def forward(self, crops):
+        return torch.nn.functional.normalize(crops.flatten(1) @ self.matrix.T, dim=1)
+
+
+def photo(seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Photo(f"{seed}.png", Image.fromarray(pixels).resize((SIDE, SIDE)))
+
+
+def trainer_of(model, **settings):
+    settings = {
+        "resolution": SIDE, "crop": "photo", "loss": "biometric", "max_train_steps": STEPS, "learning_rate": 3e-3,
+        "rank": 2, "lora_alpha": 4.0, "gradient_checkpointing": False, "train_batch_size": 2,
+    } | settings  # fmt: skip
+    subject = SubjectSet([photo(n) for n in range(3)], [FACE] * 3, [])
+    ages = RegularizationSet([photo(10 + n) for n in range(6)], list(AGE_CLASSES))
+    return build_trainer(
+        model, subject, ages, TrainingConfig(**settings), Embedder(), lambda image: [FACE], looks=LookPlan(0), cpu=True
+    )
+
+
+def weights(trainer):
+    return {name: weight.detach().clone() for name, weight in trainer.trainable.items()}
+
+
+def randomise(trainer):
+    """As if it had been trained for long: else lora_up is 0 and half of the gradient is too."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in trainer.trainable.values():
+            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.05)
+
+
+def gradients(trainer, number=0):
+    batch = trainer.data.draw(number)
+    with trainer.model.stepping(SIDE):
+        loss = trainer.total(trainer.losses(batch))
+        loss.backward()
+    found = {name: weight.grad.clone() for name, weight in trainer.trainable.items() if weight.grad is not None}
+    trainer.optimizer.zero_grad()
+    return found
+
+
+def slope(trainer, number, count=2):
+    """Largest relative error of the gradient along random directions against central differences."""
+    found, errors = gradients(trainer, number), []
+    batch = trainer.data.draw(number)
+
+    def loss():
+        with torch.no_grad(), trainer.model.stepping(SIDE):
+            return trainer.total(trainer.losses(batch)).double().item()
+
+    for seed in range(count):
+        generator = torch.Generator().manual_seed(seed)
+        steps = {
+            name: 5e-3 * torch.randn(weight.shape, generator=generator) for name, weight in trainer.trainable.items()
+        }
+        ends = []
+        with torch.no_grad():
+            for sign in (1, -2):
+                for name, weight in trainer.trainable.items():
+                    weight.add_(steps[name], alpha=sign)
+                ends.append(loss())
+            for name, weight in trainer.trainable.items():
+                weight.add_(steps[name])
+        numeric = (ends[0] - ends[1]) / 2
+        exact = sum((gradient.double() * steps[name].double()).sum() for name, gradient in found.items()).item()
+        errors.append(abs(numeric - exact) / max(abs(numeric), abs(exact)))
+    return max(errors)
+
+
+def decoding_batch(trainer):
+    return next(number for number in range(50) if len(trainer.data.draw(number).decode))
+
+
+def flat(tensors):
+    return torch.cat([value.flatten() for value in tensors.values()])
+
+
+def apart(one, other):
+    return (one - other).abs().max().item() / other.abs().max().item()
+
+
+def accept_tiny():
+    """ComfyUI knows Stable Diffusion by the real ones' sizes; this adds those of tests.tiny."""
+    models = comfy.supported_models
+    for kind, width, linear in ((models.SDXL, 128, True), (models.SD20, 64, True), (models.SD15, 64, False)):
+        sizes = {"model_channels": 32, "context_dim": width, "use_linear_in_transformer": linear}
+        heads = {"unet_extra_config": {"num_heads": 1, "num_head_channels": -1}} if kind is models.SD20 else {}
+        models.models.insert(0, type(kind.__name__, (kind,), {"unet_config": sizes} | heads))
+
+
+def open_checkpoint(name):
+    """MODEL, CLIP and VAE as Load Checkpoint gives them, and the MODEL through a ModelSampling node."""
+    file, sampling = CHECKPOINTS[name]
+    layers = 2 if file == "sd1" else 3
+    clip = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": layers, "num_attention_heads": 1}
+    text = {f"clip_{size}_model_config": clip | {"projection_dim": 64} for size in "lgh"}
+    with torch.inference_mode():
+        model, clip, vae = comfy.sd.load_checkpoint_guess_config(
+            f"{folder}/{file}.safetensors", model_options={"dtype": torch.float32},
+            te_model_options=text | {"dtype": torch.float32},
+        )[:3]  # fmt: skip
+    if sampling:
+        levels, prediction, options = sampling
+        made = type("Sampling", (levels, prediction), {})(**options)
+        if prediction is Edm:
+            made.set_parameters(0.002, 80.0, 0.5)
+        model.add_object_patch("model_sampling", made)
+    return model, clip, vae
+
+
+def by_hand(sampling, x_t, sigma, raw):
+    """x_0 from the network's output, by the papers' equations."""
+    data = getattr(sampling, "sigma_data", 1.0)
+    if isinstance(sampling, Edm):
+        return (data**2 * x_t + sigma * data * (sigma**2 + data**2).sqrt() * raw) / (sigma**2 + data**2)
+    if isinstance(sampling, V):
+        return (x_t - sigma * (sigma**2 + 1).sqrt() * raw) / (sigma**2 + 1)
+    return x_t - sigma * raw
+
+
+def measure(name):
+    if name in CHECKPOINTS:
+        source, clip, vae = open_checkpoint(name)
+
+        def another():
+            return open_checkpoint(name)[0]
+    else:
+        architecture = ARCHITECTURES[name]()
+        source, clip, vae = load(architecture), RandomClip(architecture.text), load_vae(architecture.vae)
+
+        def another():
+            return load(architecture)
+
+    result = {}
+    before = {key: value.clone() for key, value in source.model.state_dict().items()}
+
+    def model():
+        return ComfyModel(another(), clip, vae)
+
+    whole = trainer_of(ComfyModel(source, clip, vae))
+    whole.run()
+    result["family"] = whole.model.family.name
+    result["history"] = whole.history
+    result["layers"] = len(whole.model.denoiser.adapters)
+    expected = weights(whole)
+
+    stopped, state = trainer_of(model()), Path(folder) / f"{name}.pt"
+
+    def stop(progress):
+        if progress.step == STOPPED:
+            raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        stopped.run(state, [stop])
+    stopped.model.close()
+    resumed = trainer_of(model())
+    resumed.resume(state)
+    resumed.run()
+    result["resumed_at"], result["same_run"] = STOPPED, resumed.run_id == whole.run_id
+    result["resumed"] = all(torch.equal(expected[key], value) for key, value in weights(resumed).items())
+    resumed.model.close()
+
+    number = decoding_batch(whole)
+    randomise(whole)
+    result["slope"] = slope(whole, number)
+    plain = gradients(whole, number)
+    result["without_gradient"] = [key for key in expected if key not in plain or not plain[key].any()]
+    checked = trainer_of(model(), gradient_checkpointing=True)
+    randomise(checked)
+    again = gradients(checked, number)
+    result["checkpointing"] = apart(flat(again), flat(plain))
+    checked.model.close()
+    if name == "Flux":
+        quantised = trainer_of(ComfyModel(load(architecture, dtype=torch.float8_e4m3fn), clip, vae))
+        randomise(quantised)
+        found = gradients(quantised, number)
+        result["fp8_cosine"] = torch.nn.functional.cosine_similarity(flat(found), flat(plain), dim=0).item()
+        result["fp8_kept"] = sorted({str(weight.dtype) for weight in quantised.model.network.parameters()})
+        quantised.model.close()
+
+    core = whole.core
+    batch = whole.data.draw(number)
+    x_t = core.noised(batch.x_0, batch.noise, batch.t)
+    raw = []
+    hook = whole.model.network.register_forward_hook(lambda module, inputs, output: raw.append(output))
+    with torch.no_grad(), whole.model.stepping(SIDE):
+        x_0 = core.denoised(x_t[:1], core.sigmas[batch.t[:1]], batch.prompts[:1])
+        prediction = core(x_t[:1], batch.t[:1], batch.prompts[:1])
+    hook.remove()
+    sigma = core.sigmas[batch.t[:1]].view(-1, *[1] * (x_t.ndim - 1))
+    sampling = whole.model.patcher.get_model_object("model_sampling")
+    result["x_0"] = apart(x_0, by_hand(sampling, x_t[:1], sigma, raw[0].float()))
+    result["own_sigmas"] = core.prediction_type == "flow" or torch.equal(core.sigmas, sampling.sigmas)
+    result["sigma"] = [core.sigmas[0].item(), core.sigmas[-1].item()]
+    result["prediction"] = apart(prediction, raw[0].float())
+
+    pictures = whole.model.draw(batch.prompts[:1], SIDE, 0)
+    result["picture"] = list(pictures.shape)
+    lora = whole.model.trained("lora", 4.0)
+    lora = {key: value.clone().contiguous() for key, value in lora.items()}
+    save_file(lora, f"{folder}/{name}.lora.safetensors")
+    result["base"] = whole.model.sha256
+    whole.model.close()
+    untrained = another()
+    patched, _ = comfy.sd.load_lora_for_models(untrained, None, lora, 1.0, 0)
+    result["patched"] = len(patched.patches)
+    native = ComfyModel(patched, clip, vae)
+    native.freeze_text(["", *batch.prompts])
+    result["native_picture"] = (native.draw(batch.prompts[:1], SIDE, 0) - pictures).abs().max().item()
+    plain_model = ComfyModel(source, clip, vae)
+    plain_model.freeze_text(["", *batch.prompts])
+    result["lora_changes"] = (plain_model.draw(batch.prompts[:1], SIDE, 0) - pictures).abs().max().item()
+    plain_model.close()
+    after = source.model.state_dict()
+    result["untouched"] = before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+    result["clean"] = not any("forward" in module.__dict__ for module in source.model.modules())
+    return result
+
+
+class TokenClip:
+    """Z-Image's own tokenizer, whose prompts have no fixed length; its tokens stand for their encoding."""
+
+    def __init__(self, options=()):
+        self.tokenizer, self.options = ZImageTokenizer(), dict(options)
+
+    def clone(self):
+        return TokenClip(self.options)
+
+    def set_tokenizer_option(self, name, value):
+        self.options[name] = value
+
+    def tokenize(self, prompt):
+        return self.tokenizer.tokenize_with_weights(prompt, tokenizer_options=self.options)
+
+    def encode_from_tokens(self, tokens, return_dict):
+        ((chunk,),) = tokens.values()
+        numbers = torch.tensor([[[float(token)] for token, *_ in chunk]])
+        return {"cond": numbers, "pooled_output": None, "attention_mask": (numbers[..., 0] != PADDING).long()}
+
+
+def six_ages():
+    """Tokens of every age in one batch, without the padding, and whether they are those of its own prompt."""
+    clip = TokenClip()
+    output = SequenceEncode.execute(clip, "child", "old", 6, "", SAMPLING_PROMPT, "sks", "person")
+    (batch, extra), found = output.args[0][0], []
+    for row, mask, age in zip(batch, extra["attention_mask"], AGE_CLASSES, strict=True):
+        prompt = fill_prompt(SAMPLING_PROMPT, token="sks", class_word="person", age=age)
+        alone = clip.encode_from_tokens(clip.tokenize(prompt), True)["cond"][0]
+        found.append([len(alone), torch.equal(row[mask.bool()], alone)])
+    return found
+
+
+def main():
+    results = {"six ages": six_ages()}
+    accept_tiny()
+    for name in chosen or [*CHECKPOINTS, *ARCHITECTURES]:
+        start = time.monotonic()
+        with torch.inference_mode(False):
+            results[name] = measure(name)
+        results[name]["seconds"] = time.monotonic() - start
+        (Path(folder) / "results.json").write_text(json.dumps(results, indent=1))
+
+
+main()

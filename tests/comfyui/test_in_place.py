@@ -1,0 +1,115 @@
+"""Tiny networks of many families, trained in place in a real ComfyUI's modules."""
+
+import json
+import subprocess
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.comfyui.conftest import REPOSITORY
+from tests.tiny import tiny_checkpoint
+from training.files import read_state_dict
+from training.models.checkpoint import open_model
+from training.models.families import SD1, SD2, SDXL
+from training.models.lora import merge_lora
+
+FAMILIES = {
+    "SD1": SD1.name,
+    "SD2, v": SD2.name,
+    "SDXL": SDXL.name,
+    "SDXL, zero terminal SNR": SDXL.name,
+    "CosXL": SDXL.name,
+    "EDM": SDXL.name,
+    "Flux": "Flux",
+    "FluxSchnell": "FluxSchnell",
+    "Flux2": "Flux2",
+    "Chroma": "Chroma",
+    "SD3": "SD3",
+    "QwenImage": "QwenImage",
+    "Lumina2": "Lumina2",
+    "ZImage": "ZImage",
+    "WAN21_T2V": "WAN21_T2V",
+}
+
+
+@pytest.fixture(scope="module")
+def results(comfyui, python, tmp_path_factory):
+    """What one ComfyUI measured of every family."""
+    folder = tmp_path_factory.mktemp("in_place")
+    for name, family in (("sd1", SD1), ("sd2", SD2), ("sdxl", SDXL)):
+        state = tiny_checkpoint(family, tiny_vae=True)
+        save_file({key: value.contiguous() for key, value in state.items()}, folder / f"{name}.safetensors")
+    script = REPOSITORY / "tests/comfyui/in_place.py"
+    subprocess.run([python, script, comfyui, REPOSITORY, folder], check=True, cwd=comfyui)
+    return json.loads((folder / "results.json").read_text()) | {"folder": folder}
+
+
+@pytest.fixture(params=FAMILIES)
+def result(results, request):
+    assert results[request.param]["family"] == FAMILIES[request.param]
+    return results[request.param]
+
+
+def test_it_trains_with_the_identity_loss(result):
+    assert len(result["history"]) == 6
+    assert any("biometric" in losses for losses in result["history"])
+
+
+def test_resumed_equals_uninterrupted_to_the_bit(result):
+    assert result["same_run"]
+    assert result["resumed"]
+
+
+def test_the_predicted_clean_latents_are_those_of_the_equations(result):
+    assert result["x_0"] < 1e-5
+    assert result["prediction"] < 1e-3  # divided by c_out, which is small where there is little noise
+
+
+def test_the_noise_levels_are_the_models_own(results):
+    assert all(results[name]["own_sigmas"] for name in FAMILIES)
+    assert results["SDXL, zero terminal SNR"]["sigma"][1] > 4000
+    assert results["SDXL"]["sigma"][1] == pytest.approx(14.61, abs=0.01)
+    assert results["CosXL"]["sigma"] == pytest.approx([0.002, 120.0], rel=1e-3)
+    assert results["EDM"]["sigma"] == pytest.approx([0.002, 80.0], rel=1e-3)
+
+
+def test_the_gradient_is_the_slope(result):
+    assert result["slope"] < 0.1  # in float32, through absolute values
+
+
+def test_gradient_checkpointing_changes_no_gradient(result):
+    assert result["checkpointing"] < 1e-4
+
+
+def test_the_native_loader_patches_every_layer_and_draws_the_same(result):
+    assert result["patched"] == result["layers"] > 0
+    assert result["lora_changes"] > 20 * result["native_picture"]
+    assert result["native_picture"] < 1e-3
+
+
+def test_six_ages_are_one_batch_though_their_prompts_have_different_lengths(results):
+    lengths, same = zip(*results["six ages"], strict=True)
+    assert len(set(lengths)) > 1
+    assert all(same)
+
+
+def test_a_base_in_eight_bits_trains_and_stays_in_them(results):
+    assert results["Flux"]["fp8_kept"] == ["torch.float8_e4m3fn"]
+    assert results["Flux"]["fp8_cosine"] > 0.9
+
+
+@pytest.mark.parametrize(("name", "file"), [("SD1", "sd1"), ("SDXL", "sdxl")])
+def test_the_command_line_reads_the_file_and_knows_its_base(results, name, file):
+    model = open_model(results["folder"] / f"{file}.safetensors")
+    before = {key: value.clone() for key, value in model.denoiser.unet.state_dict().items()}
+    assert model.fingerprint == results[name]["base"]
+    merge_lora(model.denoiser, read_state_dict(results["folder"] / f"{name}.lora.safetensors"))
+    after = model.denoiser.unet.state_dict()
+    changed = [key for key, value in after.items() if not torch.equal(before[key], value)]
+    assert len(changed) == results[name]["layers"]
+
+
+def test_the_graphs_model_stays_as_it_is(result):
+    assert result["untouched"], "its weights"
+    assert result["clean"], "its modules"

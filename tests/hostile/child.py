@@ -1,0 +1,57 @@
+"""What the processes do that tests/hostile kills: imported once by a fork server, so that each starts at once."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import accelerate
+import diffusers.optimization
+import diffusers.schedulers.scheduling_ddpm
+import diffusers.training_utils
+import peft
+import torch
+import transformers
+
+from tests.parts import ToyEmbedder, known_place, subject_set, tiny_trainer
+from training.__main__ import main
+from training.dreambooth.looks import Judge, LookPlan
+from training.dreambooth.runs import RunFiles, finish, finished
+from training.dreambooth.watcher import Watcher
+from training.faces.observation import Observer
+
+PRELOADED = (accelerate, diffusers, peft, transformers)
+OBSERVER = Observer(known_place, ToyEmbedder())
+
+
+def command(*arguments: str) -> None:
+    """One command of the command line."""
+    torch.set_num_threads(1)
+    sys.exit(main(arguments))
+
+
+def run(folder: Path, last: int | None = None) -> None:
+    """A judged run to its end, found again, resumed or trained; killed before its ``last`` change of a file's name."""
+    torch.set_num_threads(1)
+    changes = 0
+
+    def hook(event: str, arguments: tuple) -> None:
+        nonlocal changes
+        if (
+            event in ("os.rename", "os.remove")
+            and Path(arguments[0]).is_relative_to(folder)
+            and Path(arguments[0]).exists()
+        ):
+            changes += 1
+            if changes == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    plan = LookPlan(1, OBSERVER)
+    trainer = tiny_trainer(looks=plan, max_train_steps=2, checkpointing_steps=1)
+    files = RunFiles(folder / "anna.safetensors")
+    if not finished(files):
+        if files.state.exists():
+            trainer.resume(files.state)
+        watcher = Watcher(trainer, plan, folder, Judge.of(subject_set(), OBSERVER))
+        finish(trainer, files, watcher, dtype=torch.float32)

@@ -1,0 +1,273 @@
+"""Picture files as people really have them: what is read and said, or the sentence that refuses them."""
+
+import re
+import struct
+import zlib
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter, PngImagePlugin
+
+from training.errors import UserError
+from training.pictures.photos import left_out, read_folder, read_once
+from training.pictures.reading import read_picture
+from training.pictures.repeats import repeated, signature
+
+
+@pytest.fixture(scope="module")
+def photo(astronaut):
+    return astronaut.resize((96, 64), box=(60, 0, 444, 256))
+
+
+def encoded(image, kind, **options):
+    memory = BytesIO()
+    image.save(memory, kind, **options)
+    return memory.getvalue()
+
+
+def with_chunk(png, kind, content):
+    """A PNG with one more chunk behind its header."""
+    chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return png[:33] + chunk + png[33:]
+
+
+def with_exif(jpeg, exif):
+    segment = b"Exif\0\0" + exif
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
+
+
+def exif_of(*entries):
+    """A little-endian TIFF of one directory; entries are (tag, type, count, value or offset)."""
+    rows = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + rows + bytes(4) + struct.pack("<ii", -1, 0)
+
+
+TURNED = (0x0112, 3, 1, struct.pack("<HH", 6, 0))  # the camera was held upright
+BROKEN_RATIONAL = (0x829A, 10, 1, struct.pack("<I", 8 + 2 + 24 + 4))  # an exposure of -1/0 s
+LARGE_TEXT = b"workflow\0\0" + zlib.compress(b"node " * 500_000)
+
+
+def profile_of(space, tags):
+    """An ICC v2 profile (ICC.1:2001-04) of the named tags, for displays."""
+    tags = {"desc": b"desc\0\0\0\0\0\0\0\2x\0" + bytes(79), "wtpt": xyz(0.9642, 1, 0.8249)} | tags
+    table, body, offset = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        content += bytes(-len(content) % 4)
+        table += name.encode() + struct.pack(">II", offset + len(body), len(content))
+        body += content
+    head = struct.pack(">I4sI4s4s4s", offset + len(body), bytes(4), 0x02100000, b"mntr", space, b"XYZ ")
+    head += bytes(12) + b"acsp" + bytes(28) + xyz(0.9642, 1, 0.8249)[8:] + bytes(48)
+    return head + struct.pack(">I", len(tags)) + table + body
+
+
+def xyz(*values):
+    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(65536 * value) for value in values))
+
+
+def gamma(value):
+    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(256 * value))
+
+
+# Primaries of Display P3 and of sRGB, adapted to D50 (Bradford), as columns.
+P3 = np.array([[0.5151, 0.2920, 0.1571], [0.2412, 0.6922, 0.0666], [-0.0011, 0.0419, 0.7841]])
+SRGB = np.array([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])
+WIDE = profile_of(
+    b"RGB ",
+    {f"{c}XYZ": xyz(*column) for c, column in zip("rgb", P3.T, strict=True)} | {f"{c}TRC": gamma(2.2) for c in "rgb"},
+)
+GREY = profile_of(b"GRAY", {"kTRC": gamma(1.8)})
+
+
+def srgb_of(linear):
+    linear = np.clip(linear, 0, 1)
+    return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+ODD = {  # file: (its bytes, what is said of it)
+    "a.jpg two bytes short": (lambda p: encoded(p, "JPEG", quality=95)[:-2], "damaged .*truncated.* used as far as"),
+    "a.png without its end": (lambda p: encoded(p, "PNG")[:-12], None),
+    "a.png of much text": (lambda p: with_chunk(encoded(p, "PNG"), b"zTXt", LARGE_TEXT), "too large"),
+    "a.png of a broken text": (lambda p: with_chunk(encoded(p, "PNG"), b"zTXt", b"a\0\0no zlib"), None),
+    "a.png of a broken profile": (
+        lambda p: encoded(p, "PNG", icc_profile=b"no profile"),
+        "colour profile does not fit",
+    ),
+    "a.png of a grey profile": (lambda p: encoded(p, "PNG", icc_profile=GREY), "colour profile does not fit"),
+    "a.jpg of a strange EXIF": (lambda p: with_exif(encoded(p, "JPEG", quality=95), b"II*\0\xff\xff\xff\x7f"), None),
+    "a.jpg of a false name.png": (lambda p: encoded(p, "JPEG", quality=95), None),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_sound_pixels_are_read_whatever_is_around_them(tmp_path, photo, name):
+    make, said = ODD[name]
+    (tmp_path / name).write_bytes(make(photo))
+    reading = read_picture(tmp_path / name)
+    difference = np.abs(np.asarray(reading.image).astype(int) - np.asarray(photo))
+    assert difference.mean() < 4
+    assert bool(reading.oddities) == bool(said) and re.search(said or "", " ".join(reading.oddities))
+
+
+def test_a_photo_is_turned_though_its_exposure_is_no_number(tmp_path, photo):
+    stored = photo.transpose(Image.Transpose.ROTATE_90)
+    exif = exif_of(TURNED, BROKEN_RATIONAL)
+    (tmp_path / "a.jpg").write_bytes(with_exif(encoded(stored, "JPEG", quality=95), exif))
+    reading = read_picture(tmp_path / "a.jpg")
+    assert reading.oddities == ()
+    assert np.abs(np.asarray(reading.image).astype(int) - np.asarray(photo)).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        ("jpg", {"quality": 95}), ("jfif", {"quality": 95}), ("webp", {"quality": 95}), ("avif", {"quality": 95}),
+        ("heic", {"quality": 95}), ("gif", {}), ("bmp", {}), ("tif", {}), ("jp2", {}), ("ppm", {}), ("tga", {}),
+    ],
+)  # fmt: skip
+def test_what_cameras_phones_and_editors_write_is_read(tmp_path, photo, suffix, options):
+    if suffix == "heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    photo.save(tmp_path / f"a.{suffix}", **options)
+    (read,) = read_folder(tmp_path, "photos")
+    assert np.abs(np.asarray(read.image()).astype(int) - np.asarray(photo)).mean() < (12 if suffix == "gif" else 4)
+    assert left_out(tmp_path) == []
+
+
+def test_wide_colours_become_srgb(tmp_path):
+    colours = np.random.default_rng(0).integers(60, 200, (8, 8, 3)).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "a.png", icc_profile=WIDE)
+    expected = srgb_of((colours / 255) ** 2.2 @ P3.T @ np.linalg.inv(SRGB).T)
+    found = np.asarray(read_picture(tmp_path / "a.png").image)
+    assert np.abs(found - expected).max() <= 2
+    assert np.abs(found.astype(int) - colours).max() > 10, "the profile makes a difference"
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_a_grey_profile_is_a_profile_too(tmp_path, mode):
+    ramp = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert(mode)
+    ramp.save(tmp_path / "a.png", icc_profile=GREY)
+    expected = srgb_of((np.arange(256) / 255) ** 1.8).reshape(16, 16, 1)
+    assert np.abs(np.asarray(read_picture(tmp_path / "a.png").image) - expected).max() <= 2
+
+
+def test_a_transparent_photo_with_a_profile_lies_on_white(tmp_path):
+    image = Image.new("RGBA", (8, 8), (200, 60, 60, 0))
+    image.paste((200, 60, 60, 255), (0, 0, 4, 8))
+    image.save(tmp_path / "a.png", icc_profile=WIDE)
+    found = read_picture(tmp_path / "a.png").image
+    assert found.getpixel((7, 0)) == (255, 255, 255)
+    assert found.getpixel((0, 0)) == pytest.approx(srgb_of((np.array([200, 60, 60]) / 255) ** 2.2 @ P3.T
+                                                           @ np.linalg.inv(SRGB).T), abs=2)  # fmt: skip
+
+
+def test_a_picture_of_a_size_that_pillow_refuses_is_read_with_a_remark(tmp_path, photo, monkeypatch):
+    photo.save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr("training.pictures.reading.MANY_PIXELS", 1000)
+    reading = read_picture(tmp_path / "a.png")
+    assert np.array_equal(np.asarray(reading.image), np.asarray(photo))
+    assert "megapixels" in reading.oddities[0]
+    assert Image.MAX_IMAGE_PIXELS == 1000, "others keep Pillow's limit"
+
+
+def bomb():
+    """A PNG of a few bytes that says it has 3.6 gigapixels."""
+    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return with_chunk(b"\x89PNG\r\n\x1a\n" + bytes(25), b"IDAT", zlib.compress(bytes(99))).replace(
+        bytes(25), struct.pack(">I", 13) + b"IHDR" + head + struct.pack(">I", zlib.crc32(b"IHDR" + head)), 1
+    )
+
+
+REFUSED = {
+    "empty.jpg": (lambda p: b"", "no known format"),
+    "text.png": (lambda p: b"no picture", "no known format"),
+    "page.jpg": (lambda p: b"<!DOCTYPE html><html>", "no known format"),
+    "head.jpg": (lambda p: encoded(p.resize((512, 512)), "JPEG")[:200], "Truncated"),
+    "half.jpg": (lambda p: encoded(p.resize((512, 512)), "JPEG")[:9000], r"\d+ of 512 rows are missing"),
+    "half.png": (lambda p: encoded(p.resize((512, 512)), "PNG")[:90_000], r"\d+ of 512 rows are missing"),
+    "half.bmp": (lambda p: encoded(p.resize((512, 512)), "BMP")[:90_000], r"\d+ of 512 rows are missing"),
+    "half.tif": (lambda p: encoded(p.resize((512, 512)), "TIFF")[:90_000], r"\d+ of 512 rows are missing"),
+    "none.png": (lambda p: encoded(p, "PNG")[:33], "no known format"),
+    "bomb.png": (lambda p: bomb(), "60000 x 60000 pixels"),
+    "page.eps": (lambda p: encoded(p, "EPS"), "no known format"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_picture_is_refused_by_name_with_the_cause(tmp_path, photo, name):
+    make, cause = REFUSED[name]
+    (tmp_path / name).write_bytes(make(photo))
+    with pytest.raises(UserError, match=rf"{name} cannot be read as an image \(.*({cause}).*\)\. Replace it"):
+        read_picture(tmp_path / name)
+
+
+def test_all_that_is_damaged_is_named_in_one_sentence(tmp_path, photo):
+    for name in ("1.png", "4.png"):
+        photo.save(tmp_path / name)
+    for name in ("2.jpg", "3.png", "5.webp"):
+        (tmp_path / name).write_bytes(b"no picture")
+    with pytest.raises(UserError) as error:
+        read_once(read_folder(tmp_path, "photos"))
+    assert re.search(r"^3 files cannot be read as images: .*2\.jpg .*3\.png .*5\.webp ", str(error.value))
+    assert "1.png" not in str(error.value) and "4.png" not in str(error.value)
+
+
+FOLDERS = {  # file: why it is left out; None where it is read, "" where nothing is said
+    "anna.png": None,
+    "2019/anna.JPG": None,
+    "masked ball.png": None,
+    "anna_mask.png": "by its name a mask",
+    "masks/anna.png": "by its name a masks",
+    "anna-masklabel.png": "by its name a masklabel",
+    "thumbs/anna.png": "by its name a thumbs",
+    "report.png": "by its name a report",
+    "report-det.png": "by its name a report",
+    "report.html": "no picture",
+    "anna.txt": "",
+    ".hidden.png": "",
+    "Thumbs.db": "no picture",
+    "clip.mp4": "no picture",
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_what_is_left_out_of_a_folder_is_named_with_the_reason(tmp_path, photo, name):
+    why = FOLDERS[name]
+    photo.save(tmp_path / "first.png")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(encoded(photo, "PNG"))
+    read = [found.name for found in read_folder(tmp_path, "photos")]
+    assert read == sorted(["first.png", name] if why is None else ["first.png"])
+    said = left_out(tmp_path)
+    assert len(said) == bool(why) and re.search(f"{name} .*{why}" if why else "", "".join(said))
+
+
+def test_an_iphones_photos_without_their_reader_are_named_with_what_reads_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.pictures.photos.suffixes", lambda: {".png"})
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"")
+    with pytest.raises(UserError, match=r"no picture, so .* IMG_1\.HEIC \(HEIC needs .*pip install pillow-heif"):
+        read_folder(tmp_path, "photos")
+
+
+SAME = {
+    "saved again": lambda p: Image.open(BytesIO(encoded(p, "JPEG", quality=40))).convert("RGB"),
+    "half as large": lambda p: p.resize((p.width // 2, p.height // 2)),
+    "mirrored": lambda p: p.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "a little sharper": lambda p: p.filter(ImageFilter.UnsharpMask(2, 50)),
+}
+
+
+@pytest.mark.parametrize("change", SAME)
+def test_a_changed_copy_repeats_its_photo_and_another_photo_does_not(astronaut, change):
+    other = astronaut.transpose(Image.Transpose.ROTATE_90)
+    pictures = [signature(image) for image in (astronaut, other, SAME[change](astronaut))]
+    assert repeated(pictures) == {2: 0}
+
+
+def test_text_of_a_png_is_no_reason_to_keep_it(tmp_path, photo):
+    """As ComfyUI saves pictures, with a workflow of some megabytes."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("workflow", "x" * 3_000_000)
+    photo.save(tmp_path / "a.png", pnginfo=text)
+    assert read_picture(tmp_path / "a.png").oddities == ()

@@ -1,0 +1,252 @@
+"""The disk is full, a folder is read-only, a name is too long, a writer was killed, a name steers the console."""
+
+import contextlib
+import csv
+import io
+import os
+import shlex
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from training.__main__ import main
+from training.cli.console import harmless
+from training.errors import UserError
+from training.files import PARTIAL, check_room, check_writable, clear_partial, read_state_dict, written
+from training.options import option, spelled
+from training.report.files import _cell
+
+resource = pytest.importorskip("resource")
+LATIN = os.fsdecode("Jos\u00e9".encode("latin-1"))  # no UTF-8
+
+
+def written_by(kind, path):
+    if kind == "text":
+        path.write_text("a" * 100_000)
+    elif kind == "picture":
+        Image.effect_noise((256, 256), 50).save(path)
+    elif kind == "pickle":
+        torch.save({"a": torch.zeros(30_000)}, path)
+    else:
+        save_file({"a": torch.zeros(30_000)}, path)
+
+
+KINDS = {"text": "a.json", "picture": "a.png", "pickle": "a.pt", "weights": "a.safetensors"}
+
+
+@pytest.fixture
+def full_disk():
+    """No file may grow beyond 4 KB, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_disk_leaves_what_was_there(tmp_path, full_disk, kind):
+    path = tmp_path / KINDS[kind]
+    path.write_bytes(b"before")
+    sentence = rf"{path.name} cannot be written: (File too large|the disk may be full)"
+    with pytest.raises(UserError, match=sentence), written(path) as temporary:
+        written_by(kind, temporary)
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_every_kind_of_file_has_the_mode_of_a_new_one(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        for kind, name in KINDS.items():
+            with written(tmp_path / "new" / name) as temporary:
+                written_by(kind, temporary)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()} == {0o666 & ~mask}
+
+
+def test_an_error_of_the_block_is_not_the_disks(tmp_path):
+    with pytest.raises(RuntimeError, match="mine"), written(tmp_path / "a"):
+        raise RuntimeError("mine")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_and_folder_are_on_the_disk_before_anything_is_deleted(tmp_path, monkeypatch):
+    done = []
+    fsync, replace = os.fsync, Path.replace
+    place = Path("/dev/fd")
+    monkeypatch.setattr(os, "fsync", lambda opened: (fsync(opened), done.append((place / str(opened)).readlink())))
+    monkeypatch.setattr(Path, "replace", lambda *paths: (replace(*paths), done.append("replaced")))
+    with written(tmp_path / "a.txt") as temporary:
+        temporary.write_text("a")
+    assert done == [temporary, "replaced", tmp_path]
+
+
+def in_child(work):
+    """The exit code of a fork that does ``work``."""
+    if not (child := os.fork()):
+        try:
+            os._exit(work())
+        finally:
+            os._exit(99)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_what_a_killed_writer_left_is_cleared_and_a_living_ones_is_not(tmp_path):
+    def killed():
+        with written(tmp_path / "a.txt") as temporary:
+            temporary.with_name(".tmpOfSafetensors").write_text("half")
+            os._exit(9)
+
+    assert [in_child(killed), in_child(killed)] == [9, 9]
+    assert len(list(tmp_path.glob(f"{PARTIAL}*"))) == 2
+    clear_partial(tmp_path, older_than=3600)
+    assert len(list(tmp_path.glob(f"{PARTIAL}*"))) == 2
+    (tmp_path / "kept.txt").touch()
+    clear_partial(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    with written(tmp_path / "a.txt") as first, written(tmp_path / "a.txt") as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert (tmp_path / "a.txt").read_text() == "first"  # the outer block ends last
+
+
+REFUSED = {
+    "a file": ("file", "Not a directory"),
+    "under a file": ("file/deeper", "Not a directory"),
+    "too long": ("a" * 250, "File name too long"),
+    "in too long": ("a" * 300 + "/b", "File name too long"),
+}
+COMMANDS = {
+    "train": "train --checkpoint none --subject none --out {}",
+    "generate": "generate --subject none --out {}",
+    "score": "score --reference none --images none --report {}/report.html",
+    "world": "world --photos {}",
+    "demo": "demo --out {}",
+    "study": "study --out {}",
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_where_nothing_can_be_written_no_work_begins(tmp_path, monkeypatch, capsys, command, case):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    name, reason = REFUSED[case]
+    if command == "score" and case == "too long":
+        name = "a" * 300
+    assert main(COMMANDS[command].format(name).split()) == 2
+    assert f"cannot be written: {reason}" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "score"])
+def test_the_root_is_nobodys_folder(capsys, command):
+    assert main(COMMANDS[command].format("/").split()) == 2
+    assert "/ is no folder for this; give one of its own inside it." in capsys.readouterr().err
+
+
+def test_here_is_a_folder_with_a_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["world", "--photos", "."]) == 0
+    assert (tmp_path / "photos").is_dir()
+    assert main(["train", "--checkpoint", "none", "--subject", "photos", "--out", ".", "--loss", "none"]) == 2
+    assert "There is no file none" in capsys.readouterr().err
+
+
+def test_a_check_leaves_nothing_behind(tmp_path):
+    check_writable(tmp_path / "a" / "b" / "c.txt")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="is a folder"):
+        check_writable(tmp_path)
+    with pytest.raises(UserError, match="not UTF-8"):
+        check_writable(tmp_path / LATIN / "a.safetensors")
+
+
+def test_room_is_measured_where_the_folder_will_be(tmp_path):
+    check_room(tmp_path / "new", 1)
+    with pytest.raises(UserError, match=r"new needs 1000000000\.00 GB, and its disk has"):
+        check_room(tmp_path / "new", 10**18)
+
+
+@pytest.fixture
+def closed():
+    """A folder and a file that only root may open, beside a folder that is everybody's."""
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are root's
+        root = Path(folder)
+        root.chmod(0o777)
+        (root / "closed" / "in").mkdir(parents=True)
+        for name in ("closed/in/a.safetensors", "a.safetensors"):
+            (root / name).touch(mode=0)
+        (root / "closed").chmod(0)
+        yield root
+
+
+ONLY_ROOT = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can become somebody else")
+DENIED = {
+    "subject": "generate --out {0}/sheets --subject {0}/closed/in",
+    "pictures": "score --images {0}/closed/in --reference {0}/closed/in",
+    "the folder itself": "score --images {0}/closed --reference {0}/closed",
+    "output": "world --photos {0}/closed/in/photos",
+}
+
+
+@ONLY_ROOT
+@pytest.mark.parametrize("case", DENIED)
+def test_permission_denied_is_not_absence(closed, case):
+    def as_nobody():
+        os.setuid(65534)
+        with contextlib.redirect_stderr(io.StringIO()) as told:
+            code = main(DENIED[case].format(closed).split())
+        return code if "Permission denied" in told.getvalue() else 98
+
+    assert in_child(as_nobody) == 2
+
+
+@ONLY_ROOT
+def test_a_model_that_may_not_be_read_is_said_to_be_there(closed):
+    def as_nobody():
+        os.setuid(65534)
+        with pytest.raises(UserError, match=r"a\.safetensors cannot be opened: Permission denied"):
+            read_state_dict(closed / "a.safetensors")
+        return 7
+
+    assert in_child(as_nobody) == 7
+
+
+def test_a_name_that_is_not_utf8_is_asked_to_be_another(tmp_path):
+    path = tmp_path / f"{LATIN}.safetensors"
+    path.write_bytes(b"\x02\x00\x00\x00\x00\x00\x00\x00{}")
+    with pytest.raises(UserError, match=r"not UTF-8.*Rename it"):
+        read_state_dict(path)
+
+
+def test_names_do_not_steer_the_console():
+    assert harmless("\x1b[2Janna\r\x9b1m\a\n\tb \u00e9") == "\\x1b[2Janna\\r\\x9b1m\\x07\n\tb \u00e9"
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+1.png", "-1.png", "@sum.png", "\tx.png", "\rx.png"])
+def test_no_cell_is_a_formula(tmp_path, name):
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        csv.writer(file).writerow([_cell(name), _cell(-0.5), _cell("a=b")])
+    with (tmp_path / "a.csv").open(newline="") as file:
+        assert next(csv.reader(file)) == [f"'{name}", "-0.5", "a=b"]
+
+
+def test_suggested_commands_are_quoted():
+    @dataclass
+    class Options:
+        out: Path = option(Path(), help="")
+        token: str = option("", help="")
+
+    name = "a b; $(rm x)'"
+    assert shlex.split(spelled(Options(Path(name), "sks"))) == ["--out", name, "--token", "sks"]

@@ -1,0 +1,83 @@
+"""FaceNet (Schroff et al. 2015), with the weights that facenet-pytorch publishes."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..files import read_state_dict
+from ..published import Published, check_there, obtain
+from .crops import SquareCrop
+from .embedders import UNKNOWN, Embedder, Facts
+
+# facenet-pytorch's release v2.2.9; hashes where one is publicly recorded.
+_RELEASE = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
+_LICENCE = "published with MIT code; the photos it was trained on were given out for research"
+
+
+def _published(name: str, sha256: str | None) -> Published:
+    return Published(name, _RELEASE + name, sha256, _LICENCE)
+
+
+FACENET = {
+    "vggface2": _published(
+        "20180402-114759-vggface2.pt", "281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b"
+    ),
+    "casia-webface": _published("20180408-102900-casia-webface.pt", None),
+}
+_NAMES = {weights.name: name for name, weights in FACENET.items()}
+FACENET_FACTS = {
+    "vggface2": Facts("FaceNet's InceptionResnetV1, trained on VGGFace2"),
+    "casia-webface": Facts("FaceNet's InceptionResnetV1, trained on CASIA-WebFace"),
+}
+CROP = SquareCrop(160)
+
+
+class FaceNet(Embedder):
+    """InceptionResnetV1 of facenet-pytorch, frozen (Szegedy et al. 2016)."""
+
+    def __init__(self, name: str, network: nn.Module, facts: Facts = UNKNOWN):
+        super().__init__(name, network, CROP, facts)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Unit vectors [B, 512]. FaceNet reads (x - 127.5) / 128, which is 127.5 / 128 of our range."""
+        return self.network(crops * (127.5 / 128))
+
+
+def weights_folder() -> Path:
+    """Where facenet-pytorch itself keeps its weights."""
+    return Path(torch.hub.get_dir()).parent / "checkpoints"
+
+
+def check_facenet(path: Path, download: bool = False) -> None:
+    """Raises UserError, which says where to get them, where the weights are missing and cannot be fetched either."""
+    if path.name in _NAMES:
+        check_there(FACENET[_NAMES[path.name]], path.parent, download)
+    elif not path.is_file():
+        raise UserError(f"There are no FaceNet weights {path.name} in {path.parent}.")
+
+
+def open_facenet(path: Path, download: bool = False) -> FaceNet:
+    """FaceNet with the weights in ``path``; a published file that is missing is fetched with ``download``.
+
+    Raises UserError where they are missing, damaged, of another shape, or not the published ones of that name.
+    """
+    check_facenet(path, download)
+    name = _NAMES.get(path.name, path.stem)
+    if path.name in _NAMES:
+        obtain(FACENET[name], path.parent, download, read_facenet)
+    return FaceNet(f"FaceNet {name}", read_facenet(path), FACENET_FACTS.get(name, UNKNOWN))
+
+
+def read_facenet(path: Path) -> nn.Module:
+    """The network with the weights in ``path``. Raises UserError where they are another network's."""
+    from facenet_pytorch import InceptionResnetV1
+
+    network = InceptionResnetV1()
+    weights = {key: value for key, value in read_state_dict(path).items() if not key.startswith("logits.")}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path} holds weights of another network than FaceNet's InceptionResnetV1.") from error
+    return network
