@@ -89,10 +89,10 @@ def build(
     trained_with: str | None = None,
     photo_age: int | None = None,
     estimator: str | None = None,
-    held_out: Sequence[Observation] = (),
     facts: Facts = UNKNOWN,
     trained_made: str | None = None,
     errors: AgeErrors | None = None,
+    held_out: Sequence[Observation] = (),
 ) -> BiometricReport:
     """The report on ``images`` of the subject whose real photos are ``references``.
 
