@@ -35,6 +35,8 @@ def test_a_full_disk_loses_nothing(tmp_path, disk, start, kilobytes):
     whole = results(tmp_path / "whole")
     run = disk(kilobytes) / "run"
     assert ended(start(child.run, run)) != 0
+    assert not run.exists() or not results(run), "it began although there was no room"
+    assert ended(start(child.run_unchecked, run)) != 0
     left = results(run) if run.exists() else {}
     assert "anna.safetensors" not in left
     assert ("training-state.pt" in left) == (kilobytes > 600)

@@ -54,7 +54,7 @@ HEADERS = {
     "nan": ({"loss_weight": float("nan")}, "'loss_weight' is 'nan' and should be a number"),
     "huge": ({"loss_weight": 10**400}, "'loss_weight' is .* and should be a number"),
     "later method": ({"method": "hypernetwork"}, "needs a later version: it is a hypernetwork for epsilon"),
-    "later prediction": ({"prediction_type": "flow"}, "needs a later version: it is a lora for flow"),
+    "later prediction": ({"prediction_type": "score"}, "needs a later version: it is a lora for score"),
     "no side": ({"resolution": 0}, "no picture is 0 px large"),
     "odd side": ({"resolution": -63}, "no picture is -63 px large"),
 }
