@@ -14,7 +14,8 @@ from ..training.pictures.photos import Photo, left_out, read_all
 from .comfy.device import detector
 from .comfy.estimator import CLIP_HELP, age_estimator
 from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
-from .comfy.images import kept_on_node, thumbnails, to_batches
+from .comfy.images import to_batches
+from .comfy.results import kept_on_node, thumbnails
 from .comfy.sockets import CATEGORY, FaceEmbedder, also_called, keeps_results
 from .comfy.watch import tell, watched
 

@@ -16,8 +16,9 @@ from ..training.report.text import text
 from .comfy.checks import in_turn
 from .comfy.device import observer
 from .comfy.estimator import CLIP_HELP, age_estimator
-from .comfy.images import photos_of, to_batch, to_batches, to_pictures
+from .comfy.images import to_batch, to_batches, to_pictures
 from .comfy.sockets import CATEGORY, AgeSet, FaceEmbedder, advanced, also_called
+from .comfy.subject_photos import photos_of
 from .comfy.watch import watched
 from .score import marked_faces, similarities_of
 

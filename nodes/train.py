@@ -28,8 +28,9 @@ from .comfy.bridge import open_comfy
 from .comfy.checks import sentence
 from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
 from .comfy.folders import runs_folder, tiny_decoder_file
-from .comfy.images import kept_on_node, photos_of, to_batch
+from .comfy.images import to_batch
 from .comfy.model import ComfyModel
+from .comfy.results import kept_on_node
 from .comfy.settings import config_of, later_widgets, setting_widgets
 from .comfy.sockets import (
     CATEGORY,
@@ -43,6 +44,7 @@ from .comfy.sockets import (
     also_called,
     keeps_results,
 )
+from .comfy.subject_photos import photos_of
 from .comfy.watch import Watch, warn, watched
 from .subjects import CONSENT, apply_subject
 

@@ -6,7 +6,8 @@ from comfy_api.latest import io
 from ..training.study.recipe import regularization_set
 from ..training.world.draw.photos import SUBJECT, photos
 from ..training.world.model import base_checkpoint
-from .comfy.images import kept_on_node, thumbnails, to_batch
+from .comfy.images import to_batch
+from .comfy.results import kept_on_node, thumbnails
 from .comfy.sockets import CATEGORY, AgeSet, also_called, keeps_results
 
 PHOTOS, YEARS = 8, 28

@@ -8,7 +8,7 @@ from tests.parts import picture
 from training.dreambooth.captions import read_photos
 from training.errors import UserError
 from training.pictures.masks import face_mask, mask_of
-from training.pictures.photos import Photo
+from training.pictures.photos import Photo, left_out
 
 
 def half(size=(64, 64)):
@@ -33,6 +33,22 @@ def test_masks_lie_beside_photos_or_in_their_alpha_channel_and_are_no_photos(tmp
     masks = [mask_of(photo) for photo in photos]
     assert masks[2] is None
     assert all(np.array_equal(mask, half()) for mask in (masks[0], masks[1], masks[3]))
+
+
+def test_only_masks_without_a_photo_are_named_as_left_out(tmp_path):
+    picture(0).save(tmp_path / "a.jpg")
+    for name in ("a-mask.png", "lonely_mask.png"):
+        half().save(tmp_path / name)
+    (said,) = left_out(tmp_path)
+    assert "lonely_mask.png (by its name a mask, no photo)" in said and "a-mask" not in said
+
+
+def test_a_damaged_photo_that_is_used_as_far_as_it_goes_has_no_mask(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (640, 640, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    photo = Photo("a.jpg", path)
+    assert photo.read().oddities and mask_of(photo) is None
 
 
 def test_a_mask_of_everything_is_none():
