@@ -122,9 +122,10 @@ class LoadPhotos(io.ComfyNode):
 
 def _estimated(photos: list[Photo], embedder, vision, words) -> list[Photo]:
     """Raises UserError where nothing that sees ages is wired."""
-    estimator = age_estimator(embedder, vision, words) if embedder or vision or words else None
+    estimator = age_estimator(embedder, vision, words)
     if estimator is None:
         raise UserError(
-            f"Ages {ESTIMATED} need somebody who sees ages: wire clip_vision and clip, or the embedder of drawn faces."
+            f"Ages {ESTIMATED} need somebody who sees ages: wire clip_vision and clip, or the embedder of drawn faces, "
+            "or fetch face-api's network by Load Face Embedder (mobilefacenet, download)."
         )
     return estimate_ages(find_faces(photos, detector(embedder), watched), estimator).photos

@@ -3,8 +3,9 @@ class UserError(Exception):
 
     __module__ = "builtins"  # else ComfyUI shows the whole way to this file before the message
 
+    def __init_subclass__(cls):
+        cls.__module__ = UserError.__module__
+
 
 class NotHere(UserError):
     """What goes well on another machine or later: a full disk, a folder that another process holds."""
-
-    __module__ = "builtins"

@@ -88,7 +88,7 @@ def test_it_opens_whole_and_is_queued_as_its_copy_says(page, path, modern):
 
 def test_what_went_wrong_is_said_on_the_screen(page):
     for values, sentence in (
-        ({"folder": "broken", "weights": "20180402-114759-vggface2.pt"}, "cannot be read as an image"),  # when it runs
+        ({"folder": "broken", "weights": FACENET}, "cannot be read as an image"),  # when it runs
         ({"weights": "gone.pt"}, "There are no FaceNet weights gone.pt"),  # when it is queued
     ):
         page.evaluate("graph => app.loadGraphData(graph, true, true, 'wrong')", SCORE)
