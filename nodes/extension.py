@@ -8,13 +8,14 @@ from .faces import AlignFaces
 from .judge import JudgeWhileTraining
 from .photos import LoadPhotos
 from .pick import PickBest
-from .prompts import PromptEncode, SequenceEncode
+from .prompts import EditPrompts, PromptEncode, SequenceEncode
 from .regularization import LoadRegularizationSet
 from .report import IdentityReport
 from .score import ScoreIdentity
 from .sheet import AgingSheet
 from .subjects import LoadSubject, SaveSubject
 from .train import TrainSubject
+from .world import DrawnWorld
 
 
 class IdentityAging(ComfyExtension):
@@ -34,8 +35,10 @@ class IdentityAging(ComfyExtension):
             LoadSubject,
             PromptEncode,
             SequenceEncode,
+            EditPrompts,
             ScoreIdentity,
             IdentityReport,
             PickBest,
             AgingSheet,
+            DrawnWorld,
         ]

@@ -1,15 +1,33 @@
-"""Age Prompt Encode and Age Sequence Encode."""
+"""Age Prompt Encode, Age Sequence Encode and Age Edit Prompts."""
 
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 
-from ..training.ages import AGE_CLASSES, MAX_AGE, SAMPLING_PROMPT, age_sequence, fill_prompt, parse_age
+from ..training.ages import (
+    AGE_CLASSES,
+    MAX_AGE,
+    SAMPLING_PROMPT,
+    age_sequence,
+    display_name,
+    fill_prompt,
+    parse_age,
+    parse_ages,
+)
+from ..training.config import MAX_SEED
+from ..training.edits import EDIT_PROMPT, edit_prompt, edit_words_text, read_edit_words
 from ..training.errors import UserError
+from .comfy.checks import sentence
 from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced, also_called
 
-AGES_HELP = f"One of {', '.join(AGE_CLASSES)}; or years from 0 to {MAX_AGE}."
+AGES = [*AGE_CLASSES, *map(str, range(MAX_AGE + 1))]
+
+
+def _age_widget(name: str, default: str, tooltip: str) -> io.Input:
+    """A choice of classes and years, into which other spellings can be linked: those of older graphs."""
+    help = f"{tooltip} An age class or years; a number or a text can be linked in."
+    return io.MultiType.Input(io.Combo.Input(name, options=AGES, default=default, tooltip=help), [io.String, io.Int])
 
 
 def _prompt_widgets() -> list[io.Input]:
@@ -50,17 +68,6 @@ def _require(clip) -> None:
         raise UserError("The loaded file has no CLIP. Load one beside it, with Load CLIP or a whole checkpoint.")
 
 
-def _sentence(check, *arguments) -> bool | str:
-    """What validate_inputs wants: True, or why not. A linked input is not known yet."""
-    if None in arguments:
-        return True
-    try:
-        check(*arguments)
-    except UserError as error:
-        return str(error)
-    return True
-
-
 class PromptEncode(io.ComfyNode):
     """The prompt for one age, encoded."""
 
@@ -74,10 +81,7 @@ class PromptEncode(io.ComfyNode):
             description="Writes and encodes the prompt that draws the subject at one age.",
             inputs=[
                 io.Clip.Input("clip", tooltip="From Train Aging Subject or Load Aging Subject."),
-                io.MultiType.Input(
-                    io.String.Input("age", default="elderly", tooltip=AGES_HELP + " A number can be linked in."),
-                    types=[io.Int],
-                ),
+                _age_widget("age", "elderly", "The age to draw."),
                 *_prompt_widgets(),
             ],
             outputs=[
@@ -87,10 +91,9 @@ class PromptEncode(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, age=None, template=None) -> bool | str:
-        """Refuses what is no age, and a template with unknown names."""
-        known = _sentence(parse_age, age)
-        return known if known is not True else _sentence(fill_prompt, template)
+    def validate_inputs(cls, age=None) -> bool | str:
+        """Refuses what is no age."""
+        return sentence(parse_age, age)
 
     @classmethod
     def execute(cls, clip, age, extra, template, token, class_word, subject=None) -> io.NodeOutput:
@@ -114,10 +117,8 @@ class SequenceEncode(io.ComfyNode):
             "over a latent batch of the same count with one noise (Latent Batch Seed Behavior: fixed).",
             inputs=[
                 io.Clip.Input("clip", tooltip="From Train Aging Subject or Load Aging Subject."),
-                io.String.Input("from_age", default=AGE_CLASSES[0], tooltip="The first age. " + AGES_HELP),
-                io.String.Input(
-                    "to_age", default=AGE_CLASSES[-1], tooltip="The last age, of the same kind. " + AGES_HELP
-                ),
+                _age_widget("from_age", AGE_CLASSES[0], "The first age."),
+                _age_widget("to_age", AGE_CLASSES[-1], "The last age, of the same kind."),
                 io.Int.Input(
                     "steps",
                     default=6,
@@ -138,10 +139,9 @@ class SequenceEncode(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, from_age=None, to_age=None, template=None) -> bool | str:
-        """Refuses what are no two ages of one kind, and a template with unknown names."""
-        known = _sentence(lambda first, last: age_sequence(parse_age(first), parse_age(last), 2), from_age, to_age)
-        return known if known is not True else _sentence(fill_prompt, template)
+    def validate_inputs(cls, from_age=None, to_age=None) -> bool | str:
+        """Refuses what are no two ages of one kind."""
+        return sentence(lambda first, last: age_sequence(parse_age(first), parse_age(last), 2), from_age, to_age)
 
     @classmethod
     def execute(cls, clip, from_age, to_age, steps, extra, template, token, class_word, subject=None) -> io.NodeOutput:
@@ -196,3 +196,92 @@ def _encode_alike(clip, prompts: dict[Any, str]) -> dict[Any, dict[str, Any]]:
     if len({output["cond"].shape for output in encoded.values()}) > 1:
         raise UserError("With this extra text some ages need more tokens than others. Shorten it.")
     return encoded
+
+
+class EditPrompts(io.ComfyNode):
+    """Instructions for an edit model, one for each age and candidate, as lists."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IDAgingEditPrompts",
+            display_name="Age Edit Prompts",
+            category=CATEGORY,
+            **also_called("age edit", "kontext aging", "qwen image edit", "flux 2 klein"),
+            description="Writes, for a model that edits a given photo, what to change at each age and what to keep. "
+            "The lists go into any text encoder and noise: every age from the same noise, each candidate from another.",
+            inputs=[
+                io.String.Input(
+                    "ages",
+                    default="all",
+                    tooltip="all: the six age classes. Or a list of classes and years: child, 45.",
+                ),
+                io.Int.Input("candidates", default=1, min=1, max=64, tooltip="How often all ages come in turn."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=True,
+                    tooltip="Noise of the first candidates; each further one has the next seed.",
+                ),
+                io.String.Input(
+                    "words",
+                    default=edit_words_text(),
+                    multiline=True,
+                    tooltip="What each age class looks like, in a line of its own. After the second colon, what age "
+                    "changes; for an age in years only that is used.",
+                ),
+                SubjectSocket.Input(
+                    "subject", optional=True, tooltip="A subject trained on the edit model: its token and class word."
+                ),
+                advanced(
+                    io.String.Input(
+                        "template",
+                        default=EDIT_PROMPT,
+                        multiline=True,
+                        tooltip="The instruction. The names in braces are filled in; the token is a wired SUBJECT's.",
+                    )
+                ),
+                advanced(
+                    io.String.Input(
+                        "class_word", default="person", tooltip="person, man, woman ...; a wired SUBJECT overrules it."
+                    )
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    display_name="prompts",
+                    tooltip="An instruction for each age, all ages in turn.",
+                    is_output_list=True,
+                ),
+                io.String.Output(
+                    display_name="ages", tooltip="A label for each, for sheet, report and pick.", is_output_list=True
+                ),
+                io.Int.Output(
+                    display_name="seeds",
+                    tooltip="The seed for each: one for all ages of a candidate.",
+                    is_output_list=True,
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, ages=None, words=None, template=None) -> bool | str:
+        """Refuses what are no ages or no words for them, and a template with unknown names."""
+        for check, value in ((parse_ages, ages), (read_edit_words, words), (fill_prompt, template)):
+            if (known := sentence(check, value)) is not True:
+                return known
+        return True
+
+    @classmethod
+    def execute(cls, ages, candidates, seed, words, template, class_word, subject=None) -> io.NodeOutput:
+        """No model is needed."""
+        known, table, token = parse_ages(ages), read_edit_words(words), ""
+        if not known:
+            raise UserError("No age was asked for. Write all, or a list of ages.")
+        if subject:
+            token, class_word = subject.header.token, subject.header.class_word
+        prompts = [edit_prompt(age, table, template, token, class_word) for age in known]
+        seeds = [(seed + candidate) % (MAX_SEED + 1) for candidate in range(candidates) for _ in known]
+        return io.NodeOutput(prompts * candidates, [display_name(age) for age in known] * candidates, seeds)

@@ -2,8 +2,10 @@
 
 from comfy_api.latest import io
 
-from ..training.dreambooth.dataset import CAPTION_RULE, read_regularization_set
+from ..training.dreambooth.captions import CAPTION_RULE
+from ..training.dreambooth.dataset import read_regularization_set
 from ..training.pictures.photos import left_out
+from .comfy.checks import sentence
 from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .comfy.sockets import CATEGORY, AgeSet, also_called
 
@@ -25,8 +27,8 @@ class LoadRegularizationSet(io.ComfyNode):
                 io.Combo.Input(
                     "folder",
                     options=input_folders(),
-                    tooltip="Folder under ComfyUI's input folder. More pictures of an age keep that age truer; "
-                    "20 or more for each of the six are good.",
+                    tooltip="Folder under ComfyUI's input folder, or right under its output folder. More pictures of "
+                    "an age keep that age truer; 20 or more for each of the six are good.",
                 )
             ],
             outputs=[
@@ -39,8 +41,9 @@ class LoadRegularizationSet(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder: str) -> bool | str:
-        """Refuses a folder that is none of those offered, in a sentence."""
-        return input_folder_problem(folder, "the age pictures")
+        """Refuses a folder that is none of those offered, and pictures whose age is not known."""
+        problem = input_folder_problem(folder, "the age pictures")
+        return sentence(read_regularization_set, input_folder(folder)) if problem is True else problem
 
     @classmethod
     def fingerprint_inputs(cls, folder: str) -> list[tuple[str, int, int]]:

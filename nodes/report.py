@@ -1,22 +1,24 @@
 """Identity Report."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import folder_paths
 from comfy_api.latest import io
 
 from ..training.ages import parse_age
-from ..training.errors import UserError
 from ..training.faces.observation import Observation
 from ..training.pictures.photos import Photo
 from ..training.report.build import DRAWN_ROW, build
 from ..training.report.files import write
 from ..training.report.plots import plots
 from ..training.report.text import text
+from .comfy.checks import in_turn
 from .comfy.device import observer
 from .comfy.estimator import CLIP_HELP, age_estimator
 from .comfy.images import to_batch, to_batches, to_pictures
 from .comfy.sockets import CATEGORY, AgeSet, FaceEmbedder, advanced, also_called
+from .comfy.subject_photos import photos_of
 from .comfy.watch import watched
 from .score import marked_faces, similarities_of
 
@@ -57,6 +59,20 @@ class IdentityReport(io.ComfyNode):
                 ),
                 io.Int.Input("photo_age", default=-1, min=-1, max=100, tooltip="Years in the photos; -1: unknown."),
                 advanced(io.String.Input("filename_prefix", default="identity", tooltip="Start of the page's name.")),
+                io.String.Input(
+                    "photo_ages",
+                    optional=True,
+                    force_input=True,
+                    tooltip="The age in each reference, from Load Photos or as a text (8, 8, ?, old).",
+                ),
+                io.Image.Input(
+                    "held_out",
+                    optional=True,
+                    tooltip="Photos of the subject that were not trained on: the truth at their age.",
+                ),
+                io.String.Input(
+                    "held_out_ages", optional=True, force_input=True, tooltip="The age in each of these, likewise."
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -97,6 +113,9 @@ class IdentityReport(io.ComfyNode):
         untrained=None,
         clip_vision=None,
         clip=None,
+        photo_ages=None,
+        held_out=None,
+        held_out_ages=None,
     ) -> io.NodeOutput:
         """All pictures at once."""
         estimator = age_estimator(face_embedder[0], *(half and half[0] for half in (clip_vision, clip)))
@@ -109,21 +128,24 @@ class IdentityReport(io.ComfyNode):
             named = zip(watched(photos), known, strict=True)
             return [look.observe(photo.name, photo.image(), age) for photo, age in named]
 
-        photos, strangers, before = (
-            _photos(kind, batches or [])
-            for kind, batches in (("reference", references), ("impostor", impostors), ("untrained", untrained))
-        )
+        def of_subject(kind, batches, known) -> list[Observation]:
+            photos = photos_of(batches, known)
+            named = [replace(photo, name=f"{kind} {number}") for number, photo in enumerate(photos, 1)]
+            return observed(named, [photo.age for photo in photos])
+
+        strangers, before = _photos("impostor", impostors or []), _photos("untrained", untrained or [])
         people = observed(strangers, [None] * len(strangers))
         if others:
             people += observed(others[0].photos, others[0].ages)
         report = build(
             images=observed(drawn, asked),
-            references=observed(photos, [photo_years] * len(photos)),
+            references=of_subject("reference", references, photo_ages),
             matcher=look.embedder.name,
             others=people,
             untrained=observed(before, ages_in_turn(ages, len(before)) if before else []),
             photo_age=photo_years,
             estimator=estimator.name if estimator else None,
+            held_out=of_subject("held-out photo", held_out, held_out_ages) if held_out else [],
             facts=look.embedder.facts,
             errors=look.age_errors,
         )
@@ -147,13 +169,7 @@ def _photos(kind: str, batches: list) -> list[Photo]:
 
 def ages_in_turn(ages: list | None, count: int) -> list:
     """The age of each of ``count`` pictures, of which every len(ages) begin anew. Raises UserError where none fits."""
-    if not ages:
-        return [None] * count
-    if count % len(ages):
-        raise UserError(
-            f"{count} pictures cannot have {len(ages)} ages in turn. Draw every age equally often, in their order."
-        )
-    return [parse_age(age) for age in ages] * (count // len(ages))
+    return in_turn([parse_age(age) for age in ages], count, "ages") if ages else [None] * count
 
 
 def _written(report, prefix: str, pictures: dict) -> Path:

@@ -5,6 +5,7 @@ import math
 from comfy_api.latest import io
 from PIL import Image
 
+from ..training.ages import display_name, parse_age
 from ..training.biometrics.comparisons import Comparisons, against, among
 from ..training.biometrics.copies import distinct
 from ..training.biometrics.verdicts import LIKELY, SAME, UNLIKE, verdict
@@ -12,6 +13,7 @@ from ..training.faces.embedders import Thresholds
 from ..training.faces.observation import Observation
 from ..training.pictures.sheet import FOUND, MISSING, annotated
 from ..training.report.text import score_table
+from .comfy.checks import in_turn
 from .comfy.device import observer
 from .comfy.images import to_batch, to_batches, to_pictures
 from .comfy.sockets import CATEGORY, FaceEmbedder, also_called
@@ -39,6 +41,9 @@ class ScoreIdentity(io.ComfyNode):
                 FaceEmbedder.Input(
                     "face_embedder", tooltip="Another one than was trained with, or the score flatters."
                 ),
+                io.String.Input(
+                    "ages", optional=True, force_input=True, tooltip="The age asked for in each picture, in turn."
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -60,13 +65,16 @@ class ScoreIdentity(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, images: list, references: list, face_embedder: list) -> io.NodeOutput:
+    def execute(cls, images: list, references: list, face_embedder: list, ages=None) -> io.NodeOutput:
         """All pictures at once."""
         look, pictures = observer(face_embedder[0]), to_pictures(images)
-        named = [(f"picture {number}", picture) for number, picture in enumerate(pictures, 1)]
+        names = [f"picture {number}" for number in range(1, len(pictures) + 1)]
+        if ages:
+            asked = in_turn([display_name(parse_age(age)) for age in ages], len(pictures), "ages")
+            names = [f"{number} {age}" for number, age in enumerate(asked, 1)]
         photos = [(f"reference {number}", photo) for number, photo in enumerate(to_pictures(references), 1)]
-        both = [look.observe(*one) for one in watched([*named, *photos])]
-        seen, (known, repeats) = both[: len(named)], distinct(both[len(named) :])
+        both = [look.observe(*one) for one in watched([*zip(names, pictures, strict=True), *photos])]
+        seen, (known, repeats) = both[: len(names)], distinct(both[len(names) :])
         compared, thresholds = against(seen, known), look.embedder.facts.thresholds
         similarities = similarities_of(compared)
         best = max(

@@ -5,6 +5,7 @@ import math
 from comfy_api.latest import io
 
 from ..training.pictures.sheet import contact_sheet
+from .comfy.checks import in_turn
 from .comfy.images import to_batch, to_pictures
 from .comfy.sockets import CATEGORY, FaceEmbedder, also_called
 from .score import similarity_label
@@ -44,10 +45,12 @@ class AgingSheet(io.ComfyNode):
         pictures = to_pictures(images)
         labels = [[] for _ in pictures]
         thresholds = face_embedder[0].facts.thresholds if face_embedder else None
-        for row, age in zip(labels, ages or (), strict=False):
-            row.append(str(age))
-        for row, similarity in zip(labels, similarities or (), strict=False):
-            row.append("no face" if math.isnan(similarity) else similarity_label(similarity, thresholds))
+        if ages:
+            for row, age in zip(labels, in_turn(ages, len(pictures), "ages"), strict=True):
+                row.append(str(age))
+        if similarities:
+            for row, similarity in zip(labels, in_turn(similarities, len(pictures), "similarities"), strict=True):
+                row.append("no face" if math.isnan(similarity) else similarity_label(similarity, thresholds))
         size = pictures[0].size
         same = [picture if picture.size == size else picture.resize(size) for picture in pictures]
         sheet = contact_sheet(same, ["\n".join(row) for row in labels], columns[0])

@@ -2,6 +2,7 @@
 
 import filecmp
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import comfy.sd
 import comfy.utils
 import folder_paths
 from comfy_api.latest import io, ui
-from server import PromptServer
 
 from ..training.errors import UserError
 from ..training.files import written
@@ -81,14 +81,13 @@ class SaveSubject(io.ComfyNode):
             description="Keeps a trained subject as a file that Load LoRA (or, for a full fine-tune, Load Checkpoint) "
             f"opens too. {CONSENT}",
             is_output_node=True,
-            hidden=[io.Hidden.unique_id],
             inputs=[SubjectSocket.Input("subject", tooltip="From Train Aging Subject.")],
             outputs=[io.String.Output(display_name="path", tooltip="The file that was written.")],
         )
 
     @classmethod
     def execute(cls, subject: TrainedSubject) -> io.NodeOutput:
-        """Copies the file under a name that is still free; a subject that is saved already is not saved again."""
+        """Puts the file under a name that is still free; a subject that is saved already is not saved again."""
         if not subject.file.is_file():
             raise UserError(f"The trained subject {subject.file} is gone. Queue its training again.")
         root = folder_paths.get_folder_paths(METHOD_FOLDERS[subject.header.method])[0]
@@ -96,14 +95,16 @@ class SaveSubject(io.ComfyNode):
         same = (
             path
             for path in Path(folder).glob(f"{stem}_*{subject.file.suffix}")
-            if filecmp.cmp(path, subject.file, shallow=False)
+            if path.samefile(subject.file) or filecmp.cmp(path, subject.file, shallow=False)
         )
         target = next(same, None)
         if target is None:
             target = Path(folder) / f"{stem}_{counter:05}_{subject.file.suffix}"
             with written(target) as temporary:
-                shutil.copyfile(subject.file, temporary)
-        PromptServer.instance.send_progress_text(f"saved as {target.name}", cls.hidden.unique_id)
+                try:
+                    os.link(subject.file, temporary)  # one file under two names: nobody writes into either
+                except OSError:  # on another drive, or one that has no links
+                    shutil.copyfile(subject.file, temporary)
         return io.NodeOutput(str(target), ui=ui.PreviewText(str(target)))
 
 
@@ -144,6 +145,12 @@ class LoadSubject(io.ComfyNode):
                 SubjectSocket.Output(display_name="subject", tooltip="Token and class word, for the prompt nodes."),
             ],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, subject_file: str, **others) -> tuple[int, int]:
+        """Changes when the file does."""
+        state = subject_path(subject_file).stat()
+        return state.st_size, state.st_mtime_ns
 
     @classmethod
     def execute(cls, model, clip, subject_file: str, strength: float) -> io.NodeOutput:

@@ -11,10 +11,12 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..training.config import IDENTITY_LOSSES, TrainingConfig
 from ..training.dreambooth.build import build_trainer
+from ..training.dreambooth.captions import ages_remarks, captions_remarks
 from ..training.dreambooth.curves import curves
 from ..training.dreambooth.dataset import SubjectSet, find_faces
 from ..training.dreambooth.lease import leased
-from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, sentences
+from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
+from ..training.dreambooth.people import people_remarks
 from ..training.dreambooth.runs import FinishedRun, finish, finished, run_files
 from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
 from ..training.dreambooth.watcher import Watcher
@@ -22,11 +24,13 @@ from ..training.errors import UserError
 from ..training.files import checked_name, read_state_dict
 from ..training.models.checkpoint import Model, open_tiny_vae
 from ..training.models.subject import read_subject
-from ..training.pictures.photos import Photo, read_once
+from ..training.pictures.photos import read_once
 from .comfy.bridge import IN_PLACE, open_comfy
+from .comfy.checks import sentence
 from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
 from .comfy.folders import runs_folder, tiny_decoder_file
-from .comfy.images import to_batch, to_pictures
+from .comfy.images import to_batch
+from .comfy.results import kept_on_node
 from .comfy.settings import config_of, later_widgets, setting_widgets
 from .comfy.sockets import (
     CATEGORY,
@@ -38,8 +42,10 @@ from .comfy.sockets import (
     TrainedSubject,
     advanced,
     also_called,
+    keeps_results,
 )
-from .comfy.watch import Watch, watched
+from .comfy.subject_photos import photos_of
+from .comfy.watch import Watch, warn, watched
 from .subjects import CONSENT, apply_subject
 
 if TYPE_CHECKING:
@@ -55,6 +61,7 @@ class TrainSubject(io.ComfyNode):
             node_id="IDAgingTrainSubject",
             display_name="Train Aging Subject",
             category=CATEGORY,
+            **keeps_results(),
             **also_called("dreambooth", "train lora", "train face", "age progression", "fine-tune"),
             description="Teaches a model one person, so that it can draw them at every age. Cancel "
             f"keeps what was trained, and queueing the same graph again goes on from there. {CONSENT}",
@@ -98,6 +105,24 @@ class TrainSubject(io.ComfyNode):
                     )
                 ),
                 *later_widgets(),
+                io.String.Input(
+                    "photo_ages",
+                    optional=True,
+                    force_input=True,
+                    tooltip="The age in each photo, from Load Photos or as a text (8, 8, ?, old). Its prompt says it.",
+                ),
+                io.String.Input(
+                    "captions",
+                    optional=True,
+                    force_input=True,
+                    tooltip="From Load Photos: the text beside each photo is its prompt, with the token put in.",
+                ),
+                io.Mask.Input(
+                    "masks",
+                    optional=True,
+                    tooltip="White where the person is, one as large as each photo, from Load Photos: what lies around "
+                    "is then learned less. Invert the mask of Load Image.",
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="Draws the subject; goes into a KSampler."),
@@ -112,27 +137,24 @@ class TrainSubject(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name=("subject",), resolution=(0,), method=("lora",), loss=("none",)) -> bool | str:
-        """Refuses names that are no file names, sizes that the model cannot draw, and what ComfyUI 0.3.64 lets by."""
-        try:
-            checked_name(name[0])
-            config_of({"resolution": resolution[0], "method": method[0], "loss": loss[0]})
-        except UserError as error:
-            return str(error)
-        return True
+    def validate_inputs(cls, name=(None,)) -> bool | str:
+        """Refuses names that are no file names."""
+        return sentence(checked_name, name[0])
 
     @classmethod
     def execute(
         cls, model, clip, vae, photos, name, preview_every,
-        ages=(None,), face_embedder=(None,), judge=(None,), **widgets,
+        ages=(None,), face_embedder=(None,), judge=(None,), photo_ages=None, captions=None, masks=None, **widgets,
     ) -> io.NodeOutput:  # fmt: skip
         """Trains, or finds the same run finished on disk."""
         config = config_of({key: value[0] for key, value in widgets.items()})
         embedder = face_embedder[0] if config.loss in IDENTITY_LOSSES else None
-        pictures = [Photo(f"photo {number}", picture) for number, picture in enumerate(to_pictures(photos), 1)]
+        pictures = photos_of(photos, photo_ages, captions, masks)
         find = detector(face_embedder[0])
         remarks = read_once(ages[0].photos, watched) if ages[0] else []
         faces = find_faces(pictures, find, watched)
+        people = people_remarks(faces, observer(face_embedder[0])) if face_embedder[0] else []
+        warn(cls.hidden.unique_id, people)
         with torch.inference_mode(False), torch.enable_grad():
             make_room()
             opened = _open(config, model[0], clip[0], vae[0])
@@ -162,9 +184,10 @@ class TrainSubject(io.ComfyNode):
                 if not isinstance(opened, Model):
                     opened.close()
                     make_room()
-                for network in filter(None, (embedder, judge[0] and judge[0].embedder)):
+                for network in filter(None, (face_embedder[0], judge[0] and judge[0].embedder)):
                     network.to(torch.device("cpu"))
-        remarks += [*faces.remarks, *trainer.data.remarks, *(() if isinstance(opened, Model) else opened.remarks)]
+        remarks += [*faces.remarks, *people, *ages_remarks(pictures), *captions_remarks(pictures, used=True)]
+        remarks += [*trainer.data.remarks, *(() if isinstance(opened, Model) else opened.remarks)]
         if tiny:
             remarks.append(f"faces of the identity loss decoded by {tiny.name}, found in models/vae_approx")
         report = [*remarks, _report(trainer, run, len(pictures), ages[0])]
@@ -175,7 +198,9 @@ class TrainSubject(io.ComfyNode):
         lora = _lora_model(subject)
         model, clip = apply_subject(subject, model[0], clip[0])
         previews, plot = to_batch(run.previews), to_batch([curves(run.history, run.looks)])
-        return io.NodeOutput(model, clip, subject, lora, losses, previews, "\n".join(report), plot)
+        said = "\n".join(report)
+        kept = kept_on_node(said, look_sheet(run.previews, run.looks[-1] if run.looks else None))
+        return io.NodeOutput(model, clip, subject, lora, losses, previews, said, plot, ui=kept)
 
     @classmethod
     def _finish(cls, trainer: Trainer, name: str, plan: LookPlan, faces: SubjectSet) -> FinishedRun:
@@ -199,7 +224,15 @@ class TrainSubject(io.ComfyNode):
 
 
 def _open(config: TrainingConfig, model, clip, vae) -> "Model | ComfyModel":
-    """A LoRA on the model is trained in place; whatever changes more, on a copy in diffusers' modules."""
+    """A LoRA on the model is trained in place; whatever changes more, on a copy in diffusers' modules.
+
+    Raises UserError for what a loader has not found in its file.
+    """
+    if clip is None or vae is None:
+        what = "CLIP" if clip is None else "VAE"
+        raise UserError(
+            f"The loaded checkpoint has no {what}. Load it by a node of its own, and wire that one's {what}."
+        )
     if config.method == "lora" and not config.trains_text_encoder and IN_PLACE:
         from .comfy.model import ComfyModel
 

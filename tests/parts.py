@@ -69,12 +69,16 @@ def regularization_set(count: int = 6) -> RegularizationSet:
 
 
 def tiny_trainer(
-    model: Model | None = None, regularized: bool = True, looks: LookPlan | None = None, **options
+    model: Model | None = None,
+    regularized: bool = True,
+    looks: LookPlan | None = None,
+    subject: SubjectSet | None = None,
+    **options,
 ) -> Trainer:
     options = {"resolution": SIDE, "crop": "photo", "max_train_steps": 3, "learning_rate": 1e-3} | options
     return build_trainer(
         model or tiny_model(),
-        subject_set(),
+        subject or subject_set(),
         regularization_set() if regularized else None,
         TrainingConfig(**options),
         ToyEmbedder(),

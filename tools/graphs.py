@@ -48,11 +48,14 @@ def is_widget(kind: str, options: dict) -> bool:
 
 
 def widgets(node: dict, info: dict) -> Iterator[tuple[str, object, dict]]:
-    """Name, value and options of every widget; a seed and an upload have a second one, which the server never sees."""
+    """Name, value and options of every widget; a seed and an upload have a second one, which the server never sees.
+
+    A widget that came after the graph has its default, as in the front end.
+    """
     values = iter(node["widgets_values"])
     for name, (kind, options) in inputs_of(info).items():
         if is_widget(kind, options):
-            yield name, next(values), {"type": kind} | options
+            yield name, next(values, options.get("default")), {"type": kind} | options
             if options.get("control_after_generate") or options.get("image_upload"):
                 next(values)
     left = list(values)

@@ -36,6 +36,7 @@ WORLD = {
     "KSampler": {"cfg": 6.0, "seed": 101},
     "IDAgingAgingSheet": {"columns": 3},
 }  # fmt: skip
+NEEDS_MORE = ("age_by_edit",)  # a model that edits: the world has none, so the graph itself is its card
 BICUBIC = {"upscale_method": "bicubic", "crop": "disabled"}
 UNCLUTTERED = """async () => {
     const set = (name, value) => app.extensionManager.setting.set(name, value)
@@ -71,7 +72,10 @@ def world_base(base: Path) -> None:
 
 def world_graph(path: Path) -> Graph:
     """The graph as its user would set it for the world, its pictures enlarged on their way to the sheet."""
-    graph = Graph(changed(changed(read(api_file(path)), WORLD), MORE.get(path.stem, {})))
+    graph = Graph(read(api_file(path)))
+    if any(node["class_type"] == "IDAgingDrawnWorld" for node in graph.values()):
+        return graph  # it is of the world as it is
+    graph = Graph(changed(changed(graph, WORLD), MORE.get(path.stem, {})))
     for sheet in [node["inputs"] for node in graph.values() if node["class_type"] == "IDAgingAgingSheet"]:
         larger = {"image": sheet["images"], "width": SHOWN, "height": SHOWN} | BICUBIC
         graph["larger"] = {"class_type": "ImageScale", "inputs": larger}
@@ -105,7 +109,7 @@ def card(picture: Image.Image) -> Image.Image:
 
 def cards(server: Server) -> dict[str, Image.Image]:
     """What stands for each graph."""
-    pictures = {path.stem: saved(server, path) for path in AFTER_TRAINING}
+    pictures = {path.stem: saved(server, path) for path in AFTER_TRAINING if path.stem not in NEEDS_MORE}
     cards = {name: drawn[0] for name, drawn in pictures.items()}
     known = [Image.open(file) for file in sorted((server.base / "input/photos").iterdir())]
     for name, heading, count, after in (

@@ -40,6 +40,8 @@ _SPELLINGS = {name: name for name in AGE_CLASSES} | {
 }
 
 MAX_AGE = 100
+_YEARS = r"100|[1-9]?\d"  # MAX_AGE at most, without leading zeros
+UNKNOWN_AGE = "?"
 TOLERANCE = 10  # years by which a face may miss an age that was asked for in years
 
 # Banerjee et al., IJCB 2023, section 3.
@@ -56,6 +58,11 @@ def age_class(text: str) -> str | None:
 def class_of(years: float) -> str:
     """The age class of someone of ``years``; the nearest for babies and centenarians."""
     return next((name for name, (_, last) in CLASS_YEARS.items() if years < last + 1), AGE_CLASSES[-1])
+
+
+def as_class(age: str | int) -> str:
+    """The age class of ``age``, be it years or a class already."""
+    return class_of(age) if isinstance(age, int) else age
 
 
 def class_middle(name: str) -> float:
@@ -76,11 +83,28 @@ def leading_age_class(text: str) -> str | None:
     return next((match for match in matches if match), None)
 
 
+def leading_years(text: str) -> int | None:
+    """The years that begin ``text`` before a word ("34_beach", "8-year-old"), or None; 01 and 20190704 are no ages."""
+    found = re.match(rf"({_YEARS})[ _-]+(?=[^\W\d_])", text)
+    return int(found[1]) if found else None
+
+
 def mentioned_age_classes(text: str) -> set[str]:
     """Every age class that ``text`` mentions as words ("photo of a middle-aged" -> {middleaged})."""
     words = re.findall(r"[a-z]+", re.sub(r"\d+[-_ ]years?[-_ ]old", " ", text.lower()))
     pairs = [" ".join(pair) for pair in pairwise(words)]
     return {found for phrase in words + pairs if (found := age_class(phrase))}
+
+
+def whole_years(text: str) -> int | None:
+    """The years that ``text`` is as a whole ("34", "8 years"), or None; 01 and 1987 are no ages."""
+    found = re.fullmatch(rf"({_YEARS})([ _-]years?([ _-]old)?)?", text)
+    return int(found[1]) if found else None
+
+
+def mentioned_years(text: str) -> set[int]:
+    """Every age in years that ``text`` mentions ("a 45-year-old on a beach" -> {45})."""
+    return {int(years) for years in re.findall(rf"\b({_YEARS})[- ]years?[- ]old\b", text.lower())}
 
 
 def parse_age(text: str | int) -> str | int:
@@ -96,6 +120,20 @@ def parse_age(text: str | int) -> str | int:
     raise UserError(
         f"'{text}' is not an age. Use one of: {', '.join(AGE_CLASSES)}; or whole years from 0 to {MAX_AGE}."
     )
+
+
+def parse_photo_ages(text: str, count: int) -> list[str | int | None]:
+    """One age for each of ``count`` photos, comma-separated; "?" where it is not known ("8, 8, ?, old").
+
+    Raises UserError for another number of ages, and for what is no age.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != count:
+        raise UserError(
+            f"There are {count} photos but {len(parts)} ages ({text}). Give one for each, in their order, and "
+            f"{UNKNOWN_AGE} where it is not known."
+        )
+    return [None if part == UNKNOWN_AGE else parse_age(part) for part in parts]
 
 
 def parse_ages(text: str) -> list[str | int]:
@@ -178,6 +216,18 @@ def age_sequence(first: str | int, last: str | int, count: int) -> list[BetweenA
 def age_words(age: str | int) -> str:
     """The words for ``age`` inside a prompt: the data set's own spelling of a class, or "45-year-old"."""
     return f"{age}-year-old" if isinstance(age, int) else age
+
+
+def same_age(one: str | int, other: str | int) -> bool:
+    """Whether two ages can be of one picture: the same years, or the same class where one of them is a class."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one == other
+    return as_class(one) == as_class(other)
+
+
+def classes_apart(one: str | int, other: str | int) -> int:
+    """How many age classes lie from one age to the other; 0 within one class."""
+    return abs(AGE_CLASSES.index(as_class(one)) - AGE_CLASSES.index(as_class(other)))
 
 
 def display_name(age: str | int) -> str:

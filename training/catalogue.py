@@ -7,8 +7,8 @@ import torch
 from .faces import dlib_resnet, face_api, mobilefacenet
 from .faces.age_estimators import AgeEstimator, CropAgeEstimator, clip_in
 from .faces.embedders import Embedder, FaceEmbedder
-from .faces.facenet import FACENET, FACENET_FACTS, FaceNet, open_facenet, weights_folder
-from .published import obtain
+from .faces.facenet import FACENET, FACENET_FACTS, FaceNet, check_facenet, open_facenet, weights_folder
+from .published import check_there, obtain
 from .world.shipped import age_estimator, world_embedder
 
 DLIB, MOBILEFACENET = "dlib", "mobilefacenet"
@@ -54,6 +54,17 @@ def load_embedder(name: str, folder: Path | None = None, download: bool = False)
         network = mobilefacenet.read_mobilefacenet(path)
         return Embedder(MOBILEFACENET, network, mobilefacenet.CROP, mobilefacenet.FACTS)
     return open_facenet(folder / FACENET[name].name, download)
+
+
+def check_embedder(name: str, folder: Path | None = None, download: bool = False) -> None:
+    """Raises UserError where the weights of one of EMBEDDERS are missing and are not to be fetched either."""
+    folder = folder or weights_folder()
+    if name == DLIB:
+        dlib_resnet.weights_file(folder)
+    elif name == MOBILEFACENET:
+        check_there(mobilefacenet.MOBILEFACENET, folder, download)
+    elif name in FACENET:
+        check_facenet(folder / FACENET[name].name, download)
 
 
 def scorer(folder: Path | None = None, trained_with: str | None = None) -> str:

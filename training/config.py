@@ -18,6 +18,7 @@ LORA_LAYERS = {
 TIMESTEP_SAMPLINGS = ("uniform", "logit_normal", "shifted")
 PRECISIONS = ("no", "bf16", "fp16")
 CROPS = ("face", "photo")
+PHOTO_SETTINGS = ("photo_years", "background_weight", "face_mask")  # change nothing but what is known of photos
 MAX_SEED = 2**64 - 1  # of torch's generators
 
 
@@ -77,9 +78,21 @@ class TrainingConfig:
     checkpointing_steps: int = option(500, help="steps between saved states that a run can resume from", low=1)
     token: str = option("sks", help="rare token that comes to mean the subject")
     class_word: str = option("person", help="what the subject is: person, man, woman ...")
-    instance_prompt: str = option(INSTANCE_PROMPT, help="prompt of the photos; {token} and {class_word} are filled in")
+    instance_prompt: str = option(
+        INSTANCE_PROMPT,
+        help="prompt of the photos; {token} and {class_word} are filled in, and 'as {age}' follows where that is known",
+    )
     regularization_prompt: str = option(
         REGULARIZATION_PROMPT, help="prompt of the regularization images; {age} is filled in"
+    )
+    photo_years: bool = option(
+        False, help="say the age of a photo in years where these are known (as 34-year-old) instead of as its class"
+    )
+    background_weight: float = option(
+        0.1, help="weight of what lies around the person, in photos with a mask; the person has 1", low=0, high=1
+    )
+    face_mask: bool = option(
+        False, help="in photos without a mask, take a soft region around face and hair for the person"
     )
     timestep_sampling: str | None = option(
         None,

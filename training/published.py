@@ -32,6 +32,15 @@ class Published:
             )
 
 
+def check_there(wanted: Published, folder: Path, download: bool) -> None:
+    """Raises UserError where ``wanted`` is not in ``folder`` and is not to be fetched either."""
+    if not download and not (folder / wanted.name).is_file():
+        raise UserError(
+            f"{wanted.name} ({wanted.licence}) is not in {folder}. Download {wanted.url} into that folder, or have it "
+            "fetched with the option download."
+        )
+
+
 def obtain(
     wanted: Published, folder: Path, download: bool, check: Callable[[Path], object] = lambda path: None
 ) -> Path:
@@ -44,11 +53,7 @@ def obtain(
     if path.is_file():
         wanted.verify(path)
         return path
-    if not download:
-        raise UserError(
-            f"{wanted.name} ({wanted.licence}) is not in {folder}. Download {wanted.url} into that folder, or have it "
-            "fetched with the option download."
-        )
+    check_there(wanted, folder, download)
     with written(path) as temporary:
         _fetch(wanted, temporary)
         wanted.verify(temporary)

@@ -16,14 +16,15 @@ CLIP_HELP = (
 )
 
 
-def age_estimator(embedder: FaceEmbedder, vision, words) -> AgeEstimator | None:
+def age_estimator(embedder: FaceEmbedder | None, vision, words) -> AgeEstimator | None:
     """Of a CLIP's two halves; without either, the world's for drawn faces, and face-api's for others if it is there.
 
     Raises UserError where they are not two halves of one.
     """
     if vision is None and words is None:
-        own = DRAWN_AGES if embedder.name in DRAWN_EMBEDDERS else None
-        return age_estimator_for(embedder.name, own, face_file(FACE_API.name).parent)
+        name = embedder.name if embedder else ""
+        own = DRAWN_AGES if name in DRAWN_EMBEDDERS else None
+        return age_estimator_for(name, own, face_file(FACE_API.name).parent)
     if vision is None or words is None:
         raise UserError("Judging ages needs both clip_vision and clip, two halves of one CLIP. Wire both or none.")
     model = words.cond_stage_model

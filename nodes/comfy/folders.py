@@ -4,6 +4,7 @@ from pathlib import Path
 
 import folder_paths
 
+from ...training.pictures.masks import mask_beside
 from ...training.pictures.photos import image_files
 
 FACENET = "facenet"  # models/facenet, where every face network lies
@@ -56,22 +57,29 @@ def subject_path(name: str) -> Path:
 
 
 def input_folders() -> list[str]:
-    """Every folder under input/."""
-    return folder_paths.get_input_subfolders()
+    """Every folder under input/, and those right under output/ as "ages [output]", which is ComfyUI's own way."""
+    drawn = sorted(folder.name for folder in Path(folder_paths.get_output_directory()).glob("*/"))
+    return [*folder_paths.get_input_subfolders(), *(f"{name} [output]" for name in drawn if name != RUNS)]
 
 
 def input_folder(name: str) -> Path:
-    """The folder ``name`` under input/."""
-    return Path(folder_paths.get_input_directory()) / name
+    """Where the folder is that ``input_folders`` calls ``name``."""
+    folder, base = folder_paths.annotated_filepath(name)
+    return Path(base or folder_paths.get_input_directory()) / folder
 
 
 def input_folder_problem(name: str, what: str) -> bool | str:
-    """What validate_inputs wants of a folder under input/: True, or that it is not there for ``what``."""
-    if name in input_folders():
-        return True
-    return f"There is no folder '{name}' under ComfyUI's input folder. Put {what} into one there."
+    """What validate_inputs wants of a folder under input/: True, or that it is not there or empty for ``what``."""
+    if name not in input_folders():
+        return f"There is no folder '{name}' under ComfyUI's input folder. Put {what} into one there."
+    if not any(image_files(input_folder(name))):
+        return f"The folder '{name}' holds no picture. Put {what} into it."
+    return True
 
 
 def input_folder_state(name: str) -> list[tuple[str, int, int]]:
-    """Changes when a file of the folder ``name`` under input/ comes, goes or changes."""
-    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in image_files(input_folder(name))]
+    """Changes when a picture of the folder ``name`` under input/, its text or its mask comes, goes or changes."""
+    pictures = list(image_files(input_folder(name)))
+    beside = [file for path in pictures for file in (path.with_suffix(".txt"), mask_beside(path))]
+    files = [*pictures, *(file for file in beside if file and file.is_file())]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]

@@ -1,4 +1,4 @@
-"""ComfyUI's IMAGE batches to pictures and back."""
+"""ComfyUI's IMAGE and MASK batches to pictures and back."""
 
 from collections.abc import Sequence
 
@@ -32,6 +32,12 @@ def _rgb(image: Tensor) -> Tensor:
 def to_batch(pictures: Sequence[Image.Image]) -> Tensor:
     """Pictures of one size as an IMAGE batch [B, H, W, 3], float32 in [0, 1]."""
     return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]).astype(np.float32) / 255)
+
+
+def to_masks(batches: list[Tensor]) -> list[Image.Image]:
+    """Every mask of a list of MASK batches [B, H, W] or masks [H, W], in [0, 1], as 8-bit grey."""
+    masks = [mask for batch in batches for mask in (batch if batch.ndim == 3 else batch[None])]
+    return [Image.fromarray((mask.float().clamp(0, 1).cpu().numpy() * 255).round().astype(np.uint8)) for mask in masks]
 
 
 def to_batches(pictures: Sequence[Image.Image]) -> list[Tensor]:

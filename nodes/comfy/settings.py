@@ -4,7 +4,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...training.config import TrainingConfig
+from ...training.config import PHOTO_SETTINGS, TrainingConfig
 from ...training.options import Option, options_of
 from .sockets import advanced
 
@@ -40,7 +40,8 @@ ADVANCED = (
     "checkpointing_steps",
     "seed",
 )
-LATER = ("timestep_sampling",)  # advanced too, behind what the node had before them: graphs know widgets by place
+# Saved graphs keep widgets by position and name all that is required: what came later is optional and stands last.
+LATER = ("timestep_sampling", *PHOTO_SETTINGS)
 # What suits a graph better than a command line: it fits 8 GB, and a crashed server loses little.
 DEFAULTS = {"gradient_checkpointing": True, "checkpointing_steps": 100}
 HIGHEST = {"max_train_steps": 100_000, "rank": 256}
@@ -55,11 +56,8 @@ def setting_widgets() -> list[io.Input]:
 
 
 def later_widgets() -> list[io.Input]:
-    """Those that came later. Optional, since graphs in the API format from before leave them out."""
-    widgets = _advanced(LATER)
-    for widget in widgets:
-        widget.optional = True
-    return widgets
+    """The widgets that come after all others of their node."""
+    return _advanced(LATER, optional=True)
 
 
 def config_of(widgets: dict[str, Any]) -> TrainingConfig:
@@ -79,16 +77,16 @@ def config_of(widgets: dict[str, Any]) -> TrainingConfig:
     return TrainingConfig(**values)
 
 
-def _advanced(names: tuple[str, ...]) -> list[io.Input]:
+def _advanced(names: tuple[str, ...], **more: Any) -> list[io.Input]:
     options = {option.name: option for option in options_of(TrainingConfig)}
-    return [advanced(_widget(options[name], name.replace("_", " "))) for name in names]
+    return [advanced(_widget(options[name], name.replace("_", " "), **more)) for name in names]
 
 
-def _widget(option: Option, label: str) -> io.Input:
+def _widget(option: Option, label: str, **more: Any) -> io.Input:
     """A widget for one option; where it may be None, 0 or "auto" stands for that."""
     name, kind, optional = option.name, option.kind, option.optional
     default = DEFAULTS.get(name, option.default)
-    shared = {"display_name": label, "tooltip": f"{option.help[0].upper()}{option.help[1:]}."}
+    shared = {"display_name": label, "tooltip": f"{option.help[0].upper()}{option.help[1:]}.", **more}
     if kind is bool and optional:
         return io.Combo.Input(name, options=[AUTO, "on", "off"], default=AUTO, **shared)
     if kind is bool:

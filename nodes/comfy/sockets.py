@@ -43,5 +43,13 @@ def advanced(widget: io.Input) -> io.Input:
 
 def also_called(*names: str) -> dict[str, list[str]]:
     """Words under which a node is found too. ComfyUI's schema has a place for them only since after 0.3.64."""
-    known = any(field.name == "search_aliases" for field in fields(io.Schema))
-    return {"search_aliases": list(names)} if known else {}
+    return {"search_aliases": list(names)} if _schema_knows("search_aliases") else {}
+
+
+def keeps_results() -> dict[str, bool]:
+    """That what a node shows is sent again when all is found in the cache; newer versions of ComfyUI can."""
+    return {"has_intermediate_output": True} if _schema_knows("has_intermediate_output") else {}
+
+
+def _schema_knows(name: str) -> bool:
+    return any(field.name == name for field in fields(io.Schema))

@@ -33,6 +33,13 @@ def tell(sentences: Sequence[str], node_id: str) -> None:
         PromptServer.instance.send_progress_text("\n".join(sentences), node_id, PromptServer.instance.client_id)
 
 
+def warn(node_id: str, sentences: list[str]) -> None:
+    """Says on the screen, by web/identity_aging.js, what should be known before long work is done in vain."""
+    for sentence in sentences:
+        said = {"node_id": node_id, "sentence": sentence}
+        PromptServer.instance.send_sync("identity_aging.warning", said, PromptServer.instance.client_id)
+
+
 class Watch:
     """A trainer's callback: progress bar, a line of text, and Cancel; and what shows a look on the node."""
 

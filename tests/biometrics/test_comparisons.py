@@ -63,6 +63,7 @@ def test_pictures_without_a_face_are_flagged_counted_and_left_out_of_means():
 def test_one_reference_has_no_yardstick():
     references = [seen("a.jpg", 1, 0)]
     assert mean(among(references)) is None
+    assert "There is no yardstick" in table(references, references)
     assert mean(against([seen("old.png", 1, 1)], references)) == pytest.approx(0.5**0.5, abs=1e-6)
 
 

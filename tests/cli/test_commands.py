@@ -81,9 +81,37 @@ def test_a_judge_keeps_the_best_step_and_its_looks(folders, checkpoint, capsys):
             assert opened.width > 3 * 64
 
 
+def test_ages_and_captions_of_the_photos_are_said_and_make_their_own_run(folders, checkpoint, capsys):
+    (folders / "photos" / "a.png").rename(folders / "photos" / "8_school.png")
+    (folders / "photos" / "b.txt").write_text("a 71-year-old person")
+    assert train(folders, checkpoint, "--captions") == 0
+    out = capsys.readouterr().out
+    assert "Ages of the photos, in order: 8, 71." in out and "1 of 2 photos have a .txt beside them" in out
+    state = folders / "other"
+    assert train(folders, checkpoint, "--photo-ages", "?, ?", out="other") == 0
+    out = capsys.readouterr().out
+    assert "Ages of the photos" not in out and "are not their prompts" in out
+    assert (state / "losses.csv").read_text() != (folders / "subject" / "losses.csv").read_text()
+
+
+def test_ages_are_estimated_before_training(tmp_path, checkpoint, capsys):
+    from training.world.draw.photos import photos
+
+    (tmp_path / "photos").mkdir()
+    for number, years in enumerate((6, 80)):
+        photos(3, years, 1)[0].save(tmp_path / "photos" / f"{number}.png")
+    sets = ["--subject", f"{tmp_path}/photos", "--out", f"{tmp_path}/subject", "--embedder", "drawn-loss"]
+    small = ["--resolution", "64", "--max-train-steps", "1", "--photo-ages", "auto", "--age-estimator", "drawn-age"]
+    assert main(["train", "--checkpoint", str(checkpoint), *sets, *small]) == 0
+    assert "Ages of the photos, in order: child, old." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        (["--photo-ages", "8, 9, 10"], "There are 2 photos but 3 ages"),
+        (["--photo-ages", "8, ancient"], "'ancient' is not an age"),
+        (["--photo-ages", "auto"], "name one with --age-estimator"),
         (["--checkpoint", "missing.safetensors"], r"no file missing\.safetensors"),
         (["--subject", "missing"], "no folder missing for photos of the subject"),
         (["--regularization", "missing"], "no folder missing for regularization images"),
@@ -222,14 +250,17 @@ def test_score_holds_the_worlds_people_against_each_other(tmp_path, capsys):
     paths = [option if option.startswith("-") else f"{tmp_path}/{option}" for option in options]
     known = ["--embedder", "drawn-score", "--age-estimator", "drawn-age", "--photo-age", "28"]
     known += ["--trained-with", "drawn-loss"]
-    assert main(["score", *paths, *known]) == 0
+    (tmp_path / "truth").mkdir()
+    photos(3, 80, 1)[0].save(tmp_path / "truth" / "80_x.png")
+    assert main(["score", *paths, *known, "--held-out", f"{tmp_path}/truth"]) == 0
     out = capsys.readouterr().out
+    assert re.search(r"drawn, young adult +0\.\d+ \(9\) +0\.\d+ \(3\)", out), out
     assert "45 non-mated comparisons support an FMR of 6.7 % and more" in out
     report = json.loads((tmp_path / "r.json").read_text())
     untrained, drawn = report["rows"][1:]
     assert drawn["mean_similarity"] > 0.5 > 0.3 > untrained["mean_similarity"]
     assert drawn["auc"] > 0.98 and [point["supported"] for point in drawn["operating_points"]] == [True] + [False] * 3
-    assert report["ages"]["known"]["pictures"] == 12 + 3 + 3
+    assert report["ages"]["known"]["pictures"] == 12 + 3 + 3 + 1
     assert (tmp_path / "r.html").stat().st_size > 10_000
 
 

@@ -85,11 +85,15 @@ def base(tmp_path_factory, astronaut):
         "models/facenet",
         "input/ages",
         "input/unknown",
+        "input/empty",
+        "input/broken",
         "input/photos",
         "input/pictures",
+        "input/aged",
     ):
         (base / folder).mkdir(parents=True)
     (base / "custom_nodes" / FOLDER_NAME).symlink_to(REPOSITORY)
+    (base / "custom_nodes/tiny_klein.py").symlink_to(REPOSITORY / "tests/comfyui/tiny_klein.py")
     save_file(shallow_checkpoint(), base / "models/checkpoints/shallow.safetensors")
     torch.manual_seed(0)
     torch.save(InceptionResnetV1().state_dict(), base / "models/facenet" / FACENET)
@@ -97,12 +101,17 @@ def base(tmp_path_factory, astronaut):
         photo = astronaut.crop((100 + shift, shift, 340 + shift, 240 + shift))
         for name in (f"photo{number}.png", f"photos/{number}.png", f"pictures/{number}.png", "example.png"):
             photo.save(base / "input" / name)
+        photo.save(base / "input/aged" / ("34_garden.png", "child_2.png", "old.png")[number])
+    for name, caption in (("34_garden", "in a garden"), ("old", "an old person")):
+        (base / f"input/aged/{name}.txt").write_text(caption)
+    Image.linear_gradient("L").resize((240, 240)).save(base / "input/aged/old-mask.png")
     random = np.random.default_rng(0)
     noise = [Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(4)]
     noise[0].save(base / "input/faceless.png")
     for name, picture in zip(("child_1", "elderly_1", "old_1"), noise[1:], strict=True):
         picture.save(base / f"input/ages/{name}.png")
     noise[0].save(base / "input/unknown/img_0001.png")
+    (base / "input/broken/cut.png").write_bytes((base / "input/photo0.png").read_bytes()[:100])
     return base
 
 

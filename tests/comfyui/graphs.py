@@ -5,14 +5,16 @@ from tools.server import Graph
 
 SIDE = 64  # px
 NODES = {
-    "IDAgingLoadPhotos": (["folder"], ["IMAGE"]),
+    "IDAgingLoadPhotos": (
+        ["folder", "ages", "face_embedder", "clip_vision", "clip"], ["IMAGE", "STRING", "STRING", "STRING", "MASK"]
+    ),
     "IDAgingLoadRegularizationSet": (["folder"], ["AGE_SET", "STRING"]),
     "IDAgingAlignFaces": (["images", "size", "margin", "level_eyes"], ["IMAGE", "IMAGE", "STRING"]),
     "IDAgingLoadFaceEmbedder": (["weights", "download"], ["FACE_EMBEDDER"]),
     "IDAgingJudgeTraining": (["face_embedder", "clip_vision", "clip", "patience"], ["TRAINING_JUDGE"]),
     "IDAgingTrainSubject": (
         ["model", "clip", "vae", "photos", "ages", "face_embedder", "judge", "name", "method", "max_train_steps",
-         "loss", "loss_weight"],
+         "loss", "loss_weight", "photo_years", "background_weight", "face_mask", "photo_ages", "captions", "masks"],
         ["MODEL", "CLIP", "SUBJECT", "LORA_MODEL", "LOSS_MAP", "IMAGE", "STRING", "IMAGE"],
     ),
     "IDAgingSaveSubject": (["subject"], ["STRING"]),
@@ -21,15 +23,19 @@ NODES = {
     "IDAgingSequenceEncode": (
         ["clip", "from_age", "to_age", "steps", "extra", "subject"], ["CONDITIONING", "STRING", "INT"]
     ),
+    "IDAgingEditPrompts": (
+        ["ages", "candidates", "seed", "words", "subject", "template", "class_word"], ["STRING", "STRING", "INT"]
+    ),
     "IDAgingScoreIdentity": (["images", "references", "face_embedder"], ["IMAGE", "FLOAT", "IMAGE", "STRING"]),
     "IDAgingIdentityReport": (
         ["images", "references", "face_embedder", "ages", "others", "impostors", "untrained", "clip_vision", "clip",
-         "photo_age", "filename_prefix"],
+         "photo_age", "filename_prefix", "photo_ages", "held_out", "held_out_ages"],
         ["IMAGE", "IMAGE", "FLOAT", "FLOAT", "FLOAT", "STRING", "STRING"],
     ),
     "IDAgingPickBest": (
         ["images", "ages", "similarities", "estimated_years"], ["IMAGE", "INT", "FLOAT", "STRING"]
     ),
+    "IDAgingDrawnWorld": (["person"], ["MODEL", "CLIP", "VAE", "IMAGE", "AGE_SET"]),
     "IDAgingAgingSheet": (["images", "ages", "similarities", "columns", "face_embedder"], ["IMAGE"]),
 }  # fmt: skip
 

@@ -1,5 +1,7 @@
 """The real front end in a headless Chromium: what an artist sees of the shipped graphs. Skipped where there is none."""
 
+import copy
+
 import pytest
 
 from tests.comfyui.conftest import FACENET, REPOSITORY
@@ -9,7 +11,12 @@ from tools.server import Server
 pytest.importorskip("playwright.sync_api")
 from tools.browser import CHROMIUM, WAIT, front_end
 
+SCORE = read(next(path for path in GRAPHS if path.stem == "score_identity"))
 PACK = "any-folder_name"
+SET = """values => {
+    for (const node of app.graph._nodes)
+        for (const widget of node.widgets ?? []) widget.value = values[widget.name] ?? widget.value
+}"""
 TYPES = "() => app.graph._nodes.map(node => node.type).sort()"
 
 
@@ -29,7 +36,9 @@ def server(comfyui, python, base, tmp_path_factory):
 @pytest.fixture(scope="module")
 def models(server):
     """The files that the graphs name, there as far as the front end can see."""
-    names = ("checkpoints/v1-5-pruned-emaonly-fp16.safetensors", "loras/aging_subjects/subject_00001_.safetensors")
+    names = ("checkpoints/v1-5-pruned-emaonly-fp16.safetensors", "loras/aging_subjects/subject_00001_.safetensors",
+             "diffusion_models/flux-2-klein-base-4b-fp8.safetensors", "text_encoders/qwen_3_4b.safetensors",
+             "vae/flux2-vae.safetensors")  # fmt: skip
     missing = [path for name in names if not (path := server.base / "models" / name).exists()]
     for path in missing:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +56,7 @@ def page(server, models):
         yield page
 
 
-def test_templates_shows_our_six_with_thumbnails(page):
+def test_templates_shows_our_eight_with_thumbnails(page):
     page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_text(PACK, exact=True).first.click(timeout=WAIT)
     for path in GRAPHS:
@@ -77,8 +86,30 @@ def test_it_opens_whole_and_is_queued_as_its_copy_says(page, path, modern):
     assert not ours
 
 
+def test_what_went_wrong_is_said_on_the_screen(page):
+    for values, sentence in (
+        ({"folder": "broken", "weights": FACENET}, "cannot be read as an image"),  # when it runs
+        ({"weights": "gone.pt"}, "There are no FaceNet weights gone.pt"),  # when it is queued
+    ):
+        page.evaluate("graph => app.loadGraphData(graph, true, true, 'wrong')", SCORE)
+        page.evaluate(SET, values)
+        page.evaluate("() => app.queuePrompt(0)")
+        page.get_by_text(sentence).first.wait_for(timeout=WAIT)
+
+
+@pytest.mark.parametrize("modern", [False, True], ids=["classic", "Nodes 2.0"])
+def test_ages_of_older_graphs_are_kept_and_sent(page, modern):
+    page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", modern)
+    graph = read(next(path for path in GRAPHS if path.stem == "aging_sequence"))
+    node = next(node for node in nodes(graph) if node["type"] == "IDAgingSequenceEncode")
+    node["widgets_values"][:2] = ["8-year-old", "70"]
+    page.evaluate("graph => app.loadGraphData(graph, true, true, 'older')", graph)
+    sent = page.evaluate("async () => (await app.graphToPrompt()).output")[str(node["id"])]["inputs"]
+    assert (sent["from_age"], sent["to_age"]) == ("8-year-old", "70")
+
+
 def test_a_saved_sheet_dropped_on_the_canvas_brings_its_graph_back(page, server):
-    graph = read(next(path for path in GRAPHS if path.stem == "score_identity"))
+    graph = copy.deepcopy(SCORE)
     for node in nodes(graph):
         if node["type"] == "IDAgingLoadFaceEmbedder":
             node["widgets_values"][0] = FACENET

@@ -72,7 +72,8 @@ def test_from_photos_to_a_scored_sheet(server):
     train = graph.train(photos)
     sequence = graph.sequence((train, 1), (train, 2))
     drawn = graph.draw((train, 0), (sequence, 0), count=(sequence, 2))
-    score = graph.add("IDAgingScoreIdentity", images=drawn, references=photos, face_embedder=graph.embedder())
+    score = graph.add("IDAgingScoreIdentity", images=drawn, references=photos, face_embedder=graph.embedder(),
+                      ages=(sequence, 1))  # fmt: skip
     sheet = graph.add(
         "IDAgingAgingSheet", images=drawn, ages=(sequence, 1), similarities=(score, 1), columns=6
     )  # fmt: skip
@@ -84,14 +85,17 @@ def test_from_photos_to_a_scored_sheet(server):
     outcome = ran(server, graph)
 
     shapes = {name: [picture.shape for picture in pictures(server, outcome, node)] for name, node in nodes.items()}
-    assert shapes["drawn"] == shapes["annotated"] == shapes["previews"] == [(SIDE, SIDE, 3)] * 6
+    assert shapes["drawn"] == shapes["previews"] == [(SIDE, SIDE, 3)] * 6
+    assert len(shapes["annotated"]) == 6 and {shape[1] for shape in shapes["annotated"]} == {SIDE}
     assert shapes["best"] == [(SIDE, SIDE, 3)]
     assert len(shapes["sheet"]) == 1 and shapes["sheet"][0][1] > 6 * SIDE
     report = outcome.outputs[said["train"]]["text"][0]
     assert "3 photos, 3 with a face" in report
     assert "child 1, teenager 0" in report
     assert "lora, loss biometric, 4 steps, trained" in report
-    assert "failures to detect: 6 of 6 images" in outcome.outputs[said["score"]]["text"][0]  # its pictures are noise
+    score = outcome.outputs[said["score"]]["text"][0]
+    assert "failures to detect: 6 of 6 images" in score  # its pictures are noise
+    assert "\n1 child " in score and "\n6 old " in score
     steps = [value for node, value, most in outcome.progress if node == train and most == 4]  # others count photos
     assert list(dict.fromkeys(steps)) == [1, 2, 3, 4]
     assert any("step 4 of 4" in text for text in outcome.texts)
@@ -159,6 +163,33 @@ def test_the_report_feeds_the_pick_and_writes_a_page(server):
     assert any(np.array_equal(taken[0], photo) for photo in (photos[0], photos[2]))
 
 
+def test_photos_bring_their_ages_and_captions_into_training_and_report(server):
+    graph = Studio()
+    loaded = graph.add("IDAgingLoadPhotos", folder="aged")
+    photos, ages = (loaded, 0), (loaded, 1)
+    train = graph.train(photos, photo_ages=ages, captions=(loaded, 2), masks=(loaded, 4), photo_years=True)
+    report = graph.add(
+        "IDAgingIdentityReport", images=photos, references=photos, face_embedder=graph.embedder(), ages=ages,
+        photo_age=-1, filename_prefix="aged", photo_ages="8, child, old",
+        held_out=graph.photos(["photo1.png"]), held_out_ages="71",
+    )  # fmt: skip
+    listed = graph.add("IDAgingLoadPhotos", folder="aged", ages="8, ?, 71")
+    shown = graph.save((graph.add("MaskToImage", mask=(loaded, 4)), 0), "masks")
+    said = [text_of(graph, link) for link in ((loaded, 3), (loaded, 2), (train, 6), (report, 5), (listed, 3))]
+    outcome = ran(server, graph)
+    known, captions, trained, table, told = (outcome.outputs[node]["text"] for node in said)
+    assert "Ages of the photos, in order: 34, child, old." in known[0]
+    assert captions == ["in a garden", "", "an old person"]
+    assert "Ages of the photos, in order: 34, child, old." in trained[0] and "2 of 3 photos have a .txt" in trained[0]
+    assert "held" in table[0]
+    assert "real photos, child" in table[0]
+    assert "Ages of the photos, in order: 8, ?, 71." in told[0]
+    assert "1 of 3 photos have no known age" in told[0]
+    masks = pictures(server, outcome, shown)
+    assert [mask.shape for mask in masks] == [(240, 240, 3)] * 3
+    assert masks[0].min() == masks[1].min() == 255 and masks[2].min() == 0 and masks[2].max() == 255
+
+
 def test_saved_and_loaded_subject_draws_the_same_pixels(server):
     graph = Studio()
     train = graph.train()
@@ -206,7 +237,9 @@ def test_a_full_fine_tune_is_a_checkpoint(server):
     saved = graph.add("IDAgingSaveSubject", subject=(train, 2))
     first = ran(server, graph)
     assert not np.array_equal(pictures(server, first, trained)[0], pictures(server, first, base)[0])
-    assert first.outputs[saved]["text"][0].endswith("models/checkpoints/aging_subjects/whole_00001_.safetensors")
+    kept = Path(first.outputs[saved]["text"][0])
+    assert kept == server.base / "models/checkpoints/aging_subjects/whole_00001_.safetensors"
+    assert kept.stat().st_nlink == 2, "it shares its bytes with the run's own file"
 
     graph = Studio()
     load = graph.add(
@@ -247,8 +280,15 @@ def test_queueing_again_trains_no_more(server):
     graph = Studio()
     train = graph.train(seed=11)
     graph.save((train, 5), "cached")
-    assert train in ran(server, graph).executed
-    assert train not in ran(server, graph).executed
+    first = ran(server, graph)
+    assert train in first.executed
+    again = ran(server, graph)
+    assert train not in again.executed
+    shown = first.outputs[train]
+    if "has_intermediate_output" in server.get("/object_info/IDAgingTrainSubject")["IDAgingTrainSubject"]:
+        assert again.outputs[train] == shown, "what it said and drew is on the node again"
+    assert "4 steps, trained" in shown["text"][0]
+    assert (server.base / "temp" / shown["images"][0]["filename"]).is_file()
 
 
 def test_the_familys_tiny_decoder_reads_faces_unasked(server):
@@ -355,58 +395,96 @@ def test_cancel_and_crash_lose_nothing(comfyui, python, own_base):
         server.stop()
 
 
+def refused(server, graph):
+    """What ComfyUI refuses the graph for: the blamed inputs, and all that it says."""
+    with pytest.raises(Refused) as refusal:
+        server.queue(graph)
+    answer = json.loads(str(refusal.value))
+    errors = [error for node in answer["node_errors"].values() for error in node["errors"]]
+    return [error["extra_info"]["input_name"] for error in errors], "\n".join(error["details"] for error in errors)
+
+
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "field", "sentence"),
     [
-        ({"name": "../anna"}, "cannot name a file"),
-        ({"name": "/etc/anna"}, "cannot name a file"),
-        ({"resolution": 100}, "multiple of 64"),
-        ({"resolution": 100_000}, "from 64 to 2048"),
-        ({"max_train_steps": 0}, "smaller than min"),
-        ({"method": "dreambooth"}, "method cannot be 'dreambooth'"),
-        ({"ages": "missing"}, "no folder 'missing' under ComfyUI's input folder"),
+        ({"name": "../anna"}, "name", "cannot name a file"),
+        ({"name": "/etc/anna"}, "name", "cannot name a file"),
+        ({"resolution": 100_000}, "resolution", ""),
+        ({"max_train_steps": 0}, "max_train_steps", ""),
+        ({"ages": "missing"}, "folder", "no folder 'missing' under ComfyUI's input folder"),
+        ({"ages": "empty"}, "folder", "'empty' holds no picture"),
+        ({"ages": "unknown"}, "folder", "img_0001.png.*child, teenager, youngadults, middleaged, elderly, old"),
     ],
 )
-def test_wrong_widgets_are_refused_before_the_queue_runs(server, change, sentence):
+def test_a_wrong_field_is_refused_before_the_queue_runs_and_is_the_only_one_blamed(server, change, field, sentence):
     graph = Studio()
     graph.save((graph.train(**change), 5), "never")
-    with pytest.raises(Refused, match=sentence):
-        server.queue(graph)
+    blamed, said = refused(server, graph)
+    assert blamed == [field]
+    assert re.search(sentence, said), said
 
 
-@pytest.mark.parametrize(
-    ("widgets", "sentence"),
-    [
-        ({"from_age": "child", "to_age": "70"}, "between two age classes or between two numbers of years"),
-        ({"from_age": "baby"}, "'baby' is not an age"),
-        ({"template": "a {name}"}, r"asks for \{name\}"),
-    ],
-)
-def test_wrong_ages_and_templates_are_refused_before_the_queue_runs(server, widgets, sentence):
+def test_a_wrong_age_is_refused_before_the_queue_runs(server):
     graph = Studio()
-    sequence = graph.sequence((graph.checkpoint, 1), **widgets)
+    prompt = graph.prompt((graph.checkpoint, 1), "grandma", template="a {name}")
+    graph.save(graph.draw((graph.checkpoint, 0), (prompt, 0)), "never")
+    blamed, said = refused(server, graph)
+    assert blamed == ["age"] and "'grandma' is not an age" in said
+
+    graph = Studio()
+    sequence = graph.sequence((graph.checkpoint, 1), from_age="child", to_age="70")
     graph.save(graph.draw((graph.checkpoint, 0), (sequence, 0), 6), "never")
-    with pytest.raises(Refused, match=sentence):
-        server.queue(graph)
+    blamed, said = refused(server, graph)
+    assert sorted(blamed) == ["from_age", "to_age"], "it is the two that do not fit each other"
+    assert "between two age classes or between two numbers of years" in said
 
 
-def failing_graphs(server):
-    graph = Studio()
-    graph.save((graph.train(ages="unknown"), 5), "never")
-    yield graph, "img_0001.png.*child, teenager, youngadults, middleaged, elderly, old"
-    graph = Studio()
-    graph.save((graph.train(embedder=False), 5), "never")
-    yield graph, "biometric loss compares faces and needs a face embedder"
-    graph = Studio()
-    graph.save((graph.train(photos=graph.photos(["faceless.png"])), 5), "never")
-    yield graph, "No face was found in any of the 1 photos"
+def test_missing_weights_are_refused_before_the_queue_runs_by_what_mends_them(server):
     graph = Studio()
     weights = graph.add("IDAgingLoadFaceEmbedder", weights="20180408-102900-casia-webface.pt", download=False)
     score = graph.add(
         "IDAgingScoreIdentity", images=graph.photos(), references=graph.photos(), face_embedder=(weights, 0)
     )
     graph.save((score, 0), "never")
-    yield graph, r"20180408-102900-casia-webface.pt \(.*\) is not in .*models/facenet.*timesler/facenet-pytorch"
+    blamed, said = refused(server, graph)
+    assert sorted(blamed) == ["download", "weights"]
+    named = r"20180408-102900-casia-webface.pt \(.*\) is not in .*models/facenet.*timesler/facenet-pytorch"
+    assert re.search(named, said)
+
+
+def test_a_sheet_begins_its_labels_anew_or_says_what_does_not_fit(server):
+    graph = Studio()
+    ages = graph.sequence((graph.checkpoint, 1), from_age="child", to_age="old", steps=3)
+    sheet = graph.add("IDAgingAgingSheet", images=graph.photos(["photo0.png"] * 2), ages=(ages, 1), columns=2)
+    graph.save((sheet, 0), "never")
+    outcome = server.run(graph)
+    assert "2 pictures cannot have 3 ages in turn" in outcome.error["exception_message"]
+    graph[sheet]["inputs"]["images"] = list(graph.photos(["photo0.png"] * 6))
+    assert server.run(graph).status == "success"
+
+
+def test_an_age_set_is_read_from_where_it_was_drawn(server):
+    drawn = server.base / "output/faces"
+    shutil.copytree(server.base / "input/ages", drawn)
+    graph = Studio()
+    said = text_of(graph, (graph.add("IDAgingLoadRegularizationSet", folder="faces [output]"), 1))
+    assert "3 regularization images: child 1" in ran(server, graph).outputs[said]["text"][0]
+
+
+def failing_graphs(server):
+    graph = Studio()
+    graph.save((graph.train(resolution=100), 5), "never")
+    yield graph, "multiple of 64"
+    graph = Studio()
+    prompt = graph.prompt((graph.checkpoint, 1), "old", template="a {name}")
+    graph.save(graph.draw((graph.checkpoint, 0), (prompt, 0)), "never")
+    yield graph, r"asks for \{name\}"
+    graph = Studio()
+    graph.save((graph.train(embedder=False), 5), "never")
+    yield graph, "biometric loss compares faces and needs a face embedder"
+    graph = Studio()
+    graph.save((graph.train(photos=graph.photos(["faceless.png"])), 5), "never")
+    yield graph, "No face was found in any of the 1 photos"
     graph = Studio()
     faces = graph.add("IDAgingAlignFaces", images=graph.photos(["faceless.png"]), size=64, margin=0.5, level_eyes=True)
     graph.save((faces, 0), "never")
@@ -415,6 +493,16 @@ def failing_graphs(server):
     train = graph.train(ages=None, method="full", loss="none", max_train_steps=1)
     graph.add(save_lora(server), lora=(train, 3), prefix="never", steps=1)
     yield graph, "A full fine-tune has no LoRA"
+    graph = Studio()
+    graph.save((graph.train(photo_ages="8, 8, 30, 71"), 5), "never")
+    yield graph, "There are 3 photos but 4 ages"
+    graph = Studio()
+    mask = (graph.add("SolidMask", value=1.0, width=64, height=64), 0)
+    graph.save((graph.train(photos=graph.photos(["photo0.png"]), masks=mask), 5), "never")
+    yield graph, "photo 1 is 240 x 240 px and its mask 64 x 64 px"
+    graph = Studio()
+    graph.save((graph.add("IDAgingLoadPhotos", folder="aged", ages="auto"), 0), "never")
+    yield graph, "Ages auto need somebody who sees ages"
     graph = Studio()
     stranger = graph.add(
         "IDAgingLoadSubject", model=(graph.checkpoint, 0), clip=(graph.checkpoint, 1),
@@ -443,10 +531,11 @@ def a_lora_for_sdxl(server):
     return file.name
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(10))
 def test_what_cannot_work_says_so_in_a_sentence_and_the_server_lives(server, number):
     graph, sentence = list(failing_graphs(server))[number]
     outcome = server.run(graph)
     assert outcome.status == "error"
     assert re.search(sentence, outcome.error["exception_message"], re.DOTALL), outcome.error["exception_message"]
+    assert outcome.error["exception_type"] in ("UserError", "ExecutionBlocked"), "stands before the sentence"
     assert server.get("/system_stats")

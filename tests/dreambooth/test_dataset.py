@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,6 +157,83 @@ def test_half_the_prompts_are_the_subject_and_half_the_ages(draws):
     ages = Counter(prompt for batch in draws for prompt in batch.prompts[4:])
     assert set(ages) == {f"photo of a {age}" for age in AGE_CLASSES}
     assert max(ages.values()) - min(ages.values()) <= 1
+
+
+def aged(ages):
+    """A subject of three photos, whose ages are ``ages``."""
+    subject = subject_set(3)
+    return replace(subject, photos=[replace(photo, age=age) for photo, age in zip(subject.photos, ages, strict=True)])
+
+
+def test_photos_of_known_age_are_trained_with_it_and_told_from_others_of_that_age():
+    plain, known = (
+        tiny_trainer(loss="triplet", train_batch_size=3, subject=subject).data
+        for subject in (subject_set(3), aged([8, "old", None]))
+    )
+    by_prompt = {"as child": "child", "as old": "old", "person": None}
+    for number in range(200):
+        without, batch = plain.draw(number), known.draw(number)
+        assert batch.prompts[:3] != without.prompts[:3] and batch.prompts[3:] == without.prompts[3:]
+        for name in ("x_0", "noise", "t", "decode", "squares", "references"):
+            assert torch.equal(getattr(batch, name), getattr(without, name))
+        for place, negative in zip(batch.decode, batch.negatives, strict=True):
+            (age,) = [age for words, age in by_prompt.items() if batch.prompts[place].endswith(words)]
+            (found,) = [index for index, row in enumerate(known.negatives) if torch.equal(row, negative)]
+            assert age is None or known.regularization.ages[found] == age
+
+
+def masked(*masks):
+    """A subject of as many photos as ``masks``."""
+    subject = subject_set(len(masks))
+    return replace(subject, photos=[replace(p, mask=mask) for p, mask in zip(subject.photos, masks, strict=True)])
+
+
+LEFT = Image.new("L", (SIDE, SIDE))
+LEFT.paste(255, (0, 0, SIDE // 2, SIDE))
+
+
+def test_masks_weigh_the_reconstruction_and_turn_with_their_photo():
+    data = tiny_trainer(subject=masked(LEFT, None), train_batch_size=2, background_weight=0.25).data
+    half = torch.full((8, 8), 0.25)
+    half[:, :4] = 1
+    seen = {tuple(row.flatten().tolist()) for number in range(20) for row in data.draw(number).weight}
+    assert seen == {tuple(row.flatten().tolist()) for row in (half, half.flip(1), torch.ones(8, 8))}
+    assert tiny_trainer(subject=subject_set(2)).data.draw(0).weight is None
+
+
+def test_a_soft_region_around_the_face_takes_the_place_of_masks_by_a_setting():
+    small = Face((26.0, 26.0, 38.0, 38.0))
+    data = tiny_trainer(subject=subject_set(2, [small, None]), train_batch_size=2, face_mask=True).data
+    weight = data.draw(0).weight
+    assert weight.min().item() == pytest.approx(0.1) and weight.max() == 1
+    assert sum(bool((row == 1).all()) for row in weight) == 1, "no region without a face"
+
+
+def test_masks_make_another_run_and_their_settings_only_where_there_are_masks():
+    def run(subject=None, **options):
+        return tiny_trainer(subject=subject, **options).run_id
+
+    white = Image.new("L", (SIDE, SIDE), "white")
+    assert run(subject_set(2)) == run(masked(white, None)) == run(subject_set(2), background_weight=0.5)
+    runs = {run(subject_set(2)), run(masked(LEFT, None)), run(masked(LEFT, None), background_weight=0.5)}
+    assert len(runs | {run(subject_set(2), face_mask=True)}) == 4
+
+
+def test_a_mask_that_is_black_where_the_photo_is_trained_is_refused():
+    subject = subject_set(1, [Face((0.0, 0.0, 8.0, 8.0))])
+    mask = Image.new("L", (SIDE, SIDE))
+    mask.paste(255, (SIDE - 8, SIDE - 8, SIDE, SIDE))
+    photos = [replace(photo, mask=mask) for photo in subject.photos]
+    with pytest.raises(UserError, match="is black in the part that is trained"):
+        tiny_trainer(subject=replace(subject, photos=photos), crop="face")
+
+
+def test_ages_make_another_run_and_years_in_prompts_only_where_there_are_ages():
+    def run(subject=None, **options):
+        return tiny_trainer(subject=subject, **options).run_id
+
+    assert run() == run(photo_years=True) == run(aged([None] * 3))
+    assert len({run(), run(aged([8, None, None])), run(aged([8, None, None]), photo_years=True)}) == 3
 
 
 def test_timesteps_and_noise_are_uniform_and_normal(draws):

@@ -70,6 +70,21 @@ def test_a_judge_compares_with_every_photo():
     assert torch.allclose(vectors.norm(dim=1), torch.ones(3))
 
 
+def test_a_judge_compares_each_age_with_the_photos_nearest_to_it():
+    subject = subject_set(4)
+    ages = [8, "child", 71, None]
+    known = replace(subject, photos=[replace(p, age=age) for p, age in zip(subject.photos, ages, strict=True)])
+    pictures = [picture(20 + number) for number in range(6)]
+    seen, all_of_them = (Judge.of(one, Observer(known_place, ToyEmbedder())) for one in (known, subject))
+    photos = torch.stack([photo.vector for photo in seen.references])
+    drawn = torch.stack([seen.observer.observe("", one).vector for one in pictures])
+    cosines = drawn @ photos.T
+    nearest = [[0, 1], [0, 1], [0, 1, 2], [2], [2], [2]]  # young adults lie two classes from child and from elderly
+    expected = [cosines[row, columns].mean().item() for row, columns in enumerate(nearest)]
+    assert seen.look(1, pictures).similarities == pytest.approx(expected, abs=1e-5)
+    assert all_of_them.look(1, pictures).similarities == pytest.approx(cosines.mean(1).tolist(), abs=1e-5)
+
+
 def test_a_picture_without_a_face_is_seen_as_one_and_photos_without_any_are_refused():
     blind = Judge.of(subject_set(), Observer(lambda image: [], ToyEmbedder()))
     seen = blind.look(1, [picture(1)] * 6)

@@ -79,3 +79,15 @@ def test_a_perfect_prediction_costs_nothing():
 def test_decode_probability_is_the_weight_it_replaces():
     t = torch.tensor([0, 250, 500, 1000])
     assert decode_probability(t, 1000).tolist() == pytest.approx([1, 0.5625, 0.25, 0])
+
+
+def test_a_weight_moves_the_reconstruction_to_where_it_lies_and_each_picture_counts_alike():
+    prediction, target = torch.randn(2, 4, 1, 8, 8), torch.randn(2, 4, 1, 8, 8)
+    weight = torch.full((2, 8, 8), 0.1)
+    weight[0, :, :4] = 1
+    squares = (prediction - target)[:, :, 0].square()
+    left, right = squares[0, :, :, :4].mean(), squares[0, :, :, 4:].mean()
+    expected = ((left + 0.1 * right) / 1.1 + squares[1].mean()) / 2
+    assert torch.isclose(reconstruction(prediction, target, weight), expected)
+    alike = reconstruction(prediction, target, torch.full((2, 8, 8), 0.1))
+    assert torch.isclose(alike, reconstruction(prediction, target))

@@ -39,21 +39,23 @@ def written_by(kind, path):
 KINDS = {"text": "a.json", "picture": "a.png", "pickle": "a.pt", "weights": "a.safetensors"}
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk():
-    """No file may grow beyond 4 KB, as on a disk that is full."""
+    """No file may grow beyond 4 KB, as on a full disk: nor may pytest's own output, so around the write alone."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_full_disk_leaves_what_was_there(tmp_path, full_disk, kind):
+def test_a_full_disk_leaves_what_was_there(tmp_path, kind):
     path = tmp_path / KINDS[kind]
     path.write_bytes(b"before")
     sentence = rf"{path.name} cannot be written: (File too large|the disk may be full)"
-    with pytest.raises(UserError, match=sentence), written(path) as temporary:
+    with pytest.raises(UserError, match=sentence), full_disk(), written(path) as temporary:
         written_by(kind, temporary)
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]

@@ -13,7 +13,14 @@ def test_a_found_face_is_boxed_and_a_missing_one_framed_in_red():
     assert found.getpixel((50, 80)) == FOUND and found.getpixel((80, 80)) == GREY and found.getpixel((0, 80)) == GREY
     assert missing.getpixel((0, 80)) == MISSING and missing.getpixel((100, 80)) == GREY
     assert picture.getpixel((0, 80)) == GREY, "the picture given stays as it was"
-    assert (np.asarray(found)[170:] != np.asarray(annotated(picture, (50.0, 40.0, 120.0, 130.0), "0.999"))[170:]).any()
+    assert (np.asarray(found)[200:] != np.asarray(annotated(picture, (50.0, 40.0, 120.0, 130.0), "0.999"))[200:]).any()
+
+
+def test_a_label_covers_nothing_of_a_small_picture():
+    picture = Image.effect_noise((64, 64), 90).convert("RGB")
+    marked = np.asarray(annotated(picture, (63.0, 63.0, 63.0, 63.0), "0.512\nlikely"))
+    assert marked.shape[1] == 64 and marked.shape[0] > 64 + 2 * 11
+    assert np.array_equal(marked[:63, :63], np.asarray(picture)[:63, :63])
 
 
 def test_a_sheet_holds_every_picture_whole_in_reading_order():

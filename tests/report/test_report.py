@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from training.ages import AGE_CLASSES, AgeEstimate, class_of
+from training.ages import AGE_CLASSES, AgeEstimate, class_of, middle_years
 from training.biometrics.comparisons import against, among
 from training.biometrics.copies import find_copies
 from training.biometrics.pick import pick_best
@@ -108,6 +109,41 @@ def test_ages_and_gaps_have_rows_of_their_own(report):
     # The middles of the six classes are 7.5, 16.5, 27.5, 45, 65 and 85.5 years; the photos are of 28.
     assert [len(row.comparisons.pictures) for row in report.by_gap] == [2, 4, 4, 3]
     assert any("1 of 14 drawn pictures have no known age" in remark for remark in report.remarks)
+
+
+def test_the_ages_of_the_photos_have_columns_and_the_held_out_ones_are_the_truth():
+    photos = [replace(photo, age=age) for photo, age in zip(PHOTOS, [8, "child", 28, 28, 30, None, None], strict=True)]
+    held_out = [face("truth", 1, 0.6, 500, 80), face("more", 1, 0.6, 501, None)]
+    report = build(IMAGES, photos, "one", people(60), held_out=held_out)
+    table = report.across
+    assert table.columns == ["child", "young adult", "old, held out"] and table.ageless == 3
+    old, child = [[image for image in IMAGES if image.age == age] for age in ("old", "child")]
+    sides = [photos[:2], photos[2:5], held_out[:1]]
+    for drawn, asked in ((old, "old"), (child, "child")):
+        expected = [cosines(drawn, side) for side in sides]
+        assert [cell.mean for cell in table.drawn[asked]] == pytest.approx(
+            np.array([*map(np.mean, expected)]), abs=1e-5
+        )
+        assert [cell.comparisons for cell in table.drawn[asked]] == [*map(len, expected)]
+    within = cosines(photos[:1], photos[1:2])[0]
+    assert table.real["child"][0].mean == pytest.approx(within, abs=1e-5)
+    assert table.real["old"][0].mean == pytest.approx(np.mean(cosines(held_out[:1], photos[:2])), abs=1e-5)
+    assert table.real["old"][2].comparisons == 0
+    assert "real photos, young adult" in text(report) and "3 photos have no known age" in text(report)
+    (gap,) = [row for row in report.by_gap if row.name == "real photos, 20 to 39 years"]
+    assert gap.comparisons.similarities == pytest.approx(cosines(photos[:2], photos[2:5]), abs=1e-5)
+    (far,) = [row for row in report.by_gap if row.name == "40 years or more"]
+    pairs = [(image, photo) for image in IMAGES for photo in photos if image.age and photo.age
+             and abs(middle_years(image.age) - middle_years(photo.age)) >= 40]  # fmt: skip
+    assert sorted(far.comparisons.similarities) == pytest.approx(
+        sorted(cosine for image, photo in pairs for cosine in cosines([image], [photo])), abs=1e-5
+    )
+
+
+def test_photos_of_one_age_have_no_such_table_and_held_out_ones_need_an_age(report):
+    assert report.across is None and not any(row.name.startswith("real") for row in report.by_gap)
+    with pytest.raises(UserError, match="No age is known of any of the 1 held-out photos"):
+        build(IMAGES, PHOTOS, "one", held_out=PHOTOS[:1])
 
 
 def test_ages_are_held_against_those_asked_for_with_the_estimators_own_error_beside(report):

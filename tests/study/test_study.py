@@ -1,6 +1,7 @@
 """The study: its rates counted by hand, and its quick mode from training to table."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,15 @@ from sklearn.metrics import roc_curve
 
 from training.__main__ import main
 from training.ages import AGE_CLASSES
+from training.biometrics.comparisons import against
 from training.catalogue import load_age_estimator
 from training.faces.observation import Observer
 from training.report.build import DRAWN_ROW, build
 from training.study.plan import DREAMBOOTH, MAIN, SUBJECTS, UNTRAINED, WHOLE, Variant, quick, trials
-from training.study.recipe import draw_six, subject_set, trainer_of
+from training.study.recipe import draw_six, drawn_observer, subject_set, trainer_of
 from training.study.results import results, table
+from training.study.spread import ALBUMS, album, by_age, truth
+from training.study.spread import table as spread_table
 from training.study.steps import compared, gain, steps_chosen
 from training.world.draw.place import known_place
 from training.world.shipped import world_embedder
@@ -70,6 +74,31 @@ def test_the_chosen_step_is_held_against_the_last():
     last_score, more = gain(rows)  # every age is right; a picture that is unlike counts 0
     assert last_score == pytest.approx((0 + 0.4) / 2) and more.value == pytest.approx((0.4 + 0) / 2)
     assert last.fnmr_change is None and chosen.fnmr_change.value == pytest.approx(2 / 3 - 1)
+
+
+def test_photos_of_several_ages_are_held_against_the_truth_at_each_age():
+    others = [[number / 1000 for number in range(400)]]
+    rows = [
+        row("at-28", 1, [[0.1, 0.9], [0.9, 0.9]], others * 2, years=(20.0, 90.0)),
+        row("spread", 1, [[0.9, 0.9], [0.1, 0.1]], others * 2, years=(5.0, 70.0)),
+    ]
+    (at_28, both), (old, also_old) = by_age(rows).values()
+    assert (at_28.fnmr["0.01"].value, both.fnmr["0.01"].value) == (0.5, 0)
+    assert (old.fnmr["0.01"].value, also_old.fnmr["0.01"].value) == (0, 1)
+    assert (at_28.age_error.value, also_old.age_error.value) == (20 - 13, 75 - 70)
+    assert "| child | 50.0 (" in spread_table(rows)
+
+
+def test_albums_have_equally_many_photos_that_know_their_age_and_the_truth_is_of_the_same_person():
+    sets = [album(SUBJECTS[0], one) for one in ALBUMS]
+    assert [len(one.photos) for one in sets] == [9, 9]
+    assert Counter(photo.age for photo in sets[1].photos) == {8: 3, 28: 3, 60: 3}
+    assert len({photo.image().tobytes() for photo in sets[1].photos}) == 9
+    observer = drawn_observer()
+    known = [observer.observe(photo.name, photo.image(), photo.age) for photo in truth(SUBJECTS[0]).photos]
+    seen = [observer.observe(photo.name, photo.image(), photo.age) for photo in sets[1].photos]
+    child, old = known[:4], known[-4:]
+    assert against(seen[:3], child).similarities.mean() > against(seen[:3], old).similarities.mean() + 0.2
 
 
 def test_the_plan_names_every_trial_once_and_has_each_way_on_each_subject():
@@ -131,6 +160,7 @@ def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsy
         "trials.jsonl",
         "looks.jsonl",
         "gradients.json",
+        "spread.jsonl",
         "methods.png",
         "trade-off.png",
     }
@@ -144,7 +174,7 @@ def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsy
         variant.name for variant in MAIN if variant.settings["loss"] != "none" and variant.regularized
     ]
     assert all(abs(value) <= 1 for pull in pulls for value in pull["direction"])
-    for measuring in ("trials._measured", "steps._watched"):
+    for measuring in ("trials._measured", "steps._watched", "spread._measured"):
         monkeypatch.setattr(f"training.study.{measuring}", lambda *_, **__: pytest.fail("measured again"))
     assert main(["study", "--quick", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out == shown

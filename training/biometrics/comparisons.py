@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ..ages import classes_apart
 from ..faces.observation import Observation
 
 
@@ -44,14 +45,25 @@ class Comparisons:
         row = self.matrix[number]
         return None if np.isnan(row).all() else (float(np.nanmax(row)), self.references[int(np.nanargmax(row))])
 
-    def of(self, numbers: Sequence[int]) -> "Comparisons":
+    def of(self, numbers: Sequence[int] | np.ndarray) -> "Comparisons":
         """Those of some pictures only."""
         return Comparisons(tuple(self.pictures[number] for number in numbers), self.references, self.matrix[numbers])
 
+    def where(self, kept: np.ndarray) -> "Comparisons":
+        """Only the comparisons where ``kept``, bool [P, R], is true."""
+        return replace(self, matrix=np.where(kept, self.matrix, np.nan))
+
+    def nearest_in_age(self) -> "Comparisons":
+        """Each picture with the references whose age class is nearest to its own; with all where no age is known."""
+        kept = np.ones(self.matrix.shape, dtype=bool)
+        for row, picture in zip(kept, self.pictures, strict=True):
+            apart = np.array([_classes_apart(picture, reference) for reference in self.references])
+            row[:] = np.isnan(apart).all() or apart == np.nanmin(apart)
+        return self.where(kept)
+
     def each_pair_once(self) -> "Comparisons":
         """Of references among themselves: as samples of a rate, the two ways round are one."""
-        upper = np.triu(np.ones(self.matrix.shape, dtype=bool))
-        return replace(self, matrix=np.where(upper, self.matrix, np.nan))
+        return self.where(np.triu(np.ones(self.matrix.shape, dtype=bool)))
 
 
 def against(pictures: Sequence[Observation], references: Sequence[Observation]) -> Comparisons:
@@ -72,6 +84,13 @@ def among(references: Sequence[Observation]) -> Comparisons:
 def with_face(pictures: Sequence[Observation]) -> list[Observation]:
     """Those in which a face was found."""
     return [picture for picture in pictures if picture.vector is not None]
+
+
+def _classes_apart(one: Observation, other: Observation) -> float:
+    """nan where an age or a face is unknown."""
+    if one.age is None or other.age is None or other.vector is None:
+        return np.nan
+    return classes_apart(one.age, other.age)
 
 
 def _unit(pictures: Sequence[Observation]) -> np.ndarray:

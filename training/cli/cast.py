@@ -18,6 +18,7 @@ from ..cast.table import read_table
 from ..cast.view import View
 from ..catalogue import EMBEDDERS
 from ..config import IDENTITY_LOSSES, MAX_SEED, TrainingConfig
+from ..dreambooth.captions import BY_NAME, ESTIMATED
 from ..dreambooth.runs import RunFiles, finished
 from ..dreambooth.trainer import Progress
 from ..errors import UserError
@@ -151,6 +152,7 @@ def _act(job: Job) -> None:
             images=pictures,
             impostors=look.impostors,
             photo_age=look.photo_age,
+            photo_ages=BY_NAME if job.train.photo_ages == ESTIMATED else job.train.photo_ages,
             age_estimator=look.age_estimator,
             embedder=look.matcher,
             trained_with=job.train.embedder if job.config.loss in IDENTITY_LOSSES else None,
@@ -182,7 +184,7 @@ def _job(folder: Path, values: dict[str, Any]) -> Job:
                 raise UserError(f"there is no {known.name}: give it a column, or {known.flag} for all.")
         values = {key: value.resolve() if isinstance(value, Path) else value for key, value in values.items()}
         training: dict[str, Any] = _of(TrainOptions, values) | {"out": folder, "resume": True}
-        if "judge" in values:
+        if "judge" in values or values.get("photo_ages") == ESTIMATED:
             training["age_estimator"] = values.get("age_estimator")
         trained = TrainOptions(**training)
         config, look = TrainingConfig(**_of(TrainingConfig, values)), LookOptions(**_of(LookOptions, values))

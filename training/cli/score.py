@@ -7,6 +7,7 @@ from pathlib import Path
 from ..ages import MAX_AGE, age_of
 from ..biometrics.comparisons import with_face
 from ..catalogue import EMBEDDERS, SCORERS, age_estimator_for, how_made, load_embedder, matcher_name, scorer
+from ..dreambooth.captions import AGES_HELP, BY_NAME, read_photos, with_ages
 from ..dreambooth.dataset import read_regularization_set
 from ..errors import UserError
 from ..faces.find import MTCNNDetector
@@ -31,7 +32,15 @@ class ScoreOptions:
     )
     regularization: Path | None = option(None, help="the age-captioned faces, which are other people too")
     untrained: Path | None = option(None, help="folder with what the base model draws without training, as a yardstick")
-    photo_age: int | None = option(None, help="the subject's age in the reference photos, years", low=0, high=MAX_AGE)
+    photo_age: int | None = option(
+        None, help="the subject's age, years, in those reference photos whose own age is not known", low=0, high=MAX_AGE
+    )
+    photo_ages: str = option(BY_NAME, help=AGES_HELP)
+    held_out: Path | None = option(
+        None,
+        help="folder with photos of the subject that trained nobody, each of an age as its name, folder or .txt says: "
+        "the truth at that age",
+    )
     age_estimator: str | None = option(None, help=f"judges the ages: {AGE_ESTIMATORS}")
     trained_with: str | None = option(None, help="the embedder of the identity loss, for the record", choices=EMBEDDERS)
     report: tuple[Path, ...] = option(
@@ -54,7 +63,7 @@ class ScoreOptions:
 
 def score(options: ScoreOptions) -> int:
     """Compares the faces in ``images`` with those in ``reference``, and both with other people's."""
-    photos = read_folder(options.reference, "reference photos")
+    photos = with_ages(read_photos(options.reference, "reference photos"), options.photo_ages)
     drawn = read_folder(options.images, "images to score")
     result = _report(options, photos, drawn)
     say(text(result))
@@ -69,12 +78,14 @@ def _report(options: ScoreOptions, photos: list[Photo], drawn: list[Photo]) -> B
     before = read_folder(options.untrained, "pictures of the untrained model") if options.untrained else []
     people = read_folder(options.impostors, "pictures of other people") if options.impostors else []
     people_ages = _ages_of(people)
+    held_out = read_photos(options.held_out, "held-out photos") if options.held_out else []
     if options.regularization:
         captioned = read_regularization_set(options.regularization)
         people, people_ages = people + captioned.photos, people_ages + captioned.ages
-    folders = (options.reference, options.images, options.untrained, options.impostors, options.regularization)
-    say(*(sentence for folder in folders if folder for sentence in left_out(folder)))
-    say(*read_once([*photos, *drawn, *before, *people], progress_bar("reading pictures")))
+    folders = (options.reference, options.images, options.untrained, options.impostors, options.held_out)
+    for folder in filter(None, (*folders, options.regularization)):
+        say(*left_out(folder))
+    say(*read_once([*photos, *drawn, *before, *people, *held_out], progress_bar("reading pictures")))
     weights = options.embedder_weights
     name = options.embedder or scorer(weights, options.trained_with)
     network = load_embedder(name, weights, options.download)
@@ -85,7 +96,7 @@ def _report(options: ScoreOptions, photos: list[Photo], drawn: list[Photo]) -> B
         shown = progress_bar(f"finding faces in {what}")(pictures)
         return [observer.observe(one.name, one.image(), age) for one, age in zip(shown, ages, strict=True)]
 
-    references = observed("references", photos, [options.photo_age] * len(photos))
+    references = observed("references", photos, [photo.age for photo in photos])
     if not with_face(references):
         raise UserError(
             f"No face was found in any of the {len(photos)} reference photos; similarity needs at least one."
@@ -99,6 +110,7 @@ def _report(options: ScoreOptions, photos: list[Photo], drawn: list[Photo]) -> B
         trained_with=options.trained_with and matcher_name(options.trained_with),
         photo_age=options.photo_age,
         estimator=estimator.name if estimator else None,
+        held_out=observed("held-out photos", held_out, [photo.age for photo in held_out]),
         facts=network.facts,
         trained_made=options.trained_with and how_made(options.trained_with),
         errors=observer.age_errors,

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from ..cast.cluster import ClusterOptions, opened
 from ..files import written
 from ..options import check, option
-from ..study import gradients, page, plan, steps, trials
+from ..study import gradients, page, plan, spread, steps, trials
 from .console import say
 
 
@@ -31,18 +31,21 @@ def study(options: StudyOptions, cluster: ClusterOptions) -> int:
     if options.quick:
         out, size, todo = out / "quick", plan.QUICK, plan.quick()
     file, looks, pulls = out / "trials.jsonl", out / "looks.jsonl", out / page.GRADIENTS
+    albums, photographed = out / "spread.jsonl", len(size.watched) * len(spread.ALBUMS)
     try:
         with (
             opened(cluster, local=False) as queue,
-            tqdm(total=len(todo) + len(size.watched), unit="trial") as bar,
+            tqdm(total=len(todo) + len(size.watched) + photographed, unit="trial") as bar,
         ):
             trials.measure_all(todo, file, size, bar.update, queue)
             steps.watch_all(looks, size, bar.update, queue)
+            spread.measure_all(albums, size, bar.update, queue)
         if not pulls.is_file():
             with written(pulls) as temporary:
                 temporary.write_text(json.dumps(gradients.measure(size), indent=1))
     finally:
         if rows := trials.read(file):  # a stopped study has a table of what it measured
-            say(page.write(out, list(rows.values()), list(trials.read(looks).values()), size))
+            seen, ages = (list(trials.read(kept).values()) for kept in (looks, albums))
+            say(page.write(out, list(rows.values()), seen, ages, size))
     say(f"Wrote {out / 'README.md'}, the plots beside it, and results.json.")
     return 0

@@ -5,7 +5,7 @@ import json
 import shlex
 import signal
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,21 +14,33 @@ from tqdm import tqdm
 from ..catalogue import DRAWN_EMBEDDERS, EMBEDDERS, age_estimator_for, load_embedder
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..dreambooth.build import build_trainer
-from ..dreambooth.dataset import CAPTION_RULE, SubjectSet, find_faces, read_regularization_set
+from ..dreambooth.captions import (
+    AGES_HELP,
+    BY_NAME,
+    CAPTION_RULE,
+    ESTIMATED,
+    ages_remarks,
+    captions_remarks,
+    read_photos,
+    with_ages,
+)
+from ..dreambooth.dataset import SubjectSet, estimate_ages, find_faces, read_regularization_set
 from ..dreambooth.lease import Hold, leased
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
+from ..dreambooth.people import people_remarks
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
 from ..dreambooth.trainer import Callback, Progress, StopTraining, Trainer
 from ..dreambooth.watcher import Watcher
 from ..errors import UserError
+from ..faces.age_estimators import AgeEstimator
 from ..faces.embedders import FaceEmbedder
-from ..faces.find import MTCNNDetector
+from ..faces.find import FaceDetector, MTCNNDetector
 from ..faces.observation import Observer
 from ..files import written
 from ..models.checkpoint import open_model, open_tiny_vae
 from ..models.subject import SAVE_PRECISIONS, subject_file
 from ..options import check, option
-from ..pictures.photos import left_out, read_folder, read_once, save
+from ..pictures.photos import Bar, Photo, left_out, read_once, save
 from .console import progress_bar, say
 from .generate import RUN_FILE, Run
 from .shared import AGE_ESTIMATORS, DOWNLOAD_HELP, EMBEDDER_HELP, WEIGHTS_HELP
@@ -48,6 +60,12 @@ class TrainOptions:
         None,
         help=f"folder of age-captioned faces; the age class is {CAPTION_RULE}. Without it: plain fine-tuning, no prior "
         "preservation",
+    )
+    photo_ages: str = option(
+        BY_NAME, help=f"{AGES_HELP}; or '{ESTIMATED}': and where nothing says it, as --age-estimator sees it"
+    )
+    captions: bool = option(
+        False, help="use the .txt beside a photo as its prompt, with the token put in before the class word"
     )
     resume: bool = option(
         False, help="go on from the state saved in --out, start where there is none, or say that all is finished"
@@ -74,12 +92,17 @@ class TrainOptions:
     patience: int = option(
         0, help="stop when neither identity nor age is better in this many looks of --judge; 0: never", low=0
     )
-    age_estimator: str | None = option(None, help=f"judges the ages for --judge: {AGE_ESTIMATORS}")
+    age_estimator: str | None = option(
+        None, help=f"judges the ages for --judge and --photo-ages {ESTIMATED}: {AGE_ESTIMATORS}"
+    )
 
     def __post_init__(self):
         check(self)
-        if not self.judge and (self.patience or self.age_estimator):
+        estimates = self.photo_ages == ESTIMATED
+        if not self.judge and (self.patience or (self.age_estimator and not estimates)):
             raise UserError("--patience and --age-estimator are for looks while training: say who looks with --judge.")
+        if estimates and not self.age_estimator:
+            raise UserError(f"--photo-ages {ESTIMATED} needs somebody who sees ages: name one with --age-estimator.")
 
 
 def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Callback] = ()) -> int:
@@ -113,20 +136,23 @@ def _train(
         needed = config.loss in IDENTITY_LOSSES or options.embedder in DRAWN_EMBEDDERS  # which know where faces are
         embedder = _embedder(options, options.embedder) if needed else None
         looker = _embedder(options, options.judge) if options.judge else None
+        estimator = _estimator(options)
     detector = (embedder.detector if embedder else None) or MTCNNDetector()
-    photos = read_folder(options.subject, "photos of the subject")
     ages = read_regularization_set(options.regularization) if options.regularization else None
+    photos = _photos(options)
     tell(*left_out(options.subject), *(left_out(options.regularization) if options.regularization else ()))
     tell(*read_once([*photos, *(ages.photos if ages else ())], bar_of("reading pictures")))
-    faces = find_faces(photos, detector, bar_of("finding faces"))
-    tell(*faces.remarks, f"{len(photos)} photos, {sum(face is not None for face in faces.faces)} with a face")
+    faces = _subject(options, photos, detector, estimator, bar_of("finding faces"))
+    people = people_remarks(faces, Observer(detector, embedder)) if embedder else []
+    found = sum(face is not None for face in faces.faces)
+    tell(*faces.remarks, *people, f"{len(faces.photos)} photos, {found} with a face")
     tell(ages.report if ages else "No regularization set: plain fine-tuning, without prior preservation.")
     model = open_model(options.checkpoint, options.prediction_type)
     tell(f"{model.name}: {model.family.name}, predicts {model.denoiser.prediction_type}")
     if config.loss in IDENTITY_LOSSES and embedder:
         tell(f"identity loss: {config.loss}, {embedder.name}")
     tiny = open_tiny_vae(options.tiny_vae) if options.tiny_vae else None
-    plan = _look_plan(options, looker) if looker else None
+    plan = _look_plan(options, looker, estimator) if looker else None
     trainer = build_trainer(
         model, faces, ages, config, embedder, detector, tiny, plan, bar=bar_of("finding other people's faces")
     )
@@ -176,10 +202,34 @@ def _embedder(options: TrainOptions, name: str) -> FaceEmbedder:
     return load_embedder(name, options.embedder_weights, options.download)
 
 
-def _look_plan(options: TrainOptions, embedder: FaceEmbedder) -> LookPlan:
+def _estimator(options: TrainOptions) -> AgeEstimator | None:
+    """Who sees ages: who was asked for, else who is there for the judge."""
+    if not (options.judge or options.age_estimator):
+        return None
+    return age_estimator_for(options.judge or "", options.age_estimator, options.embedder_weights, options.download)
+
+
+def _photos(options: TrainOptions) -> list[Photo]:
+    """The photos with what is said of them, and the ages that the options list."""
+    photos = read_photos(options.subject, "photos of the subject")
+    return photos if options.photo_ages == ESTIMATED else with_ages(photos, options.photo_ages)
+
+
+def _subject(
+    options: TrainOptions, photos: list[Photo], detector: FaceDetector, estimator: AgeEstimator | None, bar: Bar
+) -> SubjectSet:
+    """``photos`` with their faces and, as the options say, ages as seen and captions."""
+    subject = find_faces(photos, detector, bar)
+    if options.photo_ages == ESTIMATED and estimator:
+        subject = estimate_ages(subject, estimator)
+    said = captions_remarks(subject.photos, options.captions)
+    if not options.captions:
+        subject = replace(subject, photos=[replace(photo, caption=None) for photo in subject.photos])
+    return replace(subject, remarks=[*subject.remarks, *ages_remarks(subject.photos), *said])
+
+
+def _look_plan(options: TrainOptions, embedder: FaceEmbedder, estimator: AgeEstimator | None) -> LookPlan:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name, weights = options.judge or "", options.embedder_weights
-    estimator = age_estimator_for(name, options.age_estimator, weights, options.download)
     observer = Observer(embedder.detector or MTCNNDetector(), embedder.to(device), estimator, device)
     return LookPlan(options.look_every, observer, options.patience)
 

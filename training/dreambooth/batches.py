@@ -7,18 +7,20 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..ages import AGE_CLASSES, fill_prompt
+from ..ages import AGE_CLASSES, classes_apart, fill_prompt
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..errors import UserError
 from ..faces.crops import landmarks_of
 from ..faces.embedders import FaceEmbedder, embed_face
-from ..faces.find import FaceDetector, cut_square
+from ..faces.find import Face, FaceDetector, cut_square
 from ..models.interface import Codec
 from ..models.levels import TIMESTEPS
-from ..pictures.photos import Bar, to_tensor
+from ..pictures.masks import face_mask, mask_of
+from ..pictures.photos import Bar, Photo, to_tensor
+from .captions import instance_prompt
 from .dataset import RegularizationSet, SubjectSet
 from .losses import decode_probability
 from .quality import PhotoQuality, quality_remarks
@@ -44,12 +46,13 @@ class Batch:
     noise: Tensor  # the same shape
     t: Tensor  # quantiles of the noise level, int64 [N]
     prompts: list[str]
+    weight: Tensor | None  # of each place of the instances' reconstruction [B, h, w]; None: all alike
     instances: int  # B
     decode: Tensor  # indices of the instances that the identity loss decodes this time, int64 [K], on the CPU
     squares: Tensor  # the squares around what is read of their faces in the training picture [K, 4], px, on the CPU
     landmarks: Tensor  # of these faces [K, 5, 2], px, on the CPU; nan where the detector has none
     references: Tensor  # their photos' embeddings [K, D]
-    negatives: Tensor  # an embedding of a regularization face for each [K, D]
+    negatives: Tensor  # for each an embedding of a regularization face of the nearest age [K, D]
 
 
 class TrainingData:
@@ -72,7 +75,7 @@ class TrainingData:
         decode_probability: DecodeProbability = decode_probability,
         bar: Bar = iter,
     ):
-        margin = config.face_margin if config.crop == "face" else None
+        margin = self._margin = config.face_margin if config.crop == "face" else None
         self.config, self.resolution, self.device = config, resolution, device
         self.regularization, self.codec, self.embedder = regularization, codec, embedder
         self.instances, quality = [], []
@@ -81,13 +84,15 @@ class TrainingData:
             self.instances.append(cut_square(image, face, resolution, margin))
             quality.append(PhotoQuality.of(photo.name, image, face, margin))
         self.remarks = quality_remarks(quality, resolution)
+        self._masks = [self._mask(*known) for known in zip(subject.photos, subject.faces, self.instances, strict=True)]
         self.reads_faces = config.loss in IDENTITY_LOSSES
         self.decode_probability = decode_probability
         self._photos = subject.photos
+        self.instance_prompts = [instance_prompt(config, photo.age, photo.caption) for photo in subject.photos]
         self._others = regularization.photos if regularization else []
         self._latents: dict[tuple[str, int, bool], tuple[Tensor, Tensor]] = {}
         self._references: dict[tuple[int, bool], Tensor] = {}
-        self.negatives = torch.empty(0)
+        self.negatives, self._negative_ages = torch.empty(0), list[str]()
         if not self.reads_faces:
             return
         if embedder is None:
@@ -99,7 +104,8 @@ class TrainingData:
                 "faces: contrastive, cosine, none."
             )
         if config.loss == "triplet":
-            self.negatives = self._regularization_embeddings(detector, embedder, bar)
+            self.negatives, self._negative_ages = self._regularization_embeddings(detector, embedder, bar)
+        self._negatives_of = [self._nearest_negatives(photo.age) for photo in subject.photos]
 
     @property
     def face_squares(self) -> list[tuple[float, float, float, float]]:
@@ -117,10 +123,26 @@ class TrainingData:
                 known[f"regularization image {photo.name}"] = _sha256(photo.content(), age)
         return known
 
+    def said(self) -> dict[str, str]:
+        """Prompt and age of every photo of which anything is said, by its name."""
+        return {
+            f"photo {photo.name}": f"{prompt} ({photo.age})"
+            for photo, prompt in zip(self._photos, self.instance_prompts, strict=True)
+            if photo.age is not None or photo.caption
+        }
+
+    def weighted(self) -> dict[str, str]:
+        """SHA-256 of every mask with the background's weight, by the name of its photo."""
+        return {
+            f"mask of {photo.name}": _sha256(mask.tobytes(), self.config.background_weight)
+            for photo, mask in zip(self._photos, self._masks, strict=True)
+            if mask
+        }
+
     def prompts(self) -> list[str]:
         """Every prompt that a batch can hold."""
         ages = AGE_CLASSES if self.regularization else ()
-        return [self._instance_prompt(), *(self._regularization_prompt(age) for age in ages)]
+        return [*dict.fromkeys(self.instance_prompts), *(self._regularization_prompt(age) for age in ages)]
 
     def draw(self, number: int, process: int = 0, processes: int = 1) -> Batch:
         """Micro-batch ``number``: this process's share of what one process with the whole batch would draw."""
@@ -136,7 +158,7 @@ class TrainingData:
 
         positions = range(number * total + share.start, number * total + share.stop)
         chosen = [self._shuffled("instance", len(self.instances), positions)]
-        prompts = [self._instance_prompt()] * len(positions)
+        prompts = [self.instance_prompts[index] for index in chosen[0]]
         if self.regularization:
             chosen.append(self._shuffled("regularization", len(self.regularization.photos), positions))
             prompts += [self._regularization_prompt(self.regularization.ages[index]) for index in chosen[1]]
@@ -148,7 +170,7 @@ class TrainingData:
         mean, std = (torch.stack(parts) for parts in zip(*posteriors, strict=True))
         posterior_noise, noise = (noise[:, which, share].flatten(0, 1) for which in (0, 1))
 
-        decode, squares, landmarks, references = [], [], [], []
+        decode, squares, landmarks, references, negatives = [], [], [], [], []
         embedder = self.embedder if self.reads_faces else None
         kept = chance[share] < self.decode_probability(t[0, share], TIMESTEPS)
         for place, (index, flip) in enumerate(zip(chosen[0], flips[0, share].tolist(), strict=True)):
@@ -163,19 +185,20 @@ class TrainingData:
                     seen = ImageOps.mirror(picture) if flip else picture
                     self._references[index, flip] = embed_face(embedder, seen, face, self.device)
                 references.append(self._references[index, flip])
+                if pool := self._negatives_of[index]:
+                    negatives.append(self.negatives[pool[int(negative[share][place]) % len(pool)]])
         return Batch(
             x_0=(mean + std * posterior_noise).to(self.device),
             noise=noise.to(self.device),
             t=t[:, share].flatten().to(self.device),
             prompts=prompts,
+            weight=self._weights(chosen[0], flips[0, share].tolist(), (mean.shape[-2], mean.shape[-1])),
             instances=len(positions),
             decode=torch.tensor(decode, dtype=torch.int64),
             squares=torch.tensor(squares).reshape(-1, 4),
             landmarks=torch.cat(landmarks) if landmarks else torch.empty(0, 5, 2),
             references=torch.stack(references).to(self.device) if references else torch.empty(0),
-            negatives=self.negatives[negative[share]][decode].to(self.device)
-            if len(self.negatives)
-            else self.negatives,
+            negatives=torch.stack(negatives).to(self.device) if negatives else torch.empty(0),
         )
 
     def _generator(self, *key: int) -> torch.Generator:
@@ -191,6 +214,29 @@ class TrainingData:
                 rounds[turn] = torch.randperm(count, generator=self._generator(turn, STREAMS[kind])).tolist()
         return [rounds[position // count][position % count] for position in positions]
 
+    def _mask(self, photo: Photo, face: Face | None, instance: tuple[Image.Image, Face | None]) -> Image.Image | None:
+        """Where the person is in the training picture, if anything says it: 255 there, 0 around. Raises UserError."""
+        picture, found = instance
+        mask = mask_of(photo)
+        if mask is None:
+            return face_mask(found.box, picture.size) if self.config.face_mask and found else None
+        cut, _ = cut_square(mask, face, self.resolution, self._margin)
+        if cut.getextrema()[1] == 0:
+            raise UserError(f"The mask of {photo.name} is black in the part that is trained, which is around the face.")
+        return cut
+
+    def _weights(self, indices: list[int], flips: list[bool], shape: tuple[int, int]) -> Tensor | None:
+        """The reconstruction's weights [B, *shape] on the training device; None where no photo has a mask."""
+        masks = [self._masks[index] for index in indices]
+        if not any(masks):
+            return None
+        rest, weights = self.config.background_weight, torch.ones(len(masks), 1, self.resolution, self.resolution)
+        for weight, mask, flip in zip(weights, masks, flips, strict=True):
+            if mask:
+                person = torch.from_numpy(np.array(ImageOps.mirror(mask) if flip else mask)) / 255
+                weight[:] = rest + (1 - rest) * person
+        return torch.nn.functional.adaptive_avg_pool2d(weights, shape)[:, 0].to(self.device)
+
     @torch.no_grad()
     def _posterior(self, kind: str, index: int, flip: bool) -> tuple[Tensor, Tensor]:
         key = (kind, index, flip)
@@ -204,23 +250,30 @@ class TrainingData:
             self._latents[key] = mean[0].cpu(), std[0].cpu()
         return self._latents[key]
 
-    def _regularization_embeddings(self, detector: FaceDetector | None, embedder: FaceEmbedder, bar: Bar) -> Tensor:
+    def _nearest_negatives(self, age: str | int | None) -> list[int]:
+        """Which of the negatives are nearest to ``age``; all of them where it is unknown."""
+        apart = [0 if age is None else classes_apart(age, other) for other in self._negative_ages]
+        nearest = min(apart, default=0)
+        return [index for index, classes in enumerate(apart) if classes == nearest]
+
+    def _regularization_embeddings(
+        self, detector: FaceDetector | None, embedder: FaceEmbedder, bar: Bar
+    ) -> tuple[Tensor, list[str]]:
+        """The faces of the regularization set, as vectors [N, D] and their age classes [N]."""
         if self.regularization is None or detector is None:
             raise UserError("The triplet loss tells the subject from other people and needs a regularization set.")
-        embeddings = []
-        for photo in bar(self.regularization.photos):
+        embeddings, ages = [], []
+        for photo, age in zip(bar(self.regularization.photos), self.regularization.ages, strict=True):
             picture, _ = cut_square(photo.image(), None, self.resolution, None)
             if face := next(iter(detector(picture)), None):
                 embeddings.append(embed_face(embedder, picture, face, self.device))
+                ages.append(age)
         if not embeddings:
             raise UserError(
                 f"No face was found in any of the {len(self.regularization.photos)} regularization images, and the "
                 "triplet loss needs at least one."
             )
-        return torch.stack(embeddings)
-
-    def _instance_prompt(self) -> str:
-        return fill_prompt(self.config.instance_prompt, token=self.config.token, class_word=self.config.class_word)
+        return torch.stack(embeddings), ages
 
     def _regularization_prompt(self, age: str) -> str:
         return fill_prompt(self.config.regularization_prompt, age=age, class_word=self.config.class_word)

@@ -94,6 +94,10 @@ def build_trainer(
 def _data_inputs(data: TrainingData) -> dict[str, Any]:
     """What it takes from the pictures, and from whoever reads faces in them."""
     found: dict[str, Any] = {"pictures": data.fingerprints(), "side": data.resolution}
+    if said := data.said():
+        found["ages and captions"] = said
+    if weighted := data.weighted():
+        found["masks"] = weighted
     if data.reads_faces and data.embedder:
         chance = data.decode_probability
         found |= {

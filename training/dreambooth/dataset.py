@@ -1,18 +1,15 @@
 """The subject's photos and the age-captioned regularization set, as folders hold them."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..ages import AGE_CLASSES, age_class, leading_age_class, mentioned_age_classes
+from ..ages import AGE_CLASSES, mentioned_age_classes
 from ..errors import UserError
+from ..faces.age_estimators import AgeEstimator
 from ..faces.find import Face, FaceDetector
 from ..pictures.photos import Bar, Photo, read_folder
-
-CAPTION_RULE = (
-    "the start of the file name (child_0001.jpg), else the name of its folder, else a .txt file beside it that "
-    "mentions one age class"
-)
+from .captions import CAPTION_RULE, ages_said
 
 
 @dataclass(frozen=True)
@@ -35,6 +32,15 @@ def find_faces(photos: list[Photo], detector: FaceDetector, bar: Bar = iter) -> 
         elif len(found) > 1:
             remarks.append(f"{photo.name}: {len(found)} faces found; the largest, most central one is taken.")
     return SubjectSet(photos, faces, remarks)
+
+
+def estimate_ages(subject: SubjectSet, estimator: AgeEstimator) -> SubjectSet:
+    """``subject`` with an estimated age class for every photo of unknown age that has a face."""
+    photos = [
+        replace(photo, age=estimator(photo.image(), face).age_class) if photo.age is None and face else photo
+        for photo, face in zip(subject.photos, subject.faces, strict=True)
+    ]
+    return replace(subject, photos=photos)
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,8 @@ def read_regularization_set(folder: Path) -> RegularizationSet:
     Raises UserError listing the files whose caption is none of the six, or whose names hold several.
     """
     photos = read_folder(folder, "regularization images")
-    ages = [_caption(photo.source, folder) for photo in photos if isinstance(photo.source, Path)]
+    paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
+    ages = [next(iter(ages_said(path, folder).values()), None) for path in paths]
     named = {photo.name: mentioned_age_classes(Path(photo.name).stem) for photo in photos}
     if several := [f"{name} ({', '.join(sorted(classes))})" for name, classes in named.items() if len(classes) > 1]:
         raise UserError(
@@ -77,14 +84,4 @@ def read_regularization_set(folder: Path) -> RegularizationSet:
             f"No age is known for {len(unknown)} of {len(photos)} images in {folder}: {shown}. "
             f"The age class is {CAPTION_RULE}. The six are: {', '.join(AGE_CLASSES)}."
         )
-    return RegularizationSet(photos, [age for age in ages if age])
-
-
-def _caption(path: Path, folder: Path) -> str | None:
-    if age := leading_age_class(path.stem):
-        return age
-    if path.parent != folder and (age := age_class(path.parent.name)):
-        return age
-    text = path.with_suffix(".txt")
-    mentioned = mentioned_age_classes(text.read_text(encoding="utf-8", errors="replace")) if text.is_file() else set()
-    return mentioned.pop() if len(mentioned) == 1 else None
+    return RegularizationSet(photos, [str(age) for age in ages])

@@ -52,7 +52,7 @@ class Look:
     """What was seen after ``step`` on one picture of each of the six age classes."""
 
     step: int
-    similarities: list[float | None]  # mean cosine with the photos; None where no face was found
+    similarities: list[float | None]  # mean cosine with the photos nearest in age; None where no face was found
     years: list[float | None]  # as estimated; None where no face was found or nothing judges ages
     verdicts: list[str | None] = field(default_factory=list)  # none of a matcher whose thresholds nobody measured
     years_error: float | None = None  # mean absolute error of the estimator, where it was measured
@@ -159,13 +159,13 @@ class Judge:
                 f"No face was found in any of the {len(subject.photos)} photos, so nobody can tell how alike the "
                 "subject is while it trains. Use photos in which the face is larger, or train without a judge."
             )
-        return cls(observer, [observer.read(photo.name, photo.image(), face) for photo, face in seen])
+        return cls(observer, [observer.read(photo.name, photo.image(), face, photo.age) for photo, face in seen])
 
     def look(self, step: int, pictures: Sequence[Image.Image]) -> Look:
         """What ``pictures``, one an age class in their order, show."""
         seen = [self.observer.observe(age, picture, age) for age, picture in zip(AGE_CLASSES, pictures, strict=True)]
         years = [one.estimate.years if one.estimate else None for one in seen]
-        means, errors = against(seen, self.references).means, self.observer.age_errors
-        thresholds = self.observer.embedder.facts.thresholds
+        means = against(seen, self.references).nearest_in_age().means
+        errors, thresholds = self.observer.age_errors, self.observer.embedder.facts.thresholds
         verdicts = [verdict(mean, thresholds) for mean in means] if thresholds else []
         return Look(step, means, years, verdicts, errors.mean_absolute if errors else None)

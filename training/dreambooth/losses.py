@@ -5,9 +5,16 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def reconstruction(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error over all elements (Ho et al. 2020, eq. 14)."""
-    return functional.mse_loss(prediction, target)
+def reconstruction(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean squared error over all elements (Ho et al. 2020, eq. 14).
+
+    With ``weight`` [B, h, w] the weighted mean of each picture [B, C, ..., h, w], then the mean over pictures.
+    """
+    if weight is None:
+        return functional.mse_loss(prediction, target)
+    weight = weight.reshape(len(weight), *[1] * (prediction.ndim - 3), *weight.shape[1:])
+    weight = weight / weight.mean(dim=(-2, -1), keepdim=True)
+    return (weight * (prediction - target) ** 2).mean()
 
 
 def biometric(embedding: Tensor, reference: Tensor) -> Tensor:

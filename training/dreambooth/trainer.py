@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import TrainingConfig
+from ..config import PHOTO_SETTINGS, TrainingConfig
 from ..errors import UserError
 from ..files import read_pickle, written
 from ..models.interface import TrainableModel
@@ -158,7 +158,7 @@ class Trainer:
         prediction = self.denoiser(x_t, batch.t, batch.prompts)
         target = core.target(batch.x_0, batch.noise, batch.t)
 
-        terms = {"reconstruction": losses.reconstruction(prediction[:count], target[:count])}
+        terms = {"reconstruction": losses.reconstruction(prediction[:count], target[:count], batch.weight)}
         if len(prediction) > count:
             terms["prior"] = losses.reconstruction(prediction[count:], target[count:])
         if config.loss == "contrastive":
@@ -186,8 +186,11 @@ class Trainer:
 
     @property
     def made_of(self) -> dict[str, Any]:
-        """What must be the same for a state to go on. Saving more often and using less memory change no result."""
-        free = {"gradient_checkpointing", "checkpointing_steps"}
+        """What must be the same for a state to go on. Saving more often and using less memory change no result.
+
+        What PHOTO_SETTINGS change is among the inputs: the photos' prompts and weights.
+        """
+        free = {"gradient_checkpointing", "checkpointing_steps", *PHOTO_SETTINGS}
         if self.config.timestep_sampling is None:
             free.add("timestep_sampling")  # so that runs from before there was a choice are known again
         if self.config.lr_scheduler in ("constant", "constant_with_warmup"):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import read_state_dict
-from ..published import Published, obtain
+from ..published import Published, check_there, obtain
 from .crops import SquareCrop
 from .embedders import UNKNOWN, Embedder, Facts
 
@@ -26,6 +26,7 @@ FACENET = {
     ),
     "casia-webface": _published("20180408-102900-casia-webface.pt", None),
 }
+_NAMES = {weights.name: name for name, weights in FACENET.items()}
 FACENET_FACTS = {
     "vggface2": Facts("FaceNet's InceptionResnetV1, trained on VGGFace2"),
     "casia-webface": Facts("FaceNet's InceptionResnetV1, trained on CASIA-WebFace"),
@@ -49,17 +50,23 @@ def weights_folder() -> Path:
     return Path(torch.hub.get_dir()).parent / "checkpoints"
 
 
+def check_facenet(path: Path, download: bool = False) -> None:
+    """Raises UserError, which says where to get them, where the weights are missing and cannot be fetched either."""
+    if path.name in _NAMES:
+        check_there(FACENET[_NAMES[path.name]], path.parent, download)
+    elif not path.is_file():
+        raise UserError(f"There are no FaceNet weights {path.name} in {path.parent}.")
+
+
 def open_facenet(path: Path, download: bool = False) -> FaceNet:
     """FaceNet with the weights in ``path``; a published file that is missing is fetched with ``download``.
 
     Raises UserError where they are missing, damaged, of another shape, or not the published ones of that name.
     """
-    known = {weights.name: name for name, weights in FACENET.items()}
-    if path.name in known:
-        obtain(FACENET[known[path.name]], path.parent, download, read_facenet)
-    elif not path.is_file():
-        raise UserError(f"There are no FaceNet weights {path.name} in {path.parent}.")
-    name = known.get(path.name, path.stem)
+    check_facenet(path, download)
+    name = _NAMES.get(path.name, path.stem)
+    if path.name in _NAMES:
+        obtain(FACENET[name], path.parent, download, read_facenet)
     return FaceNet(f"FaceNet {name}", read_facenet(path), FACENET_FACTS.get(name, UNKNOWN))
 
 

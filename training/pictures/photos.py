@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..files import written
 from .reading import Reading, UnreadablePictures, read_picture, suffixes
 
+MASK_ENDINGS = ("-mask", "_mask")  # of the name of a photo's mask, behind the photo's own
 HEIF = (".heic", ".heif", ".hif")
 NO_PHOTOS = {"mask", "masks", "masklabel", "thumb", "thumbs", "thumbnail", "thumbnails", "report", "reports"}
 NAMED = 10  # files that a sentence about what was left out names
@@ -22,10 +23,13 @@ NAMED = 10  # files that a sentence about what was left out names
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture with a name: a file that is read when it is needed, or an image in memory."""
+    """A picture with a name: a file that is read when it is needed, or an image in memory; and what is said of it."""
 
     name: str
     source: Path | Image.Image
+    age: str | int | None = None  # an age class, or years; None: unknown
+    caption: str | None = None
+    mask: Path | Image.Image | None = None  # see masks.mask_of
 
     def read(self) -> Reading:
         """The picture as upright 8-bit sRGB, and what is odd about its file. Raises UnreadablePictures."""
@@ -63,10 +67,15 @@ def left_out(folder: Path) -> list[str]:
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """Every file but hidden ones and captions, sorted by path, and why it is no photo, or None."""
-    for path in sorted(folder.rglob("*")):
+    """Every file but hidden ones, captions and photos' masks, sorted by path, and why it is no photo, or None."""
+    paths = sorted(folder.rglob("*"))
+    named = {path.with_suffix("") for path in paths if path.suffix.lower() in suffixes()}
+    for path in paths:
         parts = path.relative_to(folder).parts
         if any(part.startswith(".") for part in parts) or not path.is_file() or path.suffix.lower() == ".txt":
+            continue
+        masked = (path.with_name(path.stem.removesuffix(ending)) for ending in MASK_ENDINGS if path.suffix == ".png")
+        if any(photo.name != path.stem and photo in named for photo in masked):
             continue
         said = NO_PHOTOS.intersection(re.findall("[a-z]+", " ".join(parts).lower()))
         if path.suffix.lower() not in suffixes():

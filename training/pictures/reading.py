@@ -86,19 +86,35 @@ def read_picture(path: Path) -> Reading:
     Raises UnreadablePictures where the file is no image or is damaged.
     """
     oddities: list[str] = []
-    try:
-        try:
-            image = _decoded(path, oddities)
-        except _UNREADABLE as error:
-            oddities = [f"its file is damaged ({error}), and is used as far as it goes"]
-            image = _salvaged(path, oddities)
+    with _cause_named(path):
+        image = _as_far_as_it_goes(path, oddities)
         if image.width * image.height > MANY_PIXELS:
             oddities.append(f"{image.width * image.height / 1e6:.0f} megapixels; a smaller copy is read faster")
         return Reading(_srgb(image, oddities), tuple(oddities))
+
+
+def read_as_stored(path: Path) -> Image.Image:
+    """An image file upright, in the mode and with the transparency that it has. Raises as read_picture does."""
+    with _cause_named(path):
+        return _as_far_as_it_goes(path, [])
+
+
+@contextlib.contextmanager
+def _cause_named(path: Path) -> Generator[None, None, None]:
+    try:
+        yield
     except UnidentifiedImageError as error:
         raise UnreadablePictures([(path, "it is of no known format")]) from error
     except _UNREADABLE as error:
         raise UnreadablePictures([(path, str(error))]) from error
+
+
+def _as_far_as_it_goes(path: Path, oddities: list[str]) -> Image.Image:
+    try:
+        return _decoded(path, oddities)
+    except _UNREADABLE as error:
+        oddities[:] = [f"its file is damaged ({error}), and is used as far as it goes"]
+        return _salvaged(path, oddities)
 
 
 @contextlib.contextmanager

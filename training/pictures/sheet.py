@@ -36,21 +36,21 @@ def annotated(
 ) -> Image.Image:
     """A copy of ``picture`` with ``box`` (left, top, right, bottom, px) in ``colour``, or a red frame for None.
 
-    ``label`` stands on a bar along the lower edge.
+    ``label`` stands on a bar below the picture, of which it covers nothing.
     """
-    result = picture.copy()
-    draw = ImageDraw.Draw(result)
-    width, height = result.size
+    width, height = picture.size
     font = ImageFont.load_default(max(11, width // 20))
+    text = ImageDraw.Draw(picture).multiline_textbbox((0, 0), label, font=font)
+    bar = math.ceil(text[3] - text[1]) + GAP
+    result = Image.new("RGB", (width, height + bar), MISSING if box is None else BACKGROUND)
+    result.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(result)
     line = max(1, width // 160)
     if box is None:
         draw.rectangle((0, 0, width - 1, height - 1), outline=MISSING, width=2 * line)
     else:
         draw.rectangle(box, outline=colour, width=line)
-    text = draw.multiline_textbbox((0, 0), label, font=font)
-    top = height - (text[3] - text[1]) - GAP
-    draw.rectangle((0, top, width, height), fill=MISSING if box is None else BACKGROUND)
-    draw.multiline_text((width / 2, top + GAP / 2), label, fill=INK, font=font, anchor="ma", align="center")
+    draw.multiline_text((width / 2, height + GAP / 2), label, fill=INK, font=font, anchor="ma", align="center")
     return result
 
 

@@ -14,6 +14,7 @@ from ..biometrics.verdicts import provenance
 from ..faces.age_estimators import AgeErrors
 from ..faces.embedders import UNKNOWN, Facts
 from ..faces.observation import Observation
+from .across import AcrossAges, across_ages
 
 TARGETS = (0.1, 0.01, 0.001, 0.0001)  # FMR
 GAPS = ((0, "under 10 years"), (10, "10 to 19 years"), (20, "20 to 39 years"), (40, "40 years or more"))
@@ -69,6 +70,7 @@ class BiometricReport:
     rows: list[Row]
     by_age: list[Row]
     by_gap: list[Row]
+    across: AcrossAges | None
     copies: Copies
     ages: AgeReport | None
     remarks: list[str] = field(default_factory=list)  # sentences about what could not be had, and why
@@ -90,16 +92,19 @@ def build(
     facts: Facts = UNKNOWN,
     trained_made: str | None = None,
     errors: AgeErrors | None = None,
+    held_out: Sequence[Observation] = (),
 ) -> BiometricReport:
     """The report on ``images`` of the subject whose real photos are ``references``.
 
     References that repeat each other count once, and the remarks name them.
     ``others`` are real pictures of other people: their comparisons with the references are the non-mated ones.
     ``untrained`` are pictures that the base model drew without training. ``photo_age``: years of the subject in the
-    photos. ``matcher`` and ``estimator`` name what the observations were made with, ``facts`` and ``errors`` are what
-    is known of them. ``trained_with`` names the matcher of the identity loss, ``trained_made`` says how it was made.
+    photos whose own age is not known. ``held_out`` are photos of the subject that trained nobody: the truth at their
+    age. ``matcher`` and ``estimator`` name what the observations were made with, ``facts`` and ``errors`` are what is
+    known of them. ``trained_with`` names the matcher of the identity loss, ``trained_made`` says how it was made.
     """
     references, repeats = distinct(references)
+    references = [replace(photo, age=photo_age if photo.age is None else photo.age) for photo in references]
     drawn, photos, strangers = against(images, references), among(references), against(others, references)
     non_mated = strangers.similarities
     # Pairs of photos share their photos, so these are no units to resample.
@@ -109,8 +114,7 @@ def build(
     rows.append(_row(DRAWN_ROW, drawn, non_mated))
     agreement = None
     if estimator:
-        known = [(picture, picture.age) for picture in others]
-        known += [(photo, photo_age) for photo in references]
+        known = [(picture, picture.age) for picture in (*others, *references, *held_out)]
         agreement = AgeReport(
             estimator, _agreement([(image, image.age) for image in images]), _agreement(known), errors
         )
@@ -125,7 +129,8 @@ def build(
         non_mated=strangers,
         rows=rows,
         by_age=_by_age(drawn, non_mated),
-        by_gap=_by_gap(drawn, non_mated, photo_age),
+        by_gap=_by_gap(drawn, photos.each_pair_once(), non_mated),
+        across=across_ages(images, references, held_out),
         copies=find_copies(drawn, photos),
         ages=agreement,
     )
@@ -142,17 +147,31 @@ def _by_age(drawn: Comparisons, non_mated: np.ndarray) -> list[Row]:
     return rows
 
 
-def _by_gap(drawn: Comparisons, non_mated: np.ndarray, photo_age: int | None) -> list[Row]:
-    """A row for each kind of distance between the age asked for and that in the photos, where both are known."""
-    if photo_age is None:
-        return []
-    years = [None if image.age is None else abs(middle_years(image.age) - photo_age) for image in drawn.pictures]
+def _by_gap(drawn: Comparisons, photos: Comparisons, non_mated: np.ndarray) -> list[Row]:
+    """A row for each kind of distance between the age asked for and that in the photo, where both are known.
+
+    Photos that lie as far apart have rows of their own, the yardstick across the gap.
+    """
+    compared, between = _years_apart(drawn), _years_apart(photos)
+    spread = bool(np.nanmax(between, initial=0) >= GAPS[1][0])
     ends = [least for least, _ in GAPS[1:]] + [np.inf]
     rows = []
     for (least, name), end in zip(GAPS, ends, strict=True):
-        if chosen := [number for number, gap in enumerate(years) if gap is not None and least <= gap < end]:
-            rows.append(_row(name, drawn.of(chosen), non_mated))
+        if (kept := (compared >= least) & (compared < end)).any():
+            rows.append(_row(name, drawn.where(kept).of(np.flatnonzero(kept.any(1))), non_mated))
+        if spread and (kept := (between >= least) & (between < end) & ~np.isnan(photos.matrix)).any():
+            compared_photos = photos.where(kept).of(np.flatnonzero((kept | kept.T).any(1)))
+            rows.append(_row(f"real photos, {name}", compared_photos, non_mated, resampled=False))
     return rows
+
+
+def _years_apart(compared: Comparisons) -> np.ndarray:
+    """[P, R]; nan where an age is not known."""
+    rows, columns = (
+        np.array([np.nan if one.age is None else middle_years(one.age) for one in side], dtype=float)
+        for side in (compared.pictures, compared.references)
+    )
+    return np.abs(rows[:, None] - columns[None])
 
 
 def _row(name: str, mated: Comparisons, non_mated: np.ndarray, resampled: bool = True) -> Row:
@@ -210,6 +229,8 @@ def _remarks(report: BiometricReport) -> list[str]:
     remarks += _doubts(report.images)
     if ageless := sum(image.age is None for image in images):
         remarks.append(f"{ageless} of {len(images)} drawn pictures have no known age and are in no age's row.")
+    if report.across and report.across.ageless:
+        remarks.append(f"{report.across.ageless} photos have no known age and are in no column of the ages' table.")
     if report.ages and not report.ages.known.pictures:
         remarks.append("The age estimator's own error is unknown here: no photo of known age was given.")
     return remarks

@@ -65,6 +65,7 @@ def as_json(report: BiometricReport) -> dict:
             "rows": [_rates(report, row) for row in report.rows],
             "by_age": [_rates(report, row) for row in report.by_age],
             "by_age_gap": [_rates(report, row) for row in report.by_gap],
+            "across_ages": report.across and asdict(report.across),
             "copies": asdict(report.copies) | {"chance": report.copies.chance},
             "ages": _ages(report),
             "remarks": report.remarks,

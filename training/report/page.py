@@ -13,7 +13,7 @@ from ..biometrics.verdicts import LIKELY, SAME, UNLIKE, verdict
 from ..pictures.photos import Photo
 from .build import BiometricReport, Row
 from .plots import plots
-from .text import NOT_SUPPORTED, ages_sentences, copies_sentences, mean, number, table
+from .text import NOT_SUPPORTED, across_table, ages_sentences, copies_sentences, mean, number, table
 
 MARKS = {SAME: "\N{CHECK MARK}", LIKELY: "\N{ALMOST EQUAL TO}", UNLIKE: "\N{BALLOT X}"}
 THUMBNAIL = 192  # px; shown at half of it
@@ -44,6 +44,7 @@ def page(report: BiometricReport, pictures: Mapping[str, Photo]) -> str:
         plots=[(name, _data(picture, "PNG"), CAPTIONS[name]) for name, picture in plots(report).items()],
         by_age=rates(report.by_age),
         by_gap=rates(report.by_gap),
+        across=across_table(report),
         ages_and_copies=ages_sentences(report) + copies_sentences(report),
         pictures=_pictures(report, pictures),
     )

@@ -47,7 +47,11 @@ def score_table(
     count, missing = len(images.pictures), images.failures_to_detect
     photos, faceless = len(references.pictures), references.failures_to_detect
     lines.append(f"mean of {count - missing} faces: {_narrow(mean(images))}")
-    lines.append(f"yardstick, each of {photos - faceless} references against the others: {_narrow(mean(references))}")
+    if photos - faceless > 1:
+        yardstick = f"yardstick, each of {photos - faceless} references against the others"
+        lines.append(f"{yardstick}: {_narrow(mean(references))}")
+    elif faceless < photos:
+        lines.append("There is no yardstick: it takes two or more references with a face to say how alike they are.")
     if missing:
         lines.append(f"failures to detect: {missing} of {count} images")
     if faceless == photos:
@@ -81,6 +85,18 @@ def table(report: BiometricReport, title: str, rows: list[Row], full: bool) -> l
                 if point.target in targets:
                     line.append(_point(point, missed if full else None))
         lines.append(line)
+    return lines
+
+
+def across_table(report: BiometricReport) -> list[list[str]]:
+    """Asked age x photo age, a line of headings and a line a row; none where there is no such table."""
+    if not report.across:
+        return []
+    lines = [["similarity to photos of", *report.across.columns]]
+    for kind, rows in (("drawn", report.across.drawn), ("real photos", report.across.real)):
+        for age, cells in rows.items():
+            shown = [f"{number(cell.mean)} ({cell.comparisons})" if cell.comparisons else "-" for cell in cells]
+            lines.append([f"{kind}, {DISPLAY_NAMES[age]}", *shown])
     return lines
 
 
@@ -143,6 +159,8 @@ def text(report: BiometricReport) -> str:
     for title, rows in (("against", report.rows), ("drawn at", report.by_age), ("age gap", report.by_gap)):
         if rows and report.non_mated.similarities.size:
             parts.append(_aligned(table(report, title, rows, full=False)))
+    if report.across:
+        parts.append(_aligned(across_table(report)))
     if report.ages and report.ages.drawn.pictures:
         names = [DISPLAY_NAMES[name] for name in AGE_CLASSES]
         counts = [list(map(str, row)) for row in report.ages.drawn.confusion]

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..files import finite, written
 from ..pictures.photos import save
 from ..records import read_json
-from . import gradients
+from . import gradients, spread
 from .plan import MAIN, OTHERS, PARTS, WEIGHTS, Size
 from .plots import change_plot, trade_off
 from .results import results, table
@@ -38,6 +38,13 @@ PARTLY = """At weight 0.1, one seed. The small decoder is trained for the study 
 loses more of a face.
 """
 
+SPREAD = """## Do photos of several ages help?
+
+DreamBooth for {steps} steps on {people} people, each from as many photos: all at one age, or spread over three, each
+photo's prompt saying its age. Mated comparisons: every drawn picture with four pictures of that person at the age asked
+for, which the program draws: the truth. `spread.jsonl` holds every comparison.
+"""
+
 WATCHED = """## Does the step that a judge chose beat the last one?
 
 DreamBooth for {steps} steps, with a look every {every}: the loss embedder, which trains nobody here, and the age
@@ -49,7 +56,7 @@ By identity x age, which the judge chooses by, the jury gives the last step {las
 """
 
 
-def write(out: Path, rows: list[dict], looks: list[dict], size: Size) -> str:
+def write(out: Path, rows: list[dict], looks: list[dict], albums: list[dict], size: Size) -> str:
     """Writes README.md, results.json and the plots into ``out``; returns the main table."""
     main = results(rows, MAIN)
     first = [row for row in rows if row["seed"] == 0]  # only the main table has other seeds
@@ -73,6 +80,9 @@ def write(out: Path, rows: list[dict], looks: list[dict], size: Size) -> str:
         numbers = {"last": last, "more": more.value, "low": more.low, "high": more.high}
         text.append(WATCHED.format(steps=size.watched_steps, every=size.look_every, chosen=chosen, **numbers))
         text.append(table(watched, "the last step"))
+    if ages := spread.table(albums):
+        people = len({row["subject"] for row in albums})
+        text += [SPREAD.format(steps=size.steps, people=people), ages]
     for name, picture in pictures.items():
         save(picture, out / name)
     lines = [asdict(row) for row in (*main, *weights, *parts, *watched)]

@@ -141,22 +141,24 @@ def table(found: list[Result], baseline: str = "DreamBooth") -> str:
         lines.append(
             [
                 row.label,
-                _percent(row.fnmr["0.01"]),
-                "" if row.fnmr_change is None else _percent(row.fnmr_change, "+.0f"),
-                _percent(row.fnmr["0.001"]),
-                _shown(row.similarity, ".3f"),
-                _percent(row.age_accuracy),
-                _shown(row.age_error, ".1f"),
+                percent(row.fnmr["0.01"]),
+                "" if row.fnmr_change is None else percent(row.fnmr_change, "+.0f"),
+                percent(row.fnmr["0.001"]),
+                shown(row.similarity, ".3f"),
+                percent(row.age_accuracy),
+                shown(row.age_error, ".1f"),
                 f"{row.subjects} x {row.seeds}",
             ]
         )
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def _percent(value: Interval | None, form: str = ".1f") -> str:
-    return "not supported" if value is None else f"{_shown(value, form, 100)} %"
+def percent(value: Interval | None, form: str = ".1f") -> str:
+    """A share in per cent with its interval, or that it is not supported."""
+    return "not supported" if value is None else f"{shown(value, form, 100)} %"
 
 
-def _shown(value: Interval, form: str, scale: float = 1) -> str:
+def shown(value: Interval, form: str, scale: float = 1) -> str:
+    """A number with its interval."""
     limits = f"{value.low * scale:{form}} to {value.high * scale:{form}}"
     return f"{value.value * scale:{form}} ({limits})"

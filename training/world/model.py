@@ -49,12 +49,17 @@ def _clip(tokens: Tensor, positions: Tensor) -> StateDict:
     return {key: value.half() for key, value in state.items()}
 
 
+def base_checkpoint() -> StateDict:
+    """The shipped base model as a single-file state dict, fp16. Raises UserError; see shipped."""
+    return checkpoint(shipped(BASE))
+
+
 def base_model() -> Model:
     """The shipped base model, opened as any checkpoint is. Raises UserError; see shipped."""
-    return model_from_state_dict(checkpoint(shipped(BASE)), "the world's base model")
+    return model_from_state_dict(base_checkpoint(), "the world's base model")
 
 
 def export(file: Path) -> None:
     """Writes the shipped base model as a checkpoint. Raises UserError; see shipped."""
     with written(file) as temporary:
-        save_file(checkpoint(shipped(BASE)), temporary)
+        save_file(base_checkpoint(), temporary)

@@ -1,0 +1,30 @@
+"""What is said of inputs that do not fit."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...training.errors import UserError
+
+
+def sentence(check: Callable[..., Any], *values: Any) -> bool | str:
+    """What validate_inputs answers: True, or why ``check`` refuses ``values``. A linked one is None and passes.
+
+    ComfyUI blames every input that a validate_inputs names: it should name those at fault only.
+    """
+    if None in values:
+        return True
+    try:
+        check(*values)
+    except UserError as error:
+        return str(error)
+    return True
+
+
+def in_turn(values: Sequence[Any], count: int, what: str) -> list[Any]:
+    """One of ``values`` for each of ``count`` pictures; they begin anew when done. Raises UserError where none fits."""
+    if not values or count % len(values):
+        raise UserError(
+            f"{count} pictures cannot have {len(values)} {what} in turn. Give as many {what} as pictures, or draw each "
+            "of them equally often, in their order."
+        )
+    return [*values] * (count // len(values))

@@ -1,0 +1,38 @@
+"""Photos of drawn people, by the embedder that knows them."""
+
+import pytest
+
+from training.catalogue import load_embedder
+from training.dreambooth.dataset import find_faces
+from training.dreambooth.people import people_remarks
+from training.faces.observation import Observer
+from training.pictures.photos import Photo
+from training.world.draw.photos import SUBJECT, photos
+
+
+@pytest.fixture(scope="module")
+def observer():
+    embedder = load_embedder("drawn-score")
+    assert embedder.detector
+    return Observer(embedder.detector, embedder)
+
+
+def remarks(observer, *people):
+    pictures = [picture for person, count in people for picture in photos(person, 28, count)]
+    named = [Photo(f"{number}.png", picture) for number, picture in enumerate(pictures)]
+    return people_remarks(find_faces(named, observer.detector), observer)
+
+
+def test_one_person_is_no_cause_for_a_word(observer):
+    assert remarks(observer, (SUBJECT, 8)) == []
+    assert remarks(observer, (SUBJECT, 1)) == []
+
+
+def test_a_stranger_among_the_photos_is_named(observer):
+    (warning,) = remarks(observer, (SUBJECT, 6), (SUBJECT + 1, 1))
+    assert "1 of 7 faces" in warning and " 6.png." in warning
+
+
+def test_a_folder_of_many_people_is_told_as_such(observer):
+    (warning,) = remarks(observer, *((SUBJECT + number, 1) for number in range(14)))
+    assert "14 of 14 faces" in warning and "and 4 more" in warning

@@ -1,0 +1,49 @@
+// Says what our nodes say where the person looks: the front end's own message of an error gives no reason.
+import { app } from '../../scripts/app.js'
+import { api } from '../../scripts/api.js'
+
+const LIFE = 30_000 // ms
+const ours = (type) => type?.startsWith('IDAging')
+
+function say(nodeId, type, sentence, severity = 'error') {
+  const summary = app.graph.getNodeById(nodeId)?.title ?? type
+  app.extensionManager.toast.add({ severity, summary, detail: sentence.trim(), life: LIFE })
+}
+
+function sayWhyRefused(nodeErrors) {
+  for (const [id, { class_type: type, errors }] of Object.entries(nodeErrors ?? {})) {
+    if (!ours(type)) continue
+    const why = errors.filter((error) => error.type === 'custom_validation_failed')
+    // ComfyUI puts the input's name in front, once for each of those that it blames
+    const sentences = why.map(({ details, extra_info: { input_name: input } }) => details.replace(`${input} - `, ''))
+    for (const sentence of new Set(sentences)) say(id, type, sentence)
+  }
+}
+
+// Text that a node gave out stays on it, also when the node was found in the cache; progress_text is how ComfyUI shows any.
+function keepOnNode(nodeId, text) {
+  if (text && ours(app.graph.getNodeById(nodeId)?.type))
+    api.dispatchCustomEvent('progress_text', { nodeId: String(nodeId), text: [text].flat().join('\n') })
+}
+
+app.registerExtension({
+  name: 'IdentityAging.Sentences',
+  setup() {
+    api.addEventListener('execution_error', ({ detail }) => {
+      if (ours(detail.node_type)) say(detail.node_id, detail.node_type, detail.exception_message)
+    })
+    api.addEventListener('executed', ({ detail }) => keepOnNode(detail.display_node ?? detail.node, detail.output?.text))
+    api.addEventListener('identity_aging.warning', ({ detail }) => {
+      say(detail.node_id, 'Identity Aging', detail.sentence, 'warn')
+    })
+    const queuePrompt = api.queuePrompt
+    api.queuePrompt = async function (...prompt) {
+      try {
+        return await queuePrompt.apply(this, prompt)
+      } catch (error) {
+        sayWhyRefused(error.response?.node_errors)
+        throw error
+      }
+    }
+  }
+})
