@@ -3,11 +3,13 @@
 import math
 
 from comfy_api.latest import io
+from PIL import Image
 
-from ..training.pictures.sheet import contact_sheet
+from ..training.errors import UserError
+from ..training.pictures.sheet import contact_sheet, headed
 from .comfy.checks import in_turn
 from .comfy.images import to_batch, to_pictures
-from .comfy.sockets import CATEGORY, FaceEmbedder, also_called
+from .comfy.sockets import CATEGORY, FaceEmbedder, advanced, also_called
 from .score import similarity_label
 
 
@@ -35,12 +37,22 @@ class AgingSheet(io.ComfyNode):
                 FaceEmbedder.Input(
                     "face_embedder", optional=True, tooltip="The one that scored: says what each similarity means."
                 ),
+                advanced(
+                    io.String.Input(
+                        "rows",
+                        optional=True,
+                        default="",
+                        tooltip="A heading for each row, separated by commas; with similarities it says their mean.",
+                    )
+                ),
             ],
             outputs=[io.Image.Output(display_name="sheet", tooltip="One picture.")],
         )
 
     @classmethod
-    def execute(cls, images: list, columns: list, ages=None, similarities=None, face_embedder=None) -> io.NodeOutput:
+    def execute(
+        cls, images: list, columns: list, ages=None, similarities=None, face_embedder=None, rows=("",)
+    ) -> io.NodeOutput:
         """All pictures at once."""
         pictures = to_pictures(images)
         labels = [[] for _ in pictures]
@@ -49,9 +61,36 @@ class AgingSheet(io.ComfyNode):
             for row, age in zip(labels, in_turn(ages, len(pictures), "ages"), strict=True):
                 row.append(str(age))
         if similarities:
-            for row, similarity in zip(labels, in_turn(similarities, len(pictures), "similarities"), strict=True):
+            similarities = in_turn(similarities, len(pictures), "similarities")
+            for row, similarity in zip(labels, similarities, strict=True):
                 row.append("no face" if math.isnan(similarity) else similarity_label(similarity, thresholds))
         size = pictures[0].size
         same = [picture if picture.size == size else picture.resize(size) for picture in pictures]
-        sheet = contact_sheet(same, ["\n".join(row) for row in labels], columns[0])
+        headings = [name.strip() for name in rows[0].split(",") if name.strip()]
+        sheet = _sheet(same, ["\n".join(row) for row in labels], columns[0], headings, similarities)
         return io.NodeOutput(to_batch([sheet]))
+
+
+def _sheet(
+    pictures: list[Image.Image], labels: list[str], columns: int, headings: list[str], similarities: list[float] | None
+) -> Image.Image:
+    """With a heading for each row where there are ``headings``. Raises UserError where they are too many or too few."""
+    if not headings:
+        return contact_sheet(pictures, labels, columns)
+    starts = range(0, len(pictures), columns)
+    if len(headings) != len(starts):
+        raise UserError(f"{len(pictures)} pictures in {columns} columns are {len(starts)} rows and need as many headings, not {len(headings)}.")
+    parts = []
+    for name, start in zip(headings, starts, strict=True):
+        part = slice(start, start + columns)
+        mean = f", {_mean(similarities[part])}" if similarities else ""
+        parts.append((name + mean, contact_sheet(pictures[part], labels[part], columns)))
+    return headed(parts, max(20, pictures[0].width // 12))
+
+
+def _mean(similarities: list[float]) -> str:
+    seen = [similarity for similarity in similarities if not math.isnan(similarity)]
+    if not seen:
+        return "no face"
+    missing = len(similarities) - len(seen)
+    return f"mean {sum(seen) / len(seen):.3f}" + (f", {missing} without a face" if missing else "")

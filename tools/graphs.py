@@ -1,27 +1,25 @@
-"""The graphs of workflows/, read with nothing but a stored answer of ComfyUI's /object_info.
+"""Writes the graphs of workflows/, with nothing but a stored answer of ComfyUI's /object_info.
 
-usage: python -m tools.graphs            writes workflows/api/*.json, for scripts, from the graphs
+usage: python -m tools.graphs            writes workflows/*.json, as tools/workflows/ draws them, and their copies in
+                                         workflows/api/ for scripts
        python -m tools.graphs COMFYUI    asks the ComfyUI in that folder for a new object_info.json first
-
-Take the oldest ComfyUI that pyproject.toml allows: what it knows, newer ones know too.
 """
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools.canvas import Canvas
+from tools.nodeinfo import OBJECT_INFO, inputs_of, is_widget, joined, read, second_value, store
+from tools.workflows import DRAWN, NEEDS, OLDEST
+
 REPOSITORY = Path(__file__).parent.parent
-GRAPHS = sorted((REPOSITORY / "workflows").glob("*.json"))
-AFTER_TRAINING = sorted(GRAPHS, key=lambda path: path.stem != "train_subject")  # the others need its subject
-OBJECT_INFO = Path(__file__).parent / "object_info.json"
+FOLDER = REPOSITORY / "workflows"
+GRAPHS = [FOLDER / f"{name}.json" for name in DRAWN]  # those that train first: the others need their subjects
 NOTES = {"MarkdownNote"}  # nodes that only the front end knows
-WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
-
-
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def api_file(graph: Path) -> Path:
@@ -32,31 +30,13 @@ def nodes(graph: dict) -> list[dict]:
     return [node for node in graph["nodes"] if node["type"] not in NOTES]
 
 
-def inputs_of(info: dict) -> dict[str, tuple[str, dict]]:
-    """Type and options of every input of a node, in the order of its widgets."""
-    listed = {}
-    for part in ("required", "optional"):
-        for name in info["input_order"].get(part, ()):
-            kind, *options = info["input"][part][name]
-            options = options[0] if options else {}
-            listed[name] = ("COMBO", {"options": kind} | options) if isinstance(kind, list) else (kind, options)
-    return listed
-
-
-def is_widget(kind: str, options: dict) -> bool:
-    return kind.split(",")[0] in WIDGET_TYPES and not options.get("forceInput")
-
-
 def widgets(node: dict, info: dict) -> Iterator[tuple[str, object, dict]]:
-    """Name, value and options of every widget; a seed and an upload have a second one, which the server never sees.
-
-    A widget that came after the graph has its default, as in the front end.
-    """
+    """Name, value and options of every widget; a widget that came after the graph has its default, as in the front end."""
     values = iter(node["widgets_values"])
     for name, (kind, options) in inputs_of(info).items():
         if is_widget(kind, options):
             yield name, next(values, options.get("default")), {"type": kind} | options
-            if options.get("control_after_generate") or options.get("image_upload"):
+            for _ in second_value(options):
                 next(values)
     left = list(values)
     if left:
@@ -88,6 +68,20 @@ def changed(api: dict[str, dict], changes: dict[str, dict]) -> dict[str, dict]:
     }
 
 
+def pack() -> tuple[str, str]:
+    """This pack's name and version."""
+    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    name, version = (re.search(rf'^{key} = "(.+)"', project, re.MULTILINE)[1] for key in ("name", "version"))
+    return name, version
+
+
+def drawn(name: str, known: dict) -> Canvas:
+    """One of the graphs, on its canvas."""
+    canvas = Canvas(name, known, pack(), NEEDS.get(name, OLDEST))
+    canvas.lay(DRAWN[name](canvas))
+    return canvas
+
+
 def refresh(comfyui: Path) -> None:
     """Asks a ComfyUI for the nodes that the graphs use, and for all of ours."""
     from tools.server import Server
@@ -101,16 +95,13 @@ def refresh(comfyui: Path) -> None:
             answer = server.get("/object_info")
         finally:
             server.stop()
-    used = {node["type"] for path in GRAPHS for node in nodes(read(path))}
-    kept = {name: answer[name] for name in sorted(answer) if name in used or name.startswith("IDAging")}
-    for node in kept.values():
-        node.pop("python_module")  # the folder's name, any will do
-    OBJECT_INFO.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    known = joined(answer)
+    store(known, {node.type for name in DRAWN for node in drawn(name, known).nodes})
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         refresh(Path(sys.argv[1]))
     for path in GRAPHS:
-        api_file(path).parent.mkdir(exist_ok=True)
+        path.write_text(drawn(path.stem, read(OBJECT_INFO)).text(), encoding="utf-8")
         api_file(path).write_text(api_text(path), encoding="utf-8")

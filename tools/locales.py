@@ -5,7 +5,8 @@ usage: python -m tools.locales    writes locales/en/nodeDefs.json from object_in
 
 import json
 
-from tools.graphs import OBJECT_INFO, REPOSITORY, inputs_of, read
+from tools.graphs import REPOSITORY
+from tools.nodeinfo import OBJECT_INFO, inputs_of, read
 
 LANGUAGES = ("en", "zh", "ja")
 

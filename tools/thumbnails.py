@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from tools.browser import front_end
-from tools.graphs import AFTER_TRAINING, REPOSITORY, api_file, changed, read
+from tools.graphs import GRAPHS, REPOSITORY, api_file, changed, read
 from tools.server import Graph, Server
 from training.pictures.sheet import BACKGROUND, contact_sheet, headed
 from training.world.draw.photos import SUBJECT, photos, write_photos
@@ -109,7 +109,7 @@ def card(picture: Image.Image) -> Image.Image:
 
 def cards(server: Server) -> dict[str, Image.Image]:
     """What stands for each graph."""
-    pictures = {path.stem: saved(server, path) for path in AFTER_TRAINING if path.stem not in NEEDS_MORE}
+    pictures = {path.stem: saved(server, path) for path in GRAPHS if path.stem not in NEEDS_MORE}
     cards = {name: drawn[0] for name, drawn in pictures.items()}
     known = [Image.open(file) for file in sorted((server.base / "input/photos").iterdir())]
     for name, heading, count, after in (
@@ -124,7 +124,7 @@ def cards(server: Server) -> dict[str, Image.Image]:
 
 def screenshot(server: Server) -> None:
     """Runs the graph that trains in the front end and takes a picture of all but what it saves at the right."""
-    path = AFTER_TRAINING[0]
+    path = GRAPHS[0]
     with front_end(server) as page:
         page.set_viewport_size({"width": 1700, "height": 1010})
         page.evaluate(UNCLUTTERED)

@@ -93,7 +93,7 @@ def base(tmp_path_factory, astronaut):
     ):
         (base / folder).mkdir(parents=True)
     (base / "custom_nodes" / FOLDER_NAME).symlink_to(REPOSITORY)
-    (base / "custom_nodes/tiny_klein.py").symlink_to(REPOSITORY / "tests/comfyui/tiny_klein.py")
+    (base / "custom_nodes/tiny_loaders.py").symlink_to(REPOSITORY / "tests/comfyui/tiny_loaders.py")
     save_file(shallow_checkpoint(), base / "models/checkpoints/shallow.safetensors")
     torch.manual_seed(0)
     torch.save(InceptionResnetV1().state_dict(), base / "models/facenet" / FACENET)

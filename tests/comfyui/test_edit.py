@@ -17,7 +17,8 @@ class Edit(Studio):
         super().__init__()
         if "EmptyFlux2LatentImage" not in server.get("/object_info"):
             pytest.skip("this ComfyUI has no Flux.2")
-        self.klein = [(self.add(f"TestsTiny{part}Loader"), 0) for part in ("UNET", "CLIP", "VAE")]
+        named = {"UNET": "unet_name", "CLIP": "type", "VAE": "vae_name"}
+        self.klein = [(self.add(f"TestsTiny{part}Loader", **{name: "flux2"}), 0) for part, name in named.items()]
 
     def prompts(self, **widgets) -> str:
         return self.add(

@@ -9,19 +9,21 @@ import pytest
 from PIL import Image
 
 from tests.comfyui.conftest import FACENET
-from tools.graphs import AFTER_TRAINING, GRAPHS, OBJECT_INFO, REPOSITORY, api_file, changed, read
+from tools.graphs import GRAPHS, OBJECT_INFO, REPOSITORY, api_file, changed, read
 from tools.locales import english
 from tools.server import Server
+from tools.workflows import NEEDS
 from training.dreambooth.dataset import read_regularization_set
 
 SMALL = {
     "CheckpointLoaderSimple": {"ckpt_name": "shallow.safetensors"},
     "IDAgingLoadFaceEmbedder": {"weights": FACENET},
     "IDAgingTrainSubject": {"max_train_steps": 2, "resolution": 64, "rank": 4, "preview_every": 1},
-    "EmptyLatentImage": {"width": 64, "height": 64},
+    **dict.fromkeys(
+        ("EmptyLatentImage", "EmptyFlux2LatentImage", "EmptySD3LatentImage"), {"width": 64, "height": 64}
+    ),
     "ImageScale": {"width": 64},
     "KSampler": {"steps": 2},
-    "Flux2Scheduler": {"steps": 2},
     "ImageScaleToTotalPixels": {"megapixels": 0.01},
     "IDAgingEditPrompts": {"candidates": 1},
     "BasicScheduler": {"steps": 2},
@@ -33,9 +35,13 @@ WRITES = {  # what each leaves in output/
     "age_existing_photo": "aging/photo_00001_.png",
     "aging_video": "aging/video_00001_.mp4",
     "score_identity": "aging/scored_00001_.png",
+    "compare_roads": "aging/roads_00001_.png",
+    "train_klein": "aging/first_sheet_klein_00001_.png",
+    "train_z_image": "aging/first_sheet_z_image_00001_.png",
     "make_regularization_set": "ages/middle-aged_00001_.png",
     "try_it_here": "aging/try_it_here_00001_.png",
 }
+SUBJECTS = {"train_subject": "subject", "train_klein": "subject_klein", "train_z_image": "subject_z_image"}
 
 
 def small(path):
@@ -44,31 +50,34 @@ def small(path):
     graph = changed(read(api_file(path)), SMALL | known)
     for node in graph.values():
         if node["class_type"] in ("UNETLoader", "CLIPLoader", "VAELoader"):
-            node |= {"class_type": f"TestsTiny{node['class_type']}", "inputs": {}}
-        if node["class_type"] == "EmptyLatentImage" and isinstance(node["inputs"]["batch_size"], int):
-            node["inputs"]["batch_size"] = 2
+            node["class_type"] = f"TestsTiny{node['class_type']}"
         if node["inputs"].get("steps") == 48:
             node["inputs"]["steps"] = 8
     return graph
 
 
-@pytest.mark.parametrize("path", AFTER_TRAINING, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)
 def test_it_finishes_green(server, path):
+    if path.stem in NEEDS and "EmptyFlux2LatentImage" not in server.get("/object_info"):
+        pytest.skip("this ComfyUI has no Flux.2")
     outcome = server.run(small(path))
     assert outcome.status == "success", outcome.error.get("exception_message") or server.log.read_text()[-3000:]
     assert set(outcome.executed) <= set(small(path))
     written = server.base / "output" / WRITES[path.stem]
     assert written.stat().st_size > 0
-    if path.stem == "train_subject":
-        assert (server.base / "models/loras/aging_subjects/subject_00001_.safetensors").is_file()
+    if path.stem in SUBJECTS:
+        assert (server.base / f"models/loras/aging_subjects/{SUBJECTS[path.stem]}_00001_.safetensors").is_file()
+    if path.stem == "compare_roads":
+        sheet = Image.open(written)
+        assert sheet.width > 6 * 80 and sheet.height > 3 * 80, "a row for each road"
     if path.stem == "age_existing_photo":
         sheet = Image.open(written)
-        assert sheet.width > 6 * 64 and sheet.height > 64
+        assert sheet.width > 3 * 64 and sheet.height > 2 * 64
     if path.stem == "make_regularization_set":
         names = sorted(file.name for file in written.parent.iterdir())
-        assert len(names) == 12, names
+        assert len(names) == 6, names
         assert sorted(read_regularization_set(written.parent).ages) == sorted(
-            2 * ["child", "teenager", "youngadults", "middleaged", "elderly", "old"]
+            ["child", "teenager", "youngadults", "middleaged", "elderly", "old"]
         )
 
 
@@ -76,7 +85,7 @@ def test_the_stored_answer_is_what_this_comfyui_says_of_our_nodes(server):
     assert english(server.get("/object_info")) == english(read(OBJECT_INFO))
 
 
-def test_templates_lists_our_eight_and_not_their_copies(server):
+def test_templates_lists_ours_and_not_their_copies(server):
     (listed,) = server.get("/workflow_templates").values()
     assert sorted(listed) == sorted(path.stem for path in GRAPHS)
 

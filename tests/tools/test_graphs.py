@@ -5,7 +5,8 @@ from itertools import combinations
 
 import pytest
 
-from tools.graphs import GRAPHS, NOTES, OBJECT_INFO, REPOSITORY, api_file, api_text, nodes, read, widgets
+from tools.graphs import GRAPHS, NOTES, OBJECT_INFO, REPOSITORY, api_file, api_text, drawn, nodes, read, widgets
+from tools.workflows import NEEDS, OLDEST
 
 KNOWN = read(OBJECT_INFO)
 PROJECT = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
@@ -15,12 +16,12 @@ TITLE_BAR = 30  # px, above a node's position
 # What a newcomer has not got yet, and the shipped value that the README tells where to get.
 TO_COME = {
     "ckpt_name": "v1-5-pruned-emaonly-fp16.safetensors",
-    "subject_file": "loras/subject_00001_.safetensors",
+    "subject_file": ("loras/subject_00001_.safetensors", "loras/subject_klein_00001_.safetensors"),
     "image": "example.png",
     "folder": ("photos", "ages", "pictures"),
-    "unet_name": "flux-2-klein-base-4b-fp8.safetensors",
+    "unet_name": ("flux-2-klein-base-4b-fp8.safetensors", "z_image_bf16.safetensors"),
     "clip_name": "qwen_3_4b.safetensors",
-    "vae_name": "flux2-vae.safetensors",
+    "vae_name": ("flux2-vae.safetensors", "ae.safetensors"),
 }
 PERSONAL = re.compile(
     r"(?<![\w.])/(?:home|root|Users|tmp|work|mnt)/|[A-Za-z]:\\\\|file://|[\w.]+@[\w.]+\.\w+|127\.0\.0\.1"
@@ -37,21 +38,17 @@ def graph(path):
     return read(path)
 
 
-NEWER = {"age_by_edit": "0.33.0"}  # the ComfyUI that a graph needs where the oldest that we allow lacks a node
-
-
-def test_there_are_eight():
-    assert {path.stem for path in GRAPHS} == {
-        "train_subject", "aging_sequence", "age_existing_photo", "age_by_edit", "aging_video", "score_identity",
-        "make_regularization_set", "try_it_here",
-    }  # fmt: skip
+def test_there_are_eleven_and_each_is_as_it_is_drawn():
+    assert sorted(REPOSITORY.glob("workflows/*.json")) == sorted(GRAPHS) and len(GRAPHS) == 11
+    for path in GRAPHS:
+        assert path.read_text(encoding="utf-8") == drawn(path.stem, KNOWN).text(), "run python -m tools.graphs"
 
 
 def test_every_node_is_known_and_says_which_pack_it_needs(graph, path):
     for node in nodes(graph):
         assert node["type"] in KNOWN, node["type"]
         ours = node["type"].startswith("IDAging")
-        expected = PACK if ours else ("comfy-core", NEWER.get(path.stem, "0.3.64"))
+        expected = PACK if ours else ("comfy-core", NEEDS.get(path.stem, OLDEST))
         assert (node["properties"]["cnr_id"], node["properties"]["ver"]) == expected
         assert node["mode"] == 0
     notes = [node for node in graph["nodes"] if node["type"] in NOTES]
@@ -97,21 +94,22 @@ def test_every_widget_value_is_legal(graph):
             assert legal(name, value, options), (node["type"], name, value)
 
 
-def test_the_loss_graph_is_written_into_no_folder(graph):
-    """Plot Loss Graph makes none in ComfyUI 0.3.64."""
-    assert not any("/" in node["widgets_values"][0] for node in nodes(graph) if node["type"] == "LossGraphNode")
+FOLDERS = {
+    "CheckpointLoaderSimple": "checkpoints", "UNETLoader": "diffusion_models", "CLIPLoader": "text_encoders",
+    "VAELoader": "vae", "IDAgingLoadFaceEmbedder": "facenet",
+}  # fmt: skip
 
 
 def test_the_models_that_a_loader_names_can_be_fetched(graph):
     for node in nodes(graph):
-        drawn = str(node["widgets_values"][:1]).startswith("['drawn-")
-        if drawn or node["type"] not in ("CheckpointLoaderSimple", "IDAgingLoadFaceEmbedder"):
+        name = next(iter(node["widgets_values"]), None)
+        if node["type"] not in FOLDERS or node["type"].startswith("IDAging") and not name.endswith(".pt"):
             assert "models" not in node["properties"]
             continue
         (model,) = node["properties"]["models"]
-        assert model["name"] == node["widgets_values"][0]
+        assert model["name"] == name
         assert model["url"].startswith("https://") and model["url"].endswith("/" + model["name"])
-        assert model["directory"] == ("checkpoints" if node["type"].startswith("Checkpoint") else "facenet")
+        assert model["directory"] == FOLDERS[node["type"]]
 
 
 def test_training_and_scoring_use_different_weights(graph):
@@ -121,6 +119,17 @@ def test_training_and_scoring_use_different_weights(graph):
         if source in weights:
             to_train = weights[source] in ("20180402-114759-vggface2.pt", "drawn-loss")
             assert to_train == (by_id[target] == "IDAgingTrainSubject")
+
+
+def test_every_node_of_ours_is_in_a_graph():
+    used = {node["type"] for path in GRAPHS for node in nodes(read(path))}
+    assert {name for name in KNOWN if name.startswith("IDAging")} <= used
+
+
+def test_no_prompt_is_asked_for_an_age_that_it_does_not_say(graph):
+    for node in nodes(graph):
+        values = {name: value for name, value, _ in widgets(node, KNOWN[node["type"]])}
+        assert "age" not in values or "{age}" in values["template"]
 
 
 def test_nothing_personal(path):

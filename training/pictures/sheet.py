@@ -54,10 +54,10 @@ def annotated(
     return result
 
 
-def headed(sheets: list[tuple[str, Image.Image]]) -> Image.Image:
-    """Sheets under each other, each below its heading."""
-    font = ImageFont.load_default(20)
-    line = 20 + 2 * GAP
+def headed(sheets: list[tuple[str, Image.Image]], size: int = 20) -> Image.Image:
+    """Sheets under each other, each below its heading, in letters of ``size`` px."""
+    font = ImageFont.load_default(size)
+    line = size + 2 * GAP
     width = max(sheet.width for _, sheet in sheets)
     result = Image.new("RGB", (width, sum(line + sheet.height for _, sheet in sheets)), BACKGROUND)
     draw, y = ImageDraw.Draw(result), 0
