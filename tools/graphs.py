@@ -61,9 +61,16 @@ def api_text(graph: Path) -> str:
 
 
 def changed(api: dict[str, dict], changes: dict[str, dict]) -> dict[str, dict]:
-    """The API copy with other inputs, by the type of their node."""
+    """The API copy with other inputs, by the type of their node; a dict among them has the new value for each old one."""
+
+    def put(inputs: dict, others: dict) -> dict:
+        return inputs | {
+            name: value.get(inputs[name], inputs[name]) if isinstance(value, dict) else value
+            for name, value in others.items()
+        }
+
     return {
-        node_id: node | {"inputs": node["inputs"] | changes.get(node["class_type"], {})}
+        node_id: node | {"inputs": put(node["inputs"], changes.get(node["class_type"], {}))}
         for node_id, node in api.items()
     }
 

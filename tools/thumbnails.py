@@ -2,6 +2,8 @@
 the drawn world, and its front end shows the first.
 
 usage: python -m tools.thumbnails COMFYUI    writes workflows/*.jpg and docs/train_subject.jpg; takes minutes
+
+Graphs of models that the world has not (NEEDS in tools/workflows) are shown themselves.
 """
 
 import shutil
@@ -14,6 +16,8 @@ from PIL import Image
 from tools.browser import front_end
 from tools.graphs import GRAPHS, REPOSITORY, api_file, changed, read
 from tools.server import Graph, Server
+from tools.workflows import NEEDS
+from tools.workflows.parts import FOR_SCORING, FOR_TRAINING
 from training.pictures.sheet import BACKGROUND, contact_sheet, headed
 from training.world.draw.photos import SUBJECT, photos, write_photos
 from training.world.model import export
@@ -27,16 +31,17 @@ WORLD = {
         "train_text_encoder": "off", "random_flip": False, "preview_every": 25,
     },
     "IDAgingLoadSubject": {"subject_file": "checkpoints/subject_00001_.safetensors"},
-    "IDAgingLoadFaceEmbedder": {"weights": "drawn-score"},
+    "IDAgingLoadFaceEmbedder": {
+        "weights": {FOR_TRAINING: "drawn-loss", FOR_SCORING: "drawn-score", "mobilefacenet": "drawn-score"}
+    },
     "LoadImage": {"image": "photo.png"},
     "EmptyLatentImage": {"width": SIDE, "height": SIDE},
     "ImageScale": {"width": SIDE},
     "CLIPTextEncode": {"text": ""},  # the world knows no words but those of the prompts
-    "IDAgingPromptEncode": {"extra": ""},
+    "IDAgingSequenceEncode": {"extra": ""},
     "KSampler": {"cfg": 6.0, "seed": 101},
     "IDAgingAgingSheet": {"columns": 3},
 }  # fmt: skip
-NEEDS_MORE = ("age_by_edit",)  # a model that edits: the world has none, so the graph itself is its card
 BICUBIC = {"upscale_method": "bicubic", "crop": "disabled"}
 UNCLUTTERED = """async () => {
     const set = (name, value) => app.extensionManager.setting.set(name, value)
@@ -47,15 +52,24 @@ UNCLUTTERED = """async () => {
 CHANGED = """async changes => {
     for (const node of app.graph._nodes)
         for (const [name, value] of Object.entries(changes[node.type] ?? {}))
-            node.widgets.find(widget => widget.name === name).value = value
+            for (const widget of node.widgets.filter(widget => widget.name === name))
+                widget.value = value instanceof Object ? value[widget.value] ?? widget.value : value
     // opened anew, or what was missing before stays marked
     await app.loadGraphData(app.graph.serialize(), true, true, 'train_subject')
 }"""
+FITTED = """() => {
+    const corners = [...app.graph._nodes, ...app.graph._groups].map(({ pos: [x, y], size: [w, h] }) => [x, y - 30, x + w, y + h])
+    const [left, top] = [0, 1].map(i => Math.min(...corners.map(corner => corner[i])))
+    const [right, bottom] = [2, 3].map(i => Math.max(...corners.map(corner => corner[i])))
+    const view = app.canvas.ds, { clientWidth: width, clientHeight: height } = app.canvas.canvas
+    view.scale = 0.96 * Math.min(width / (right - left), height / (bottom - top))
+    view.offset.splice(0, 2, (width / view.scale - right - left) / 2, (height / view.scale - bottom - top) / 2)
+    app.canvas.setDirty(true, true)
+}"""
 MORE = {  # in some graphs
-    "train_subject": {"IDAgingLoadFaceEmbedder": {"weights": "drawn-loss"}},
     "aging_video": {"IDAgingSequenceEncode": {"steps": 16}, "IDAgingAgingSheet": {"columns": 4}},
-    "make_regularization_set": {"EmptyLatentImage": {"batch_size": 5}},
 }
+DRAWS = 5  # runs of make_regularization_set
 
 
 def world_base(base: Path) -> None:
@@ -83,9 +97,9 @@ def world_graph(path: Path) -> Graph:
     return graph
 
 
-def saved(server: Server, path: Path) -> list[Image.Image]:
-    """Runs the graph and opens what its Save Image wrote."""
-    graph = world_graph(path)
+def saved(server: Server, path: Path, **sampler) -> list[Image.Image]:
+    """Runs the graph, with other settings of its KSampler, and opens what its Save Image wrote."""
+    graph = Graph(changed(world_graph(path), {"KSampler": sampler}))
     outcome = server.run(graph)
     if outcome.status != "success":
         raise RuntimeError(f"{path.stem}: {outcome.error.get('exception_message')}")
@@ -108,8 +122,8 @@ def card(picture: Image.Image) -> Image.Image:
 
 
 def cards(server: Server) -> dict[str, Image.Image]:
-    """What stands for each graph."""
-    pictures = {path.stem: saved(server, path) for path in GRAPHS if path.stem not in NEEDS_MORE}
+    """What stands for each graph that the world can run."""
+    pictures = {path.stem: saved(server, path) for path in GRAPHS if path.stem not in NEEDS}
     cards = {name: drawn[0] for name, drawn in pictures.items()}
     known = [Image.open(file) for file in sorted((server.base / "input/photos").iterdir())]
     for name, heading, count, after in (
@@ -117,27 +131,35 @@ def cards(server: Server) -> dict[str, Image.Image]:
         ("age_existing_photo", "One photo", 1, "At six ages"),
     ):
         cards[name] = headed([(heading, row(known[:count], 108)), (after, cards[name])])
-    by_age = pictures["make_regularization_set"]
-    cards["make_regularization_set"] = row([picture for age in range(5) for picture in by_age[age::5]], 96, 6)
+    faces = next(path for path in GRAPHS if path.stem == "make_regularization_set")
+    drawn = [face for seed in range(DRAWS) for face in saved(server, faces, seed=seed)]
+    cards[faces.stem] = row(drawn, 96, len(drawn) // DRAWS)
     return {name: card(picture) for name, picture in cards.items()}
 
 
-def screenshot(server: Server) -> None:
-    """Runs the graph that trains in the front end and takes a picture of all but what it saves at the right."""
-    path = GRAPHS[0]
+def screenshots(server: Server) -> None:
+    """Runs the graph that trains in the front end and takes its picture; then those that the world cannot run, as cards."""
+    first, *others = GRAPHS
     with front_end(server) as page:
-        page.set_viewport_size({"width": 1700, "height": 1010})
         page.evaluate(UNCLUTTERED)
-        page.evaluate("graph => app.loadGraphData(graph, true, true, 'train_subject')", read(path))
-        page.evaluate(CHANGED, WORLD | MORE[path.stem])
-        page.evaluate("() => app.queuePrompt(0)")
-        page.wait_for_timeout(2000)
-        while any(server.get("/queue").values()):
-            page.wait_for_timeout(1000)
-        page.evaluate("() => { app.canvas.ds.scale = 0.7; app.canvas.ds.offset.splice(0, 2, 36, 165) }")
-        page.evaluate("() => app.canvas.setDirty(true, true)")
-        page.wait_for_timeout(2000)
-        page.screenshot(path=REPOSITORY / "docs" / f"{path.stem}.jpg", type="jpeg", quality=80)
+
+        def shot(path: Path, file: Path, width: int, height: int, run=False) -> None:
+            page.set_viewport_size({"width": width, "height": height})
+            page.evaluate("([graph, name]) => app.loadGraphData(graph, true, true, name)", [read(path), path.stem])
+            if run:
+                page.evaluate(CHANGED, WORLD)
+                page.evaluate("() => app.queuePrompt(0)")
+                page.wait_for_timeout(2000)
+                while any(server.get("/queue").values()):
+                    page.wait_for_timeout(1000)
+            page.evaluate(FITTED)
+            page.wait_for_timeout(2000)
+            page.screenshot(path=file, type="jpeg", quality=80)
+
+        shot(first, REPOSITORY / "docs" / f"{first.stem}.jpg", 1800, 1180, run=True)
+        for path in others:
+            if path.stem in NEEDS:
+                shot(path, path.with_suffix(".jpg"), 1024, 1024)
 
 
 def main(comfyui: Path) -> None:
@@ -146,7 +168,7 @@ def main(comfyui: Path) -> None:
         world_base(base)
         server = Server(comfyui / ".venv" / "bin" / "python", comfyui, base)
         try:
-            screenshot(server)
+            screenshots(server)
             for name, picture in cards(server).items():
                 picture.save(REPOSITORY / "workflows" / f"{name}.jpg", quality=88)
         finally:

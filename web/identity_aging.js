@@ -26,6 +26,17 @@ function keepOnNode(nodeId, text) {
     api.dispatchCustomEvent('progress_text', { nodeId: String(nodeId), text: [text].flat().join('\n') })
 }
 
+// ComfyUI lists a pack's graphs as the disk happens to.
+const FIRST = ['train_subject', 'try_it_here']
+const PACK = decodeURIComponent(new URL(import.meta.url).pathname.split('/').at(-2))
+const place = (graph) => (FIRST.indexOf(graph) + 1 || FIRST.length + 1) + graph
+const getWorkflowTemplates = api.getWorkflowTemplates
+api.getWorkflowTemplates = async function () {
+  const listed = await getWorkflowTemplates.call(this)
+  listed[PACK]?.sort((one, other) => place(one).localeCompare(place(other)))
+  return listed
+}
+
 app.registerExtension({
   name: 'IdentityAging.Sentences',
   setup() {
@@ -39,7 +50,9 @@ app.registerExtension({
     const queuePrompt = api.queuePrompt
     api.queuePrompt = async function (...prompt) {
       try {
-        return await queuePrompt.apply(this, prompt)
+        const answer = await queuePrompt.apply(this, prompt)
+        sayWhyRefused(answer?.node_errors) // of one branch, while others run
+        return answer
       } catch (error) {
         sayWhyRefused(error.response?.node_errors)
         throw error

@@ -38,7 +38,8 @@ def models(server):
     """The files that the graphs name, there as far as the front end can see."""
     names = ("checkpoints/v1-5-pruned-emaonly-fp16.safetensors", "loras/aging_subjects/subject_00001_.safetensors",
              "diffusion_models/flux-2-klein-base-4b-fp8.safetensors", "text_encoders/qwen_3_4b.safetensors",
-             "vae/flux2-vae.safetensors")  # fmt: skip
+             "vae/flux2-vae.safetensors", "diffusion_models/z_image_bf16.safetensors", "vae/ae.safetensors",
+             "loras/aging_subjects/subject_klein_00001_.safetensors")  # fmt: skip
     missing = [path for name in names if not (path := server.base / "models" / name).exists()]
     for path in missing:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,7 @@ def page(server, models):
         yield page
 
 
-def test_templates_shows_our_eight_with_thumbnails(page):
+def test_templates_shows_ours_with_thumbnails(page):
     page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_text(PACK, exact=True).first.click(timeout=WAIT)
     for path in GRAPHS:
