@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from tools.nodeinfo import OURS, inputs_of, is_widget, second_value
 
-TITLE, SLOT, WIDGET, TEXT = 30, 20, 24, 72  # heights of a title bar, a socket, a widget, a field of many lines
+TITLE, SLOT, TEXT = 30, 20, 72  # heights of a title bar, a socket, a field of many lines
+WIDGET, MODERN_WIDGET, MORE, BADGE = 24, 28, 28, 24  # of a widget in either renderer; Nodes 2.0's foot of a node
 GAP, APART = 20, 32  # between nodes; between groups
 PADDING, HEADING = 20, 44  # of a group
 WIDTH = 300  # of a node
@@ -159,9 +160,7 @@ class Canvas:
                 value = inputs[name] if name in inputs and name not in links else default(kind, options)
                 values[name] = value
         tall += max(len(known) - len(values), len(info["output_name"])) * SLOT + 14
-        many = [name for name, (_, options) in known.items() if name in values and options.get("multiline")]
-        tall += (len(values) - len(many)) * WIDGET + len(many) * TEXT
-        tall += sum(WIDGET for name in values if second_value(known[name][1]))
+        tall += _fields(type, {name: known[name][1] for name in values})
         node = Node(len(self.nodes) + 2, type, info, title, values, links, wide, tall, list(models), after)
         self.nodes.append(node)
         return node
@@ -265,6 +264,19 @@ class Canvas:
                 second = [node.after_generate]
             saved["widgets_values"] += [value, *second]
         return saved
+
+
+def _fields(type: str, widgets: dict[str, dict]) -> int:
+    """How tall a node's fields are in the renderer that needs more: Nodes 2.0 folds the advanced ones."""
+    shown = {name: options for name, options in widgets.items() if not options.get("advanced")}
+
+    def stacked(fields: dict, each: int) -> int:
+        many = sum(bool(options.get("multiline")) for options in fields.values())
+        return (len(fields) - many) * each + many * TEXT
+
+    seconds = sum(WIDGET for options in widgets.values() if second_value(options))
+    foot = (MORE if len(shown) < len(widgets) else 0) + (BADGE if type.startswith(OURS) else 0)
+    return max(stacked(widgets, WIDGET) + seconds, stacked(shown, MODERN_WIDGET) + foot)
 
 
 def default(kind: str, options: dict):

@@ -16,7 +16,7 @@ def aging_sequence(g: Canvas) -> Row:
     known, embedder = photos(g, "Photos to compare with"), face_embedder(g, FOR_SCORING, "The face embedder that scores")
     score = g.add(
         "IDAgingScoreIdentity", "How alike?", images=pictures, references=known["photos"],
-        face_embedder=embedder["face_embedder"], ages=ages["ages"],
+        face_embedder=embedder["face_embedder"], ages=ages["ages"], tall=70,
     )  # fmt: skip
     sheet = g.add(
         "IDAgingAgingSheet", "Side by side", images=pictures, ages=ages["ages"], similarities=score["similarities"],
@@ -101,7 +101,7 @@ def age_existing_photo(g: Canvas) -> Row:
     embedder = face_embedder(g, FOR_SCORING, "The face embedder that scores")
     score = g.add(
         "IDAgingScoreIdentity", "How alike?", images=pictures["IMAGE"], references=photo["IMAGE"],
-        face_embedder=embedder["face_embedder"], ages=ages["ages"],
+        face_embedder=embedder["face_embedder"], ages=ages["ages"], tall=70,
     )  # fmt: skip
     sheet = g.add("IDAgingAgingSheet", "Side by side", images=pictures["IMAGE"], ages=ages["ages"],
                   similarities=score["similarities"], columns=3)  # fmt: skip

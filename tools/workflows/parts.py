@@ -23,6 +23,9 @@ class Loaded:
     def group(self, title: str = "Choose your model") -> Group:
         return group(title, BLUE, self.nodes)
 
+    def row(self) -> Group:
+        return group("Choose your model", BLUE, *([node] for node in self.nodes))
+
 
 @dataclass(frozen=True)
 class Family:
@@ -48,11 +51,11 @@ def stable_diffusion(g: Canvas) -> Loaded:
     return Loaded(node["MODEL"], node["CLIP"], node["VAE"], [node])
 
 
-def _three_files(g: Canvas, network: dict, text: dict, text_type: str, vae: dict) -> Loaded:
+def _three_files(g: Canvas, network: dict, text: dict, text_type: str, vae: dict, wide: int) -> Loaded:
     nodes = [
-        g.add("UNETLoader", unet_name=network["name"], models=[network], wide=380),
-        g.add("CLIPLoader", clip_name=text["name"], type=text_type, models=[text], wide=380),
-        g.add("VAELoader", vae_name=vae["name"], models=[vae], wide=380),
+        g.add("UNETLoader", unet_name=network["name"], models=[network], wide=wide),
+        g.add("CLIPLoader", clip_name=text["name"], type=text_type, models=[text], wide=wide),
+        g.add("VAELoader", vae_name=vae["name"], models=[vae], wide=wide),
     ]
     return Loaded(nodes[0]["MODEL"], nodes[1]["CLIP"], nodes[2]["VAE"], nodes)
 
@@ -63,7 +66,7 @@ QWEN_3 = model_file(
 )  # both families' text encoder
 
 
-def klein(g: Canvas) -> Loaded:
+def klein(g: Canvas, wide: int = 300) -> Loaded:
     """Flux.2 Klein 4B, the base model: it draws from a prompt, and it edits."""
     network = "flux-2-klein-base-4b-fp8"
     return _three_files(
@@ -72,16 +75,18 @@ def klein(g: Canvas) -> Loaded:
         QWEN_3,
         "flux2",
         model_file("flux2-vae.safetensors", "Comfy-Org/flux2-dev", "vae", f"{SPLIT}vae/"),
+        wide,
     )
 
 
-def z_image(g: Canvas) -> Loaded:
+def z_image(g: Canvas, wide: int = 300) -> Loaded:
     return _three_files(
         g,
         model_file("z_image_bf16.safetensors", "Comfy-Org/z_image", "diffusion_models", f"{SPLIT}diffusion_models/"),
         QWEN_3,
         "lumina2",
         model_file("ae.safetensors", "Comfy-Org/z_image_turbo", "vae", f"{SPLIT}vae/"),
+        wide,
     )
 
 
@@ -90,13 +95,13 @@ def face_embedder(g: Canvas, weights: str, title: str) -> Node:
     return g.add("IDAgingLoadFaceEmbedder", title, weights=weights, models=facenet)
 
 
-def photos(g: Canvas, title: str, folder: str = "photos", tall: int = 100) -> Node:
-    return g.add("IDAgingLoadPhotos", title, folder=folder, tall=tall, wide=380)
+def photos(g: Canvas, title: str, folder: str = "photos", tall: int = 150, wide: int = 380) -> Node:
+    return g.add("IDAgingLoadPhotos", title, folder=folder, tall=tall, wide=wide)
 
 
-def subject(g: Canvas, loaded: Loaded, suffix: str = "") -> tuple[Node, Group]:
+def subject(g: Canvas, loaded: Loaded, suffix: str = "", wide: int = 380) -> tuple[Node, Group]:
     node = g.add(
-        "IDAgingLoadSubject", "The trained person", model=loaded.model, clip=loaded.clip, wide=380,
+        "IDAgingLoadSubject", "The trained person", model=loaded.model, clip=loaded.clip, wide=wide,
         subject_file=f"loras/subject{suffix}_00001_.safetensors",
     )  # fmt: skip
     return node, group("Choose your subject", BROWN, [node])

@@ -12,7 +12,7 @@ def score_identity(g: Canvas) -> Row:
     embedder = face_embedder(g, FOR_SCORING, "The face embedder that scores")
     score = g.add(
         "IDAgingScoreIdentity", "How alike?", images=drawn["photos"], references=known["photos"],
-        face_embedder=embedder["face_embedder"],
+        face_embedder=embedder["face_embedder"], tall=70,
     )  # fmt: skip
     sheet = g.add("IDAgingAgingSheet", "Side by side", images=score["annotated"], columns=6)
     saved = g.add("SaveImage", "The sheet", images=sheet["sheet"], filename_prefix="aging/scored", wide=560, tall=330)
@@ -38,7 +38,7 @@ def score_identity(g: Canvas) -> Row:
 
 def _photo(g: Canvas, vae: Output) -> tuple[list[Node], Output]:
     """A photo's nodes, and its latents: the reference, and as large as what is drawn."""
-    photo = g.add("LoadImage", "Your photo", image="example.png", wide=380, tall=210)
+    photo = g.add("LoadImage", "Your photo", image="example.png", wide=340, tall=150)
     scaled = g.add(
         "ImageScaleToTotalPixels", "To one megapixel", image=photo["IMAGE"], upscale_method="lanczos", megapixels=1.0
     )
@@ -47,11 +47,11 @@ def _photo(g: Canvas, vae: Output) -> tuple[list[Node], Output]:
 
 
 def _of_photo(g: Canvas, conditioning: Output, latent: Output) -> Node:
-    return g.add("ReferenceLatent", "Of this photo", conditioning=conditioning, latent=latent)
+    return g.add("ReferenceLatent", "Of this photo", wide=270, conditioning=conditioning, latent=latent)
 
 
 def age_by_edit(g: Canvas) -> Row:
-    loaded = klein(g)
+    loaded = klein(g, 380)
     given, latent = _photo(g, loaded.vae)
     lists = g.add("IDAgingEditPrompts", "What changes, what stays", candidates=2, after="randomize", wide=360)
     text = g.add("CLIPTextEncode", "Each instruction", clip=loaded.clip, text=lists["prompts"])
@@ -61,7 +61,7 @@ def age_by_edit(g: Canvas) -> Row:
     sides = positive["CONDITIONING"], negative["CONDITIONING"]
     drawn = sampled(g, loaded.model, *sides, latent, loaded.vae, seed=lists["seeds"], **KLEIN.sampler)
     pictures = drawn[-1]["IMAGE"]
-    known, embedder = photos(g, "Photos of the person"), face_embedder(g, FOR_SCORING, "The face embedder that scores")
+    known, embedder = photos(g, "Photos of the person", tall=60), face_embedder(g, FOR_SCORING, "The face embedder that scores")
     report = g.add(
         "IDAgingIdentityReport", images=pictures, references=known["photos"], face_embedder=embedder["face_embedder"],
         ages=lists["ages"], photo_ages=known["ages"], filename_prefix="edit",
@@ -101,26 +101,26 @@ def age_by_edit(g: Canvas) -> Row:
 
 def compare_roads(g: Canvas) -> Row:
     """The edit alone, the subject alone and both, judged alike."""
-    loaded = klein(g)
-    trained, choose = subject(g, loaded, KLEIN.suffix)
+    loaded = klein(g, 340)
+    trained, choose = subject(g, loaded, KLEIN.suffix, 340)
     given, latent = _photo(g, loaded.vae)
     lists = g.add("IDAgingEditPrompts", "What changes, what stays", subject=trained["subject"], seed=7, after="fixed")
     anybody = g.add("StringReplace", "Without the token", string=lists["prompts"], find="sks ", replace="")
     nothing = g.add("CLIPTextEncode", "What it should not be", clip=loaded.clip, text="")
     negative = _of_photo(g, nothing["CONDITIONING"], latent)
 
-    edit = g.add("CLIPTextEncode", "Each instruction", clip=loaded.clip, text=anybody["STRING"])
+    edit = g.add("CLIPTextEncode", "Each instruction", wide=270, clip=loaded.clip, text=anybody["STRING"])
     edited = _of_photo(g, edit["CONDITIONING"], latent)
     by_name = g.add(
-        "IDAgingPromptEncode", "Each age", clip=trained["clip"], age=lists["ages"], subject=trained["subject"]
+        "IDAgingPromptEncode", "Each age", wide=270, clip=trained["clip"], age=lists["ages"], subject=trained["subject"]
     )
-    both = g.add("CLIPTextEncode", "Each instruction", clip=trained["clip"], text=lists["prompts"])
+    both = g.add("CLIPTextEncode", "Each instruction", wide=270, clip=trained["clip"], text=lists["prompts"])
     named = _of_photo(g, both["CONDITIONING"], latent)
 
     def road(model: Output, positive: Node, against: Node) -> list[Node]:
         sides = positive.output(0), against.output(0)
         nodes = sampled(g, model, *sides, latent, loaded.vae, seed=lists["seeds"], **KLEIN.sampler)
-        ages = g.add("RebatchImages", "All ages in one batch", images=nodes[-1]["IMAGE"], batch_size=64, wide=240)
+        ages = g.add("RebatchImages", "All ages in one batch", images=nodes[-1]["IMAGE"], batch_size=64, wide=260)
         return [*nodes, ages]
 
     roads = [
@@ -129,16 +129,16 @@ def compare_roads(g: Canvas) -> Row:
         road(trained["model"], named, negative),
     ]
     first, second, third = (nodes[-1]["IMAGE"] for nodes in roads)
-    two = g.add("ImageBatch", "Edit and subject", image1=first, image2=second, wide=240)
-    three = g.add("ImageBatch", "All three", image1=two["IMAGE"], image2=third, wide=240)
-    known, embedder = photos(g, "Photos of the person", tall=60), face_embedder(g, FOR_SCORING, "The face embedder that scores")
+    two = g.add("ImageBatch", "Edit and subject", image1=first, image2=second, wide=260)
+    three = g.add("ImageBatch", "All three", image1=two["IMAGE"], image2=third, wide=260)
+    known, embedder = photos(g, "Photos of the person", tall=60, wide=300), face_embedder(g, FOR_SCORING, "The face embedder that scores")
     judged = {"images": three["IMAGE"], "ages": lists["ages"], "face_embedder": embedder["face_embedder"]}
     report = g.add(
         "IDAgingIdentityReport", references=known["photos"], photo_ages=known["ages"], filename_prefix="roads", **judged
     )
     sheet = g.add("IDAgingAgingSheet", "A row for each road", similarities=report["similarities"], rows=ROADS, **judged)
-    saved = g.add("SaveImage", "The sheet", images=sheet["sheet"], filename_prefix="aging/roads", wide=400, tall=300)
-    said = g.add("PreviewAny", "Report", source=report["report"], tall=120)
+    saved = g.add("SaveImage", "The sheet", images=sheet["sheet"], filename_prefix="aging/roads", wide=340, tall=330)
+    said = g.add("PreviewAny", "Report", source=report["report"], tall=230)
     note = g.note(
         "What to change first",
         "Which road keeps this person best? Choose in group 2 a subject that the graph *train_klein* has saved, in group 3 "
@@ -150,23 +150,11 @@ def compare_roads(g: Canvas) -> Row:
         "sheet decides little.",
         tall=190,
     )
-    lanes = [
-        ("The edit alone", [edit, edited], []),
-        ("The subject alone", [by_name], [two]),
-        ("Both", [both, named], [three]),
-    ]
+    lanes = zip(("The edit alone", "The subject alone", "Both"), ([edit, edited], [by_name], [both, named]), roads)
     return across(
         down(loaded.group(), choose, group("Your photo", BROWN, given)),
-        down(
-            group("What changes with the age", PURPLE, [lists, anybody, nothing, negative]),
-            group("Compare with", BROWN, [known, embedder]),
-        ),
-        down(
-            *(
-                group(title, GREEN, prompts, nodes[:1], [*nodes[1:], *joined])
-                for (title, prompts, joined), nodes in zip(lanes, roads, strict=True)
-            ),
-            note,
-        ),
-        group("Look", ORANGE, [report, sheet, saved, said]),
+        group("What changes with the age", PURPLE, [lists, anybody, nothing, negative]),
+        down(*(group(title, GREEN, prompts, nodes[:1], nodes[1:]) for title, prompts, nodes in lanes), note),
+        group("Compare with the photos", BROWN, [two, three, known, embedder, report]),
+        group("Look", ORANGE, [sheet, saved, said]),
     )

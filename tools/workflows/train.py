@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from tools.canvas import BLUE, BROWN, GREEN, ORANGE, PURPLE, Canvas, Group, Node, Row, across, down, group
+from tools.canvas import BLUE, BROWN, GREEN, ORANGE, PURPLE, Canvas, Column, Group, Node, Row, across, down, group
 from tools.workflows.parts import FOR_TRAINING, KLEIN, SD, Z_IMAGE, Family, ages_sampled, face_embedder, photos, sequence
 
 OTHER_FACES = (
-    "Put 3 to 30 photos of one person who agreed to it into *input/photos*, and choose both folders in group 2. Faces of "
+    "Put 3 to 30 photos of one person who agreed to it into *input/photos*, and choose both folders in group 3. Faces of "
     "other people of all ages come from the graph *make_regularization_set*."
 )
 MORE_OR_LESS = (
@@ -16,17 +16,17 @@ MORE_OR_LESS = (
 DOWNLOADS = "Where the face embedders are missing, switch *download* on in both, once."
 
 
-def subject(g: Canvas) -> Row:
+def subject(g: Canvas) -> Column:
     return _train(
         g,
         SD,
         OTHER_FACES,
         MORE_OR_LESS + " " + DOWNLOADS,
-        "SDXL: choose its checkpoint in group 1, and 1024 for *width* and *height* in group 4. Draw the faces with it too.",
+        "SDXL: choose its checkpoint in group 1, and 1024 for *width* and *height* in group 5. Draw the faces with it too.",
     )
 
 
-def klein(g: Canvas) -> Row:
+def klein(g: Canvas) -> Column:
     return _train(
         g,
         KLEIN,
@@ -36,7 +36,7 @@ def klein(g: Canvas) -> Row:
     )
 
 
-def z_image(g: Canvas) -> Row:
+def z_image(g: Canvas) -> Column:
     return _train(
         g,
         Z_IMAGE,
@@ -46,7 +46,7 @@ def z_image(g: Canvas) -> Row:
     )
 
 
-def _train(g: Canvas, family: Family, *note: str) -> Row:
+def _train(g: Canvas, family: Family, *note: str) -> Column:
     loaded = family.load(g)
     mine = photos(g, "Photos of the person")
     others = g.add("IDAgingLoadRegularizationSet", "Other people of all ages", folder="ages", wide=380)
@@ -56,27 +56,28 @@ def _train(g: Canvas, family: Family, *note: str) -> Row:
     train = g.add(
         "IDAgingTrainSubject", model=loaded.model, clip=loaded.clip, vae=loaded.vae, photos=mine["photos"],
         ages=others["ages"], face_embedder=trains["face_embedder"], judge=judge["judge"], photo_ages=mine["ages"],
-        name=f"subject{family.suffix}", wide=400, tall=300,
+        name=f"subject{family.suffix}", wide=400, tall=70,
     )  # fmt: skip
     ages = sequence(g, train["clip"], train["subject"])
     pictures, columns = ages_sampled(g, family, train["model"], train["clip"], loaded.vae, ages)
-    save = g.add("IDAgingSaveSubject", subject=train["subject"])
+    save = g.add("IDAgingSaveSubject", subject=train["subject"], tall=60)
     report = g.add("PreviewAny", "Report", source=train["report"], tall=230)
     curves = g.add("PreviewImage", "Losses, and what the judge saw", images=train["curves"], wide=420, tall=330)
-    return across(
-        down(
-            loaded.group(),
-            group("Your photos and an age set", BROWN, [mine, others]),
-            group("Who compares faces", BLUE, [trains, judges, judge]),
-        ),
-        group("Train", PURPLE, [train]),
-        down(
-            group("Draw the six ages", GREEN, *columns),
-            across(
-                group("Keep the subject, and see how training went", PURPLE, [save, report], [curves]),
-                look(g, pictures, ages, f"aging/first_sheet{family.suffix}", 250),
+    return down(
+        across(loaded.row(), group("Who compares faces", BLUE, [trains], [judges], [judge])),
+        across(
+            down(
+                group("Your photos and an age set", BROWN, [mine, others]),
+                g.note("What to change first", *note, tall=330),
             ),
-            g.note("What to change first", *note, tall=190),
+            group("Train", PURPLE, [train]),
+            down(
+                group("Draw the six ages", GREEN, *columns),
+                across(
+                    group("Keep the subject, and see how training went", PURPLE, [save, report], [curves]),
+                    look(g, pictures, ages, f"aging/first_sheet{family.suffix}", 200),
+                ),
+            ),
         ),
     )
 
@@ -95,7 +96,7 @@ def try_it_here(g: Canvas) -> Row:
         "IDAgingTrainSubject", model=world["model"], clip=world["clip"], vae=world["vae"], photos=world["photos"],
         ages=world["ages"], face_embedder=embedder["face_embedder"], name="drawn", method="full", max_train_steps=100,
         resolution=64, learning_rate=2.5e-4, train_text_encoder="off", train_batch_size=4, random_flip=False,
-        gradient_checkpointing=False, preview_every=25, wide=400, tall=300,
+        gradient_checkpointing=False, preview_every=25, wide=400, tall=150,
     )  # fmt: skip
     ages = sequence(g, train["clip"], train["subject"])
     small = replace(SD, side=64, never="", sampler=SD.sampler | {"cfg": 6.0})
@@ -103,7 +104,7 @@ def try_it_here(g: Canvas) -> Row:
     judges = face_embedder(g, "drawn-score", "Another one, that scores")
     score = g.add(
         "IDAgingScoreIdentity", "How alike?", images=pictures, references=world["photos"],
-        face_embedder=judges["face_embedder"], ages=ages["ages"], tall=20,
+        face_embedder=judges["face_embedder"], ages=ages["ages"], tall=70,
     )  # fmt: skip
     larger = g.add(
         "ImageScale", "Larger, to look at", image=pictures, upscale_method="bicubic", width=192, height=192,
