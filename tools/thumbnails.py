@@ -42,6 +42,7 @@ WORLD = {
     "KSampler": {"cfg": 6.0, "seed": 101},
     "IDAgingAgingSheet": {"columns": 3},
 }  # fmt: skip
+KLEIN_SUBJECT = "loras/aging_subjects/subject_klein_00001_.safetensors"
 BICUBIC = {"upscale_method": "bicubic", "crop": "disabled"}
 UNCLUTTERED = """async () => {
     const set = (name, value) => app.extensionManager.setting.set(name, value)
@@ -57,13 +58,14 @@ CHANGED = """async changes => {
     // opened anew, or what was missing before stays marked
     await app.loadGraphData(app.graph.serialize(), true, true, 'train_subject')
 }"""
-FITTED = """() => {
+FITTED = """whole => {
     const corners = [...app.graph._nodes, ...app.graph._groups].map(({ pos: [x, y], size: [w, h] }) => [x, y - 30, x + w, y + h])
     const [left, top] = [0, 1].map(i => Math.min(...corners.map(corner => corner[i])))
     const [right, bottom] = [2, 3].map(i => Math.max(...corners.map(corner => corner[i])))
     const view = app.canvas.ds, { clientWidth: width, clientHeight: height } = app.canvas.canvas
-    view.scale = 0.96 * Math.min(width / (right - left), height / (bottom - top))
-    view.offset.splice(0, 2, (width / view.scale - right - left) / 2, (height / view.scale - bottom - top) / 2)
+    const [across, down] = [width / (right - left), height / (bottom - top)]
+    view.scale = 0.96 * (whole ? Math.min(across, down) : Math.max(across, down))
+    view.offset.splice(0, 2, 0.02 * width / view.scale - left, 0.02 * height / view.scale - top)
     app.canvas.setDirty(true, true)
 }"""
 MORE = {  # in some graphs
@@ -79,7 +81,12 @@ def world_base(base: Path) -> None:
     (base / "custom_nodes/identity-aging").symlink_to(REPOSITORY)
     export(base / "models/checkpoints/world.safetensors")
     write_photos(base / "input")
-    shutil.copy(base / "input/photos/01.png", base / "input/photo.png")
+    for name in ("photo", "example"):
+        shutil.copy(base / "input/photos/01.png", base / f"input/{name}.png")
+    named = [model for path in GRAPHS for node in read(path)["nodes"] for model in node["properties"].get("models", ())]
+    for file in [*(f"{model['directory']}/{model['name']}" for model in named), KLEIN_SUBJECT]:  # to be seen, not opened
+        (base / "models" / file).parent.mkdir(parents=True, exist_ok=True)
+        (base / "models" / file).touch()
     for number, picture in enumerate([*photos(SUBJECT, 28, 5, 100), *photos(SUBJECT + 1, 28, 4)]):
         picture.resize((SHOWN, SHOWN), Image.Resampling.BICUBIC).save(base / f"input/pictures/{number}.png")
 
@@ -138,28 +145,28 @@ def cards(server: Server) -> dict[str, Image.Image]:
 
 
 def screenshots(server: Server) -> None:
-    """Runs the graph that trains in the front end and takes its picture; then those that the world cannot run, as cards."""
+    """Runs the graph that trains in the front end and takes its picture; of those that the world cannot run, the left part."""
     first, *others = GRAPHS
     with front_end(server) as page:
         page.evaluate(UNCLUTTERED)
 
-        def shot(path: Path, file: Path, width: int, height: int, run=False) -> None:
+        def shot(path: Path, file: Path, width: int, height: int, whole: bool) -> None:
             page.set_viewport_size({"width": width, "height": height})
             page.evaluate("([graph, name]) => app.loadGraphData(graph, true, true, name)", [read(path), path.stem])
-            if run:
+            if whole:
                 page.evaluate(CHANGED, WORLD)
                 page.evaluate("() => app.queuePrompt(0)")
                 page.wait_for_timeout(2000)
                 while any(server.get("/queue").values()):
                     page.wait_for_timeout(1000)
-            page.evaluate(FITTED)
+            page.evaluate(FITTED, whole)
             page.wait_for_timeout(2000)
             page.screenshot(path=file, type="jpeg", quality=80)
 
-        shot(first, REPOSITORY / "docs" / f"{first.stem}.jpg", 1800, 1180, run=True)
+        shot(first, REPOSITORY / "docs" / f"{first.stem}.jpg", 1800, 1180, whole=True)
         for path in others:
             if path.stem in NEEDS:
-                shot(path, path.with_suffix(".jpg"), 1024, 1024)
+                shot(path, path.with_suffix(".jpg"), 1024, 1024, whole=False)
 
 
 def main(comfyui: Path) -> None:

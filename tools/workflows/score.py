@@ -142,7 +142,7 @@ def compare_roads(g: Canvas) -> Row:
     note = g.note(
         "What to change first",
         "Which road keeps this person best? Choose in group 2 a subject that the graph *train_klein* has saved, in group 3 "
-        "one photo to age, and in group 5 others to compare with. *Without the token* takes the subject's token and a "
+        "one photo to age, and in group 8 others to compare with. *Without the token* takes the subject's token and a "
         "space out of the instructions.",
         "Each road has a row on the sheet: the photo edited by the model as it is, the trained person drawn without the "
         "photo, and the photo edited by the model that knows the person. Every age has the same noise in all three.",

@@ -56,7 +56,7 @@ def _train(g: Canvas, family: Family, *note: str) -> Column:
     train = g.add(
         "IDAgingTrainSubject", model=loaded.model, clip=loaded.clip, vae=loaded.vae, photos=mine["photos"],
         ages=others["ages"], face_embedder=trains["face_embedder"], judge=judge["judge"], photo_ages=mine["ages"],
-        name=f"subject{family.suffix}", wide=400, tall=70,
+        name=f"subject{family.suffix}", wide=400, tall=56,
     )  # fmt: skip
     ages = sequence(g, train["clip"], train["subject"])
     pictures, columns = ages_sampled(g, family, train["model"], train["clip"], loaded.vae, ages)
@@ -75,7 +75,7 @@ def _train(g: Canvas, family: Family, *note: str) -> Column:
                 group("Draw the six ages", GREEN, *columns),
                 across(
                     group("Keep the subject, and see how training went", PURPLE, [save, report], [curves]),
-                    look(g, pictures, ages, f"aging/first_sheet{family.suffix}", 200),
+                    look(g, pictures, ages, f"aging/first_sheet{family.suffix}", 150),
                 ),
             ),
         ),
