@@ -79,7 +79,10 @@ def _sheet(
         return contact_sheet(pictures, labels, columns)
     starts = range(0, len(pictures), columns)
     if len(headings) != len(starts):
-        raise UserError(f"{len(pictures)} pictures in {columns} columns are {len(starts)} rows and need as many headings, not {len(headings)}.")
+        raise UserError(
+            f"{len(pictures)} pictures in {columns} columns are {len(starts)} rows and need as many headings, not "
+            f"{len(headings)}."
+        )
     parts = []
     for name, start in zip(headings, starts, strict=True):
         part = slice(start, start + columns)

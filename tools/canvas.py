@@ -15,7 +15,13 @@ WIDGET, MODERN_WIDGET, MORE, BADGE = 24, 28, 28, 24  # of a widget in either ren
 GAP, APART = 20, 32  # between nodes; between groups
 PADDING, HEADING = 20, 44  # of a group
 WIDTH = 300  # of a node
-BLUE, BROWN, PURPLE, GREEN, ORANGE = "#3f789e", "#8a6d3b", "#a1309b", "#3f7d58", "#b06634"  # load, person, train, draw, look
+BLUE, BROWN, PURPLE, GREEN, ORANGE = (
+    "#3f789e",
+    "#8a6d3b",
+    "#a1309b",
+    "#3f7d58",
+    "#b06634",
+)  # load, person, train, draw, look
 CORE = "comfy-core"
 
 
@@ -143,7 +149,9 @@ class Canvas:
     notes: list[Node] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
 
-    def add(self, type: str, title: str | None = None, /, *, wide=WIDTH, tall=0, models=(), after=None, **inputs) -> Node:
+    def add(
+        self, type: str, title: str | None = None, /, *, wide=WIDTH, tall=0, models=(), after=None, **inputs
+    ) -> Node:
         """A node, its inputs by name: an output of another node, or a widget's value; else the default.
 
         ``tall`` is how much it needs for what it shows below its widgets, ``after`` what becomes of its seed. Raises
@@ -209,9 +217,7 @@ class Canvas:
         return _text(graph)
 
     def _links(self) -> dict[int, tuple[Output, Node, str]]:
-        joined = [
-            (node.links[name], node, name) for node in self.nodes for name in _slots(node) if name in node.links
-        ]
+        joined = [(node.links[name], node, name) for node in self.nodes for name in _slots(node) if name in node.links]
         return dict(enumerate(joined, 1))
 
     def _in_order(self) -> list[Node]:
@@ -252,7 +258,9 @@ class Canvas:
         listed = node.info["output_is_list"]
         for slot, name in enumerate(node.info["output_name"]):
             shape = {"shape": 6} if listed[slot] else {}
-            saved["outputs"].append({"name": name} | shape | {"type": node.info["output"][slot], "links": out[slot] or None})
+            saved["outputs"].append(
+                {"name": name} | shape | {"type": node.info["output"][slot], "links": out[slot] or None}
+            )
         pack, version = self.pack if ours else (CORE, self.core)
         saved["properties"] = {"cnr_id": pack, "ver": version, "Node name for S&R": node.type}
         if node.models:

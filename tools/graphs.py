@@ -18,7 +18,7 @@ from tools.workflows import DRAWN, NEEDS, OLDEST
 
 REPOSITORY = Path(__file__).parent.parent
 FOLDER = REPOSITORY / "workflows"
-GRAPHS = [FOLDER / f"{name}.json" for name in DRAWN]  # those that train first: the others need their subjects
+GRAPHS = [FOLDER / f"{name}.json" for name in DRAWN]  # first those that train what the others draw
 NOTES = {"MarkdownNote"}  # nodes that only the front end knows
 
 
@@ -31,7 +31,7 @@ def nodes(graph: dict) -> list[dict]:
 
 
 def widgets(node: dict, info: dict) -> Iterator[tuple[str, object, dict]]:
-    """Name, value and options of every widget; a widget that came after the graph has its default, as in the front end."""
+    """Name, value and options of every widget; one that came after the graph has its default, as in the front end."""
     values = iter(node["widgets_values"])
     for name, (kind, options) in inputs_of(info).items():
         if is_widget(kind, options):
@@ -61,7 +61,7 @@ def api_text(graph: Path) -> str:
 
 
 def changed(api: dict[str, dict], changes: dict[str, dict]) -> dict[str, dict]:
-    """The API copy with other inputs, by the type of their node; a dict among them has the new value for each old one."""
+    """The API copy with other inputs, by the type of their node; a dict among them has a new value for each old one."""
 
     def put(inputs: dict, others: dict) -> dict:
         return inputs | {

@@ -1,7 +1,7 @@
 """What a ComfyUI says of its nodes at /object_info, kept in object_info.json.
 
-Of our nodes the newest answer is kept, of ComfyUI's own the oldest that pyproject.toml allows has given where it knows the
-node: what it knows, newer ones know too.
+Of our nodes the newest answer is kept; of ComfyUI's own, that of the oldest that pyproject.toml allows, where it knows
+the node: what it knows, newer ones know too.
 """
 
 import json

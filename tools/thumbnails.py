@@ -28,7 +28,7 @@ WORLD = {
     "CheckpointLoaderSimple": {"ckpt_name": "world.safetensors"},
     "IDAgingTrainSubject": {
         "method": "full", "max_train_steps": 100, "resolution": SIDE, "learning_rate": 2.5e-4, "train_batch_size": 4,
-        "train_text_encoder": "off", "random_flip": False, "preview_every": 25,
+        "train_text_encoder": "off", "random_flip": False, "preview_every": 25, "seed": 1,
     },
     "IDAgingLoadSubject": {"subject_file": "checkpoints/subject_00001_.safetensors"},
     "IDAgingLoadFaceEmbedder": {
@@ -59,7 +59,8 @@ CHANGED = """async changes => {
     await app.loadGraphData(app.graph.serialize(), true, true, 'train_subject')
 }"""
 FITTED = """whole => {
-    const corners = [...app.graph._nodes, ...app.graph._groups].map(({ pos: [x, y], size: [w, h] }) => [x, y - 30, x + w, y + h])
+    const boxes = [...app.graph._nodes, ...app.graph._groups]
+    const corners = boxes.map(({ pos: [x, y], size: [w, h] }) => [x, y - 30, x + w, y + h])
     const [left, top] = [0, 1].map(i => Math.min(...corners.map(corner => corner[i])))
     const [right, bottom] = [2, 3].map(i => Math.max(...corners.map(corner => corner[i])))
     const view = app.canvas.ds, { clientWidth: width, clientHeight: height } = app.canvas.canvas
@@ -84,7 +85,10 @@ def world_base(base: Path) -> None:
     for name in ("photo", "example"):
         shutil.copy(base / "input/photos/01.png", base / f"input/{name}.png")
     named = [model for path in GRAPHS for node in read(path)["nodes"] for model in node["properties"].get("models", ())]
-    for file in [*(f"{model['directory']}/{model['name']}" for model in named), KLEIN_SUBJECT]:  # to be seen, not opened
+    for file in [
+        *(f"{model['directory']}/{model['name']}" for model in named),
+        KLEIN_SUBJECT,
+    ]:  # to be seen, not opened
         (base / "models" / file).parent.mkdir(parents=True, exist_ok=True)
         (base / "models" / file).touch()
     for number, picture in enumerate([*photos(SUBJECT, 28, 5, 100), *photos(SUBJECT + 1, 28, 4)]):
@@ -145,7 +149,7 @@ def cards(server: Server) -> dict[str, Image.Image]:
 
 
 def screenshots(server: Server) -> None:
-    """Runs the graph that trains in the front end and takes its picture; of those that the world cannot run, the left part."""
+    """Runs the graph that trains in the front end and takes its picture; of those that it cannot run, the left part."""
     first, *others = GRAPHS
     with front_end(server) as page:
         page.evaluate(UNCLUTTERED)

@@ -36,7 +36,7 @@ NODES = {
         ["images", "ages", "similarities", "estimated_years"], ["IMAGE", "INT", "FLOAT", "STRING"]
     ),
     "IDAgingDrawnWorld": (["person"], ["MODEL", "CLIP", "VAE", "IMAGE", "AGE_SET"]),
-    "IDAgingAgingSheet": (["images", "ages", "similarities", "columns", "face_embedder"], ["IMAGE"]),
+    "IDAgingAgingSheet": (["images", "ages", "similarities", "columns", "face_embedder", "rows"], ["IMAGE"]),
 }  # fmt: skip
 
 

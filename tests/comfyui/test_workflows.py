@@ -19,9 +19,7 @@ SMALL = {
     "CheckpointLoaderSimple": {"ckpt_name": "shallow.safetensors"},
     "IDAgingLoadFaceEmbedder": {"weights": FACENET},
     "IDAgingTrainSubject": {"max_train_steps": 2, "resolution": 64, "rank": 4, "preview_every": 1},
-    **dict.fromkeys(
-        ("EmptyLatentImage", "EmptyFlux2LatentImage", "EmptySD3LatentImage"), {"width": 64, "height": 64}
-    ),
+    **{f"Empty{kind}LatentImage": {"width": 64, "height": 64} for kind in ("", "Flux2", "SD3")},
     "ImageScale": {"width": 64},
     "KSampler": {"steps": 2},
     "ImageScaleToTotalPixels": {"megapixels": 0.01},
@@ -66,6 +64,8 @@ def test_it_finishes_green(server, path):
     written = server.base / "output" / WRITES[path.stem]
     assert written.stat().st_size > 0
     if path.stem in SUBJECTS:
+        (shown,) = [outcome.outputs[node] for node, each in small(path).items() if "Train" in each["class_type"]]
+        assert shown["images"] and "2 looks" in shown["text"][0], "previews are judged, and stay on the node"
         assert (server.base / f"models/loras/aging_subjects/{SUBJECTS[path.stem]}_00001_.safetensors").is_file()
     if path.stem == "compare_roads":
         sheet = Image.open(written)

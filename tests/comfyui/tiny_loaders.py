@@ -1,4 +1,4 @@
-"""Nodes of the tests alone, in the place of ComfyUI's loaders: tiny random networks of the family whose file is named."""
+"""Nodes of the tests alone, in the place of ComfyUI's loaders: tiny random networks of the family that is named."""
 
 import sys
 import zlib
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 sys.path.append(str(Path(__file__).resolve().parent))
-from architectures import ARCHITECTURES, load, load_vae  # noqa: E402
+from architectures import ARCHITECTURES, load, load_vae
 
 FAMILIES = {"flux": "Flux2", "z_im": "ZImage", "ae.s": "ZImage", "lumi": "ZImage"}  # by how a file, or a type, begins
 NOTHING = "<pad>"

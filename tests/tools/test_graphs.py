@@ -103,7 +103,7 @@ FOLDERS = {
 def test_the_models_that_a_loader_names_can_be_fetched(graph):
     for node in nodes(graph):
         name = next(iter(node["widgets_values"]), None)
-        if node["type"] not in FOLDERS or node["type"].startswith("IDAging") and not name.endswith(".pt"):
+        if node["type"] not in FOLDERS or (node["type"].startswith("IDAging") and not name.endswith(".pt")):
             assert "models" not in node["properties"]
             continue
         (model,) = node["properties"]["models"]

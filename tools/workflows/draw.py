@@ -1,7 +1,17 @@
 """Graphs that draw a trained subject, or faces for an age set."""
 
 from tools.canvas import BLUE, BROWN, GREEN, ORANGE, PURPLE, Canvas, Row, across, down, group
-from tools.workflows.parts import FOR_SCORING, NO_PICTURE, SD, ages_sampled, face_embedder, photos, sequence, stable_diffusion, subject
+from tools.workflows.parts import (
+    FOR_SCORING,
+    NO_PICTURE,
+    SD,
+    ages_sampled,
+    face_embedder,
+    photos,
+    sequence,
+    stable_diffusion,
+    subject,
+)
 
 CHOOSE = (
     "Choose in group 2 a subject that the graph *train_subject* has saved, and in group 1 the model it was trained on."
@@ -13,7 +23,10 @@ def aging_sequence(g: Canvas) -> Row:
     trained, choose = subject(g, loaded)
     ages = sequence(g, trained["clip"], trained["subject"])
     pictures, columns = ages_sampled(g, SD, trained["model"], trained["clip"], loaded.vae, ages)
-    known, embedder = photos(g, "Photos to compare with"), face_embedder(g, FOR_SCORING, "The face embedder that scores")
+    known, embedder = (
+        photos(g, "Photos to compare with"),
+        face_embedder(g, FOR_SCORING, "The face embedder that scores"),
+    )
     score = g.add(
         "IDAgingScoreIdentity", "How alike?", images=pictures, references=known["photos"],
         face_embedder=embedder["face_embedder"], ages=ages["ages"], tall=70,
@@ -22,17 +35,15 @@ def aging_sequence(g: Canvas) -> Row:
         "IDAgingAgingSheet", "Side by side", images=pictures, ages=ages["ages"], similarities=score["similarities"],
         face_embedder=embedder["face_embedder"], columns=3,
     )  # fmt: skip
-    saved = g.add(
-        "SaveImage", "The sheet", images=sheet["sheet"], filename_prefix="aging/sequence", wide=400, tall=330
-    )
+    saved = g.add("SaveImage", "The sheet", images=sheet["sheet"], filename_prefix="aging/sequence", wide=400, tall=330)
     said = g.add("PreviewAny", "Report", source=score["report"], tall=160)
     note = g.note(
         "What to change first",
         CHOOSE,
-        "Change the *seed* in *Draw* for another pose and light: all six ages grow from one noise, so that they differ by "
-        "the age alone.",
-        "In *The six ages*, *extra* adds a place or clothes to every picture; *from age* 8, *to age* 75 and *steps* 9 draw "
-        "years instead of the six ages.",
+        "Change the *seed* in *Draw* for another pose and light: all six ages grow from one noise, so that they differ "
+        "by the age alone.",
+        "In *The six ages*, *extra* adds a place or clothes to every picture; *from age* 8, *to age* 75 and *steps* 9 "
+        "draw years instead of the six ages.",
     )
     return across(
         down(loaded.group(), choose, note),
@@ -52,11 +63,14 @@ def aging_video(g: Canvas) -> Row:
     video = g.add("CreateVideo", "Into a video", images=pictures, fps=12.0)
     film = g.add("SaveVideo", "The video", video=video["VIDEO"], filename_prefix="aging/video", wide=420, tall=230)
     sheet = g.add("IDAgingAgingSheet", "Side by side", images=pictures, ages=ages["ages"], columns=12)
-    saved = g.add("SaveImage", "The sheet", images=sheet["sheet"], filename_prefix="aging/video_sheet", wide=420, tall=250)
+    saved = g.add(
+        "SaveImage", "The sheet", images=sheet["sheet"], filename_prefix="aging/video_sheet", wide=420, tall=250
+    )
     note = g.note(
         "What to change first",
         CHOOSE,
-        "Change *steps* in group 3 for a longer or a shorter video; 48 pictures at 12 a second (*fps*) last four seconds.",
+        "Change *steps* in group 3 for a longer or a shorter video; 48 pictures at 12 a second (*fps*) last four "
+        "seconds.",
         "If memory runs out, lower *steps*, or *width* and *height* in group 3.",
     )
     return across(
@@ -73,8 +87,10 @@ def age_existing_photo(g: Canvas) -> Row:
     loaded = stable_diffusion(g)
     trained, choose = subject(g, loaded)
     photo = g.add("LoadImage", "Your photo", image="example.png", wide=380, tall=210)
-    scaled = g.add("ImageScale", "To the model's size", image=photo["IMAGE"], upscale_method="lanczos", width=512, height=0,
-                   crop="disabled")  # fmt: skip
+    scaled = g.add(
+        "ImageScale", "To the model's size", image=photo["IMAGE"], upscale_method="lanczos", width=512, height=0,
+        crop="disabled",
+    )  # fmt: skip
     encoded = g.add("VAEEncode", "To latents", pixels=scaled["IMAGE"], vae=loaded.vae)
     shown = g.add("PrimitiveString", "What else the photo shows", value="")
 
@@ -83,7 +99,13 @@ def age_existing_photo(g: Canvas) -> Row:
     levels = g.add("BasicScheduler", "How far back", model=trained["model"], scheduler="normal", steps=25, denoise=0.8)
     back = g.add("FlipSigmas", "Backwards", sigmas=levels["SIGMAS"])
     sampler = g.add("KSamplerSelect", "Sampler", sampler_name="euler")
-    steps = {"model": trained["model"], "sampler": sampler["SAMPLER"], "add_noise": False, "noise_seed": 0, "after": "fixed"}
+    steps = {
+        "model": trained["model"],
+        "sampler": sampler["SAMPLER"],
+        "add_noise": False,
+        "noise_seed": 0,
+        "after": "fixed",
+    }
     noise = g.add(
         "SamplerCustom", "From the photo to its noise", positive=now["conditioning"], negative=now["conditioning"],
         sigmas=back["SIGMAS"], latent_image=encoded["LATENT"], cfg=1.0, **steps,
@@ -109,10 +131,10 @@ def age_existing_photo(g: Canvas) -> Row:
     said = g.add("PreviewAny", "Report", source=score["report"], tall=150)
     note = g.note(
         "What to change first",
-        "Choose in group 2 the trained subject, and in group 3 one photo of the same person. In group 4, say how old the "
-        "person is in it.",
-        "Raise *denoise* in *How far back* for more age, and lower it to keep more of the photo; 0.7 to 0.9 keeps pose and "
-        "background.",
+        "Choose in group 2 the trained subject, and in group 3 one photo of the same person. In group 4, say how old "
+        "the person is in it.",
+        "Raise *denoise* in *How far back* for more age, and lower it to keep more of the photo; 0.7 to 0.9 keeps pose "
+        "and background.",
         "Describe the photo in *What else the photo shows* (glasses, a blue shirt, a garden), so that this stays too.",
         tall=260,
     )
@@ -129,9 +151,7 @@ def age_existing_photo(g: Canvas) -> Row:
 
 def make_regularization_set(g: Canvas) -> Row:
     loaded = stable_diffusion(g)
-    ages = sequence(
-        g, loaded.clip, template="photo of a {age}", extra="close-up of the face, looking at the camera"
-    )
+    ages = sequence(g, loaded.clip, template="photo of a {age}", extra="close-up of the face, looking at the camera")
     negative = g.add(
         "CLIPTextEncode", "What no picture should be", clip=loaded.clip, text=f"{NO_PICTURE}, several people"
     )
@@ -144,14 +164,12 @@ def make_regularization_set(g: Canvas) -> Row:
     decoded = g.add("VAEDecode", "To pictures", samples=drawn["LATENT"], vae=loaded.vae)
     single = g.add("RebatchImages", "One by one", images=decoded["IMAGE"], batch_size=1)
     names = g.add("StringConcatenate", "File names with the ages", string_a="ages/", string_b=ages["ages"])
-    saved = g.add(
-        "SaveImage", "The faces", images=single["IMAGE"], filename_prefix=names["STRING"], wide=480, tall=420
-    )
+    saved = g.add("SaveImage", "The faces", images=single["IMAGE"], filename_prefix=names["STRING"], wide=480, tall=420)
     note = g.note(
         "What to change first",
         "Run it twenty times (the number beside *Run*) for 20 pictures of each age; the *seed* changes by itself.",
-        "Delete in *output/ages* what is no face or of a wrong age, and choose *ages [output]* in Load Age Regularization "
-        "Set: it reads each age from the file's name.",
+        "Delete in *output/ages* what is no face or of a wrong age, and choose *ages [output]* in Load Age "
+        "Regularization Set: it reads each age from the file's name.",
         "Draw the set with the model that the person is trained on, without a subject.",
         wide=420,
     )

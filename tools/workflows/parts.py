@@ -44,9 +44,7 @@ def model_file(name: str, repository: str, directory: str, path: str = "") -> di
 
 
 def stable_diffusion(g: Canvas) -> Loaded:
-    file = model_file(
-        "v1-5-pruned-emaonly-fp16.safetensors", "Comfy-Org/stable-diffusion-v1-5-archive", "checkpoints"
-    )
+    file = model_file("v1-5-pruned-emaonly-fp16.safetensors", "Comfy-Org/stable-diffusion-v1-5-archive", "checkpoints")
     node = g.add("CheckpointLoaderSimple", ckpt_name=file["name"], models=[file], wide=380)
     return Loaded(node["MODEL"], node["CLIP"], node["VAE"], [node])
 

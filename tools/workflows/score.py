@@ -24,10 +24,10 @@ def score_identity(g: Canvas) -> Row:
         "What to change first",
         "Put the pictures to judge into *input/pictures* and photos of the person into *input/photos*, and choose both "
         "folders.",
-        "Score with other weights than the subject was trained with (casia-webface here, vggface2 for training), or the "
-        "score flatters.",
-        "Read a similarity beside the photos' similarity to each other, which the report gives; pictures without a face "
-        "have a red frame.",
+        "Score with other weights than the subject was trained with (casia-webface here, vggface2 for training), or "
+        "the score flatters.",
+        "Read a similarity beside the photos' similarity to each other, which the report gives; pictures without a "
+        "face have a red frame.",
     )
     return across(
         down(group("Pictures to judge", BLUE, [drawn]), group("Photos of the person", BROWN, [known])),
@@ -61,7 +61,10 @@ def age_by_edit(g: Canvas) -> Row:
     sides = positive["CONDITIONING"], negative["CONDITIONING"]
     drawn = sampled(g, loaded.model, *sides, latent, loaded.vae, seed=lists["seeds"], **KLEIN.sampler)
     pictures = drawn[-1]["IMAGE"]
-    known, embedder = photos(g, "Photos of the person", tall=60), face_embedder(g, FOR_SCORING, "The face embedder that scores")
+    known, embedder = (
+        photos(g, "Photos of the person", tall=60),
+        face_embedder(g, FOR_SCORING, "The face embedder that scores"),
+    )
     report = g.add(
         "IDAgingIdentityReport", images=pictures, references=known["photos"], face_embedder=embedder["face_embedder"],
         ages=lists["ages"], photo_ages=known["ages"], filename_prefix="edit",
@@ -74,18 +77,17 @@ def age_by_edit(g: Canvas) -> Row:
         similarities=pick["scores"], columns=3,
     )  # fmt: skip
     saved = g.add("SaveImage", "The best", images=best["sheet"], filename_prefix="aging/edit", wide=440, tall=330)
-    rest = g.add(
-        "SaveImage", "All", images=every["sheet"], filename_prefix="aging/edit_candidates", wide=440, tall=180
-    )
+    rest = g.add("SaveImage", "All", images=every["sheet"], filename_prefix="aging/edit_candidates", wide=440, tall=180)
     said = g.add("PreviewAny", "Report", source=report["report"], tall=160)
     note = g.note(
         "What to change first",
-        "Nothing is trained here: a model that edits pictures makes one photo older and younger. Put the photo into *Your "
-        "photo*, and more photos of the person, for the score, into *input/photos*. Use photos of people who agreed to it.",
-        "What each age looks like stands in *What changes, what stays*; change the words where they do not fit this person. "
-        "*candidates* draws every age several times, and the best of each is kept.",
-        "Another edit model needs its own loaders; the lists of prompts and seeds stay. With a subject trained on that same "
-        "model, open the graph *compare_roads*.",
+        "Nothing is trained here: a model that edits pictures makes one photo older and younger. Put the photo into "
+        "*Your photo*, and more photos of the person, for the score, into *input/photos*. Use photos of people who "
+        "agreed to it.",
+        "What each age looks like stands in *What changes, what stays*; change the words where they do not fit this "
+        "person. *candidates* draws every age several times, and the best of each is kept.",
+        "Another edit model needs its own loaders; the lists of prompts and seeds stay. With a subject trained on that "
+        "same model, open the graph *compare_roads*.",
         tall=200,
     )
     return across(
@@ -131,7 +133,10 @@ def compare_roads(g: Canvas) -> Row:
     first, second, third = (nodes[-1]["IMAGE"] for nodes in roads)
     two = g.add("ImageBatch", "Edit and subject", image1=first, image2=second, wide=260)
     three = g.add("ImageBatch", "All three", image1=two["IMAGE"], image2=third, wide=260)
-    known, embedder = photos(g, "Photos of the person", tall=60, wide=300), face_embedder(g, FOR_SCORING, "The face embedder that scores")
+    known, embedder = (
+        photos(g, "Photos of the person", tall=60, wide=300),
+        face_embedder(g, FOR_SCORING, "The face embedder that scores"),
+    )
     judged = {"images": three["IMAGE"], "ages": lists["ages"], "face_embedder": embedder["face_embedder"]}
     report = g.add(
         "IDAgingIdentityReport", references=known["photos"], photo_ages=known["ages"], filename_prefix="roads", **judged
@@ -141,16 +146,19 @@ def compare_roads(g: Canvas) -> Row:
     said = g.add("PreviewAny", "Report", source=report["report"], tall=230)
     note = g.note(
         "What to change first",
-        "Which road keeps this person best? Choose in group 2 a subject that the graph *train_klein* has saved, in group 3 "
-        "one photo to age, and in group 8 others to compare with. *Without the token* takes the subject's token and a "
-        "space out of the instructions.",
-        "Each road has a row on the sheet: the photo edited by the model as it is, the trained person drawn without the "
-        "photo, and the photo edited by the model that knows the person. Every age has the same noise in all three.",
-        "The mean beside a row's name says how alike its pictures are to the photos. Another *seed* is another try: one "
-        "sheet decides little.",
+        "Which road keeps this person best? Choose in group 2 a subject that the graph *train_klein* has saved, in "
+        "group 3 one photo to age, and in group 8 others to compare with. *Without the token* takes the subject's "
+        "token and a space out of the instructions.",
+        "Each road has a row on the sheet: the photo edited by the model as it is, the trained person drawn without "
+        "the photo, and the photo edited by the model that knows the person. Every age has the same noise in all "
+        "three.",
+        "The mean beside a row's name says how alike its pictures are to the photos. Another *seed* is another try: "
+        "one sheet decides little.",
         tall=190,
     )
-    lanes = zip(("The edit alone", "The subject alone", "Both"), ([edit, edited], [by_name], [both, named]), roads)
+    lanes = zip(
+        ("The edit alone", "The subject alone", "Both"), ([edit, edited], [by_name], [both, named]), roads, strict=True
+    )
     return across(
         down(loaded.group(), choose, group("Your photo", BROWN, given)),
         group("What changes with the age", PURPLE, [lists, anybody, nothing, negative]),

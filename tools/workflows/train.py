@@ -3,15 +3,25 @@
 from dataclasses import replace
 
 from tools.canvas import BLUE, BROWN, GREEN, ORANGE, PURPLE, Canvas, Column, Group, Node, Row, across, down, group
-from tools.workflows.parts import FOR_TRAINING, KLEIN, SD, Z_IMAGE, Family, ages_sampled, face_embedder, photos, sequence
+from tools.workflows.parts import (
+    FOR_TRAINING,
+    KLEIN,
+    SD,
+    Z_IMAGE,
+    Family,
+    ages_sampled,
+    face_embedder,
+    photos,
+    sequence,
+)
 
 OTHER_FACES = (
-    "Put 3 to 30 photos of one person who agreed to it into *input/photos*, and choose both folders in group 3. Faces of "
-    "other people of all ages come from the graph *make_regularization_set*."
+    "Put 3 to 30 photos of one person who agreed to it into *input/photos*, and choose both folders in group 3. Faces "
+    "of other people of all ages come from the graph *make_regularization_set*."
 )
 MORE_OR_LESS = (
-    "In Train Aging Subject, raise *steps* when the pictures do not look like the person, and lower it when they copy the "
-    "photos or do not age."
+    "In Train Aging Subject, raise *steps* when the pictures do not look like the person, and lower it when they copy "
+    "the photos or do not age."
 )
 DOWNLOADS = "Where the face embedders are missing, switch *download* on in both, once."
 
@@ -22,7 +32,8 @@ def subject(g: Canvas) -> Column:
         SD,
         OTHER_FACES,
         MORE_OR_LESS + " " + DOWNLOADS,
-        "SDXL: choose its checkpoint in group 1, and 1024 for *width* and *height* in group 5. Draw the faces with it too.",
+        "SDXL: choose its checkpoint in group 1, and 1024 for *width* and *height* in group 5. Draw the faces with it "
+        "too.",
     )
 
 
@@ -30,9 +41,10 @@ def klein(g: Canvas) -> Column:
     return _train(
         g,
         KLEIN,
-        OTHER_FACES + " Choose there the models of group 1.",
+        OTHER_FACES + " Put the loaders of group 1 there in place of its own.",
         MORE_OR_LESS + " " + DOWNLOADS,
-        "A LoRA is trained on the base model as it is loaded. What comes out ages a given photo too: see *compare_roads*.",
+        "A LoRA is trained on the base model as it is loaded. What comes out ages a given photo too: see "
+        "*compare_roads*.",
     )
 
 
@@ -40,7 +52,7 @@ def z_image(g: Canvas) -> Column:
     return _train(
         g,
         Z_IMAGE,
-        OTHER_FACES + " Choose there the models of group 1.",
+        OTHER_FACES + " Put the loaders of group 1 there in place of its own.",
         MORE_OR_LESS + " " + DOWNLOADS,
         "Train on the base model. Its LoRA can be tried on the fast one too (Turbo: 8 *steps*, *cfg* 1).",
     )
@@ -125,7 +137,8 @@ def try_it_here(g: Canvas) -> Row:
             g.note(
                 "Press Run",
                 "Press *Run*: there is nothing to choose and nothing to download. A person who was drawn by program is "
-                "trained from eight photos, in about two minutes on two cores, and is then drawn at six ages and scored.",
+                "trained from eight photos, in about two minutes on two cores, and is then drawn at six ages and "
+                "scored.",
                 "Another *person* in group 1 is another face; another *seed* in *Draw* is another pose.",
                 "With photos of your own and Stable Diffusion, go on with the graph *train_subject*.",
                 wide=380,
