@@ -162,6 +162,16 @@ def test_it_reads_from_left_to_right_and_row_by_row(graph):
     assert [title.split()[0] for title in titles] == [str(number) for number in range(1, len(titles) + 1)]
 
 
+def test_it_fits_a_screen_at_a_zoom_at_which_text_is_drawn(graph):
+    """The front end fills three quarters of the screen with a graph, and draws no text of 14 px below 8."""
+    boxes = [(*item["pos"], *item["size"]) for item in graph["nodes"]] + [
+        group["bounding"] for group in graph["groups"]
+    ]
+    left, top = min(x for x, *_ in boxes), min(y for _, y, *_ in boxes)
+    right, bottom = max(x + w for x, _, w, _ in boxes), max(y + h for _, y, _, h in boxes)
+    assert 0.75 * min(1920 / (right - left), 1080 / (bottom - top)) >= 8 / 14
+
+
 def test_every_graph_has_a_thumbnail(path):
     from PIL import Image
 
