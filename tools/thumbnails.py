@@ -1,7 +1,8 @@
-"""The graphs' thumbnails, drawn by the graphs themselves, and the README's picture of one: a real ComfyUI runs each on
-the drawn world, and its front end shows the first.
+"""The graphs' thumbnails, drawn by the graphs themselves, the README's picture of one and those of the help pages: a
+real ComfyUI runs the graphs on the drawn world, and its front end shows them.
 
-usage: python -m tools.thumbnails COMFYUI    writes workflows/*.jpg and docs/train_subject.jpg; takes minutes
+usage: python -m tools.thumbnails COMFYUI    writes workflows/*.jpg, docs/train_subject.jpg and web/docs/*.png; takes
+                                             minutes
 
 Graphs of models that the world has not (NEEDS in tools/workflows) are shown themselves.
 """
@@ -15,6 +16,7 @@ from PIL import Image
 
 from tools.browser import front_end
 from tools.graphs import GRAPHS, REPOSITORY, api_file, changed, read
+from tools.nodeinfo import OBJECT_INFO, OURS
 from tools.server import Graph, Server
 from tools.workflows import NEEDS
 from tools.workflows.parts import FOR_SCORING, FOR_TRAINING
@@ -24,6 +26,7 @@ from training.world.model import export
 
 SIDE, SHOWN = 64, 192  # px: what the world draws, and how large the sheets show it
 CARD = 512  # px; ComfyUI shows squares
+MARGIN = 60  # px, around a node on its help page
 WORLD = {
     "CheckpointLoaderSimple": {"ckpt_name": "world.safetensors"},
     "IDAgingTrainSubject": {
@@ -42,7 +45,7 @@ WORLD = {
     "KSampler": {"cfg": 6.0, "seed": 101},
     "IDAgingAgingSheet": {"columns": 3},
 }  # fmt: skip
-KLEIN_SUBJECT = "loras/aging_subjects/subject_klein_00001_.safetensors"
+SUBJECTS = [f"loras/aging_subjects/subject{kind}_00001_.safetensors" for kind in ("", "_klein")]
 BICUBIC = {"upscale_method": "bicubic", "crop": "disabled"}
 UNCLUTTERED = """async () => {
     const set = (name, value) => app.extensionManager.setting.set(name, value)
@@ -69,6 +72,13 @@ FITTED = """whole => {
     view.offset.splice(0, 2, 0.02 * width / view.scale - left, 0.02 * height / view.scale - top)
     app.canvas.setDirty(true, true)
 }"""
+NEAR = """([type, margin]) => {
+    const { pos: [x, y], size: [width, height] } = app.graph._nodes.find(node => node.type === type)
+    app.canvas.ds.scale = 1
+    app.canvas.ds.offset.splice(0, 2, margin - x, margin + 30 - y)
+    app.canvas.setDirty(true, true)
+    return { x: 0, y: 0, width: width + 2 * margin, height: height + 30 + 2 * margin }
+}"""
 MORE = {  # in some graphs
     "aging_video": {"IDAgingSequenceEncode": {"steps": 16}, "IDAgingAgingSheet": {"columns": 4}},
 }
@@ -85,10 +95,7 @@ def world_base(base: Path) -> None:
     for name in ("photo", "example"):
         shutil.copy(base / "input/photos/01.png", base / f"input/{name}.png")
     named = [model for path in GRAPHS for node in read(path)["nodes"] for model in node["properties"].get("models", ())]
-    for file in [
-        *(f"{model['directory']}/{model['name']}" for model in named),
-        KLEIN_SUBJECT,
-    ]:  # to be seen, not opened
+    for file in [*(f"{model['directory']}/{model['name']}" for model in named), *SUBJECTS]:  # to be seen, not opened
         (base / "models" / file).parent.mkdir(parents=True, exist_ok=True)
         (base / "models" / file).touch()
     for number, picture in enumerate([*photos(SUBJECT, 28, 5, 100), *photos(SUBJECT + 1, 28, 4)]):
@@ -173,6 +180,24 @@ def screenshots(server: Server) -> None:
                 shot(path, path.with_suffix(".jpg"), 1024, 1024, whole=False)
 
 
+def help_pictures(server: Server) -> None:
+    """Each of our nodes under its own name, in the first graph that has it."""
+    known = sorted(name for name in read(OBJECT_INFO) if name.startswith(OURS))
+    with front_end(server) as page:
+        page.set_viewport_size({"width": 700, "height": 1400})
+        page.evaluate(UNCLUTTERED)
+        for name in known:
+            graph = next(graph for graph in map(read, GRAPHS) if any(node["type"] == name for node in graph["nodes"]))
+            for node in graph["nodes"]:
+                if node["type"] == name:
+                    node.pop("title", None)
+            page.evaluate("graph => app.loadGraphData(graph, true, true, 'help')", graph)
+            page.evaluate(NEAR, [name, MARGIN])
+            page.wait_for_timeout(2000)
+            place = page.evaluate(NEAR, [name, MARGIN])
+            page.screenshot(path=REPOSITORY / "web/docs" / f"{name}.png", clip=place)
+
+
 def main(comfyui: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
@@ -180,6 +205,7 @@ def main(comfyui: Path) -> None:
         server = Server(comfyui / ".venv" / "bin" / "python", comfyui, base)
         try:
             screenshots(server)
+            help_pictures(server)
             for name, picture in cards(server).items():
                 picture.save(REPOSITORY / "workflows" / f"{name}.jpg", quality=88)
         finally:

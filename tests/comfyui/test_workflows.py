@@ -39,6 +39,7 @@ WRITES = {  # what each leaves in output/
     "make_regularization_set": "ages/middle-aged_00001_.png",
     "try_it_here": "aging/try_it_here_00001_.png",
 }
+TRAIN = "IDAgingTrainSubject"
 SUBJECTS = {"train_subject": "subject", "train_klein": "subject_klein", "train_z_image": "subject_z_image"}
 
 
@@ -64,7 +65,7 @@ def test_it_finishes_green(server, path):
     written = server.base / "output" / WRITES[path.stem]
     assert written.stat().st_size > 0
     if path.stem in SUBJECTS:
-        (shown,) = [outcome.outputs[node] for node, each in small(path).items() if "Train" in each["class_type"]]
+        (shown,) = [outcome.outputs[node] for node, each in small(path).items() if each["class_type"] == TRAIN]
         assert shown["images"] and "2 looks" in shown["text"][0], "previews are judged, and stay on the node"
         assert (server.base / f"models/loras/aging_subjects/{SUBJECTS[path.stem]}_00001_.safetensors").is_file()
     if path.stem == "compare_roads":
