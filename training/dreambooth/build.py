@@ -98,7 +98,7 @@ def build_trainer(
     used = embedder if reader or reward else None
     if observer and used and digest(observer.embedder.state_dict()) == digest(used.state_dict()):
         trainer.remarks.append(
-            f"The judge is the embedder of the training ({observer.embedder.name}) and flatters what it trained; "
+            f"The judge is the embedder of the identity loss or the reward ({observer.embedder.name}) and flatters what it trained; "
             "the best step to it may not be the best to others. Use another judge."
         )
     return trainer

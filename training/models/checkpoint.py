@@ -58,7 +58,9 @@ class Model:
     unmapped: StateDict = field(default_factory=dict)  # tensors of the checkpoint that no module holds, kept for saving
     fingerprint: str = ""  # of the same UNet; by this a subject trained in place knows its base
     guidance = 3.0  # of drawings in a few steps
-    _before: UNetDenoiser | None = field(default=None, init=False, repr=False)  # what a full fine-tune with an anchor began with
+    _before: UNetDenoiser | None = field(
+        default=None, init=False, repr=False
+    )  # what a full fine-tune with an anchor began with
 
     @property
     def resolution(self) -> int:
