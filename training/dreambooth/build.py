@@ -40,9 +40,9 @@ def build_trainer(
     """A trainer on the best device, everything moved there; ``cpu`` leaves a GPU alone.
 
     ``tiny_vae`` decodes faces instead of the model's own VAE. ``looks`` says that the six ages will be drawn on the
-    way. ``estimator`` tells the reward how old a drawn face looks. ``decode_probability`` of a timestep says how often an identity loss decodes there. ``bar`` shows the search
-    for the faces of other people, which triplet needs. Raises UserError for
-    settings that do not fit the data.
+    way. ``estimator`` tells the reward how old a drawn face looks. ``decode_probability`` of a timestep says how often
+    an identity loss decodes there. ``bar`` shows the search for the faces of other people, which triplet needs. Raises
+    UserError for settings that do not fit the data.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
@@ -98,8 +98,8 @@ def build_trainer(
     used = embedder if reader or reward else None
     if observer and used and digest(observer.embedder.state_dict()) == digest(used.state_dict()):
         trainer.remarks.append(
-            f"The judge is the embedder of the identity loss or the reward ({observer.embedder.name}) and flatters what it trained; "
-            "the best step to it may not be the best to others. Use another judge."
+            f"The judge is the embedder of the identity loss or the reward ({observer.embedder.name}) and flatters "
+            "what it trained; the best step to it may not be the best to others. Use another judge."
         )
     return trainer
 
