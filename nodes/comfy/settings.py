@@ -4,7 +4,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...training.config import PHOTO_SETTINGS, TrainingConfig
+from ...training.config import PHOTO_SETTINGS, REWARD_SETTINGS, TrainingConfig
 from ...training.options import Option, options_of
 from .sockets import advanced
 
@@ -41,7 +41,7 @@ ADVANCED = (
     "seed",
 )
 # Saved graphs keep widgets by position and name all that is required: what came later is optional and stands last.
-LATER = ("timestep_sampling", *PHOTO_SETTINGS)
+LATER = ("timestep_sampling", *PHOTO_SETTINGS, *REWARD_SETTINGS)
 # What suits a graph better than a command line: it fits 8 GB, and a crashed server loses little.
 DEFAULTS = {"gradient_checkpointing": True, "checkpointing_steps": 100}
 HIGHEST = {"max_train_steps": 100_000, "rank": 256}
@@ -107,4 +107,6 @@ def _widget(option: Option, label: str, **more: Any) -> io.Input:
             shared["control_after_generate"] = False
         high = option.high or HIGHEST.get(name, 10_000)
         return io.Int.Input(name, default=default or 0, min=low, max=high, step=STEPS.get(name, 1), **shared)
-    return io.Float.Input(name, default=default or 0.0, min=low, max=100.0, step=STEPS.get(name, 0.05), **shared)
+    return io.Float.Input(
+        name, default=default or 0.0, min=low, max=option.high or 100.0, step=STEPS.get(name, 0.05), **shared
+    )
