@@ -101,6 +101,7 @@ class SaveSubject(io.ComfyNode):
         if target is None:
             target = Path(folder) / f"{stem}_{counter:05}_{subject.file.suffix}"
             with written(target) as temporary:
+                temporary.unlink()
                 try:
                     os.link(subject.file, temporary)  # one file under two names: nobody writes into either
                 except OSError:  # on another drive, or one that has no links

@@ -313,9 +313,18 @@ def test_the_familys_tiny_decoder_reads_faces_unasked(server):
     assert sentence in outcome.outputs[said]["text"][0] and sentence not in outcome.outputs[plain]["text"][0]
 
 
-def test_mobilefacenet_gives_verdicts_and_the_age_network_judges_without_a_clip(server, judges):
-    for file in (MOBILEFACENET, FACE_API, MANIFEST):
-        shutil.copy(judges / file.name, server.base / "models/facenet")
+@pytest.fixture
+def real_judges(server, judges):
+    """The published networks in the server's models folder."""
+    folder = server.base / "models/facenet"
+    copies = [shutil.copy(judges / file.name, folder) for file in (MOBILEFACENET, FACE_API, MANIFEST)]
+    yield
+    for copy in copies:
+        Path(copy).unlink()
+
+
+@pytest.mark.usefixtures("real_judges")
+def test_mobilefacenet_gives_verdicts_and_the_age_network_judges_without_a_clip(server):
     graph = Studio()
     embedder = graph.add("IDAgingLoadFaceEmbedder", weights="mobilefacenet", download=False), 0
     photos = graph.photos()

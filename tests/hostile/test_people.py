@@ -125,5 +125,5 @@ def test_a_report_holds_one_picture_at_a_time():
     read, counts = [], []
     names = [str(number) for number in range(20)]
     report = build([Observation(name, None) for name in names], [Observation("photo", None)], "one")
-    page(report, {name: CountedPhoto(name, Image.new("RGB", (8, 8)), read, counts) for name in names})
+    page(report, {name: CountedPhoto(name, Image.new("RGB", (8, 8)), read=read, counts=counts) for name in names})
     assert len(counts) == 20 and max(counts) <= 2
