@@ -123,7 +123,9 @@ def _measured(trial: Trial, size: Size) -> list[dict]:
 def _others(trainer: Trainer, prompts: list[str], noises: tuple[int, ...]) -> list:
     """Other people at the six ages, from the noises from which the subject is drawn."""
     side = trainer.data.resolution
-    return [to_image(one) for seed in noises for one in trainer.model.draw(prompts, side, seed, PRESET, len(prompts))]
+    return [
+        to_image(one) for seed in noises for one in trainer.model.draw(prompts, side, seed, PRESET, 6, lambda: None)
+    ]
 
 
 @dataclass(frozen=True)
