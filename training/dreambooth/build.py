@@ -1,5 +1,6 @@
 """A trainer out of its parts, and what names them: the command line, the nodes and the study all call this."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ def build_trainer(
     tiny_vae: LatentCodec | None = None,
     looks: LookPlan | None = None,
     estimator: AgeEstimator | None = None,
+    extra_prompts: Iterable[str] = (),
     cpu: bool = False,
     decode_probability: DecodeProbability = decode_probability,
     bar: Bar = iter,
@@ -40,9 +42,9 @@ def build_trainer(
     """A trainer on the best device, everything moved there; ``cpu`` leaves a GPU alone.
 
     ``tiny_vae`` decodes faces instead of the model's own VAE. ``looks`` says that the six ages will be drawn on the
-    way. ``estimator`` tells the reward how old a drawn face looks. ``decode_probability`` of a timestep says how often
-    an identity loss decodes there. ``bar`` shows the search for the faces of other people, which triplet needs. Raises
-    UserError for settings that do not fit the data.
+    way, ``extra_prompts`` what else may be. ``estimator`` tells the reward how old a drawn face looks.
+    ``decode_probability`` of a timestep says how often an identity loss decodes there. ``bar`` shows the search for the
+    faces of other people, which triplet needs. Raises UserError for settings that do not fit the data.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
@@ -83,7 +85,7 @@ def build_trainer(
     if data.reads_faces and embedder:
         window = latent_window(data.face_squares, resolution // decoder.factor, decoder.factor)
         reader = FaceReader(decoder, embedder, window, bf16=precision == "bf16")
-    prompts = preview_prompts(config) if looks else []
+    prompts = [*extra_prompts, *(preview_prompts(config) if looks else [])]
     reward = None
     if config.reward_every:
         judges = _judges(config, detector, embedder, estimator, device)
