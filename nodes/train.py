@@ -129,7 +129,7 @@ class TrainSubject(io.ComfyNode):
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="Draws the subject; goes into a KSampler."),
-                io.Clip.Output(display_name="clip"),
+                io.Clip.Output(display_name="clip", tooltip="The text encoder for it; goes into the prompt nodes."),
                 SubjectSocket.Output(display_name="subject", tooltip="For Save Aging Subject and the prompt nodes."),
                 io.LoraModel.Output(display_name="lora", tooltip="For Save LoRA Weights and Load LoRA Model."),
                 io.LossMap.Output(display_name="losses", tooltip="For Plot Loss Graph."),

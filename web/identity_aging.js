@@ -37,8 +37,54 @@ api.getWorkflowTemplates = async function () {
   return listed
 }
 
+// Inputs that mean nothing with what is chosen are out of sight, and so are advanced ones where nodes are drawn on the
+// canvas, until asked for. Values and their places stay, so that graphs open in every version.
+function hide(widget, hidden) {
+  widget.hidden = hidden
+  const shown = widget._state?.options ?? widget.options // the first is what Nodes 2.0 watches
+  shown.hidden = hidden
+}
+
+function showWhatCounts(node, rules) {
+  const value = (name) => node.widgets.find((widget) => widget.name === name)?.value
+  const linked = (name) => node.inputs?.some((slot) => slot.widget?.name === name && slot.link != null)
+  for (const [widget, rule] of rules) {
+    const counts = Object.entries(rule).every(([name, values]) => linked(name) || values.includes(value(name)))
+    hide(widget, !counts && !linked(widget.name))
+  }
+  const width = node.size[0]
+  node.setSize([width, node.computeSize([width, 0])[1]])
+  app.canvas?.setDirty(true, true)
+}
+
+function followChoices(node) {
+  const described = { ...node.constructor.nodeData.input.required, ...node.constructor.nodeData.input.optional }
+  for (const widget of node.widgets ?? []) widget.advanced ||= Boolean(described[widget.name]?.[1]?.advanced)
+  const ruled = (node.widgets ?? []).map((widget) => [widget, described[widget.name]?.[1]?.only_with])
+  const rules = ruled.filter(([, rule]) => rule)
+  if (!rules.length) return
+  const follow = () => showWhatCounts(node, rules)
+  const choices = new Set(rules.flatMap(([, rule]) => Object.keys(rule)))
+  for (const widget of node.widgets.filter(({ name }) => choices.has(name))) {
+    const { callback } = widget
+    widget.callback = function (...changed) {
+      callback?.apply(this, changed)
+      follow()
+    }
+  }
+  const { onConfigure } = node
+  node.onConfigure = function (...saved) {
+    onConfigure?.apply(this, saved)
+    follow()
+  }
+  follow()
+}
+
 app.registerExtension({
   name: 'IdentityAging.Sentences',
+  nodeCreated(node) {
+    if (ours(node.comfyClass)) followChoices(node)
+  },
   setup() {
     api.addEventListener('execution_error', ({ detail }) => {
       if (ours(detail.node_type)) say(detail.node_id, detail.node_type, detail.exception_message)

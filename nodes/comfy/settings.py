@@ -4,7 +4,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...training.config import PHOTO_SETTINGS, REWARD_SETTINGS, TrainingConfig
+from ...training.config import IDENTITY_LOSSES, LATENT_LOSSES, PHOTO_SETTINGS, REWARD_SETTINGS, TrainingConfig
+from ...training.errors import UserError
 from ...training.options import Option, options_of
 from .sockets import advanced
 
@@ -45,7 +46,19 @@ LATER = ("timestep_sampling", *PHOTO_SETTINGS, *REWARD_SETTINGS)
 # What suits a graph better than a command line: it fits 8 GB, and a crashed server loses little.
 DEFAULTS = {"gradient_checkpointing": True, "checkpointing_steps": 100}
 HIGHEST = {"max_train_steps": 100_000, "rank": 256}
-STEPS = {"resolution": 64, "learning_rate": 1e-7, "loss_weight": 0.01, "temperature": 0.05}
+STEPS = {"resolution": 64, "loss_weight": 0.01, "temperature": 0.05}
+LINKED = [io.Float, io.String]  # into a list of rates
+RATES = ("1e-6", "2.5e-6", "5e-6", "1e-5", "2.5e-5", "5e-5", "1e-4", "2.5e-4", "5e-4", "1e-3")
+# Widgets that mean nothing but with these values of another; web/identity_aging.js hides them else. As plain widgets
+# they keep their name and place, which a DynamicCombo's do not: graphs that name them would neither open nor run.
+ONLY_WITH = {
+    "rank": {"method": ["lora"]},
+    "lora_layers": {"method": ["lora"]},
+    "loss_weight": {"loss": [*IDENTITY_LOSSES, *LATENT_LOSSES]},
+    "temperature": {"loss": ["contrastive"]},
+    "triplet_margin": {"loss": ["triplet"]},
+    "face_margin": {"crop": ["face"]},
+}
 
 
 def setting_widgets() -> list[io.Input]:
@@ -67,6 +80,8 @@ def config_of(widgets: dict[str, Any]) -> TrainingConfig:
         if option.name not in widgets:
             continue
         value = widgets[option.name]
+        if option.kind is float:
+            value = _number(option, value)
         if option.optional and value in (0, AUTO):
             value = None
         elif option.kind is bool and isinstance(value, str):
@@ -75,6 +90,16 @@ def config_of(widgets: dict[str, Any]) -> TrainingConfig:
             value = tuple(value.split(" + "))
         values[option.name] = value
     return TrainingConfig(**values)
+
+
+def _number(option: Option, value: Any) -> float | None:
+    """A rate may come as a text, from its list or a link. Raises UserError for a text that is no number."""
+    if value == AUTO:
+        return None
+    try:
+        return float(value)
+    except ValueError as error:
+        raise UserError(f"{option.name} is '{value}'; it must be {AUTO} or a number such as {RATES[0]}.") from error
 
 
 def _advanced(names: tuple[str, ...], **more: Any) -> list[io.Input]:
@@ -87,6 +112,8 @@ def _widget(option: Option, label: str, **more: Any) -> io.Input:
     name, kind, optional = option.name, option.kind, option.optional
     default = DEFAULTS.get(name, option.default)
     shared = {"display_name": label, "tooltip": f"{option.help[0].upper()}{option.help[1:]}.", **more}
+    if name in ONLY_WITH:
+        shared["extra_dict"] = {"only_with": ONLY_WITH[name]}
     if kind is bool and optional:
         return io.Combo.Input(name, options=[AUTO, "on", "off"], default=AUTO, **shared)
     if kind is bool:
@@ -99,6 +126,9 @@ def _widget(option: Option, label: str, **more: Any) -> io.Input:
         return io.Combo.Input(name, options=[*auto, *option.choices], default=default or AUTO, **shared)
     if kind is str:
         return io.String.Input(name, default=default, **shared)
+    if kind is float and optional:  # a number widget shows 1e-6 as 0.0000010
+        shared["tooltip"] += f" {AUTO} means that default; another number can be linked in."
+        return io.MultiType.Input(io.Combo.Input(name, options=[AUTO, *RATES], default=AUTO, **shared), LINKED)
     if optional:
         shared["tooltip"] += " 0 means that default."
     low = 0 if optional else option.low

@@ -101,7 +101,9 @@ class TrainOptions:
         if not self.judge and self.patience:
             raise UserError("--patience is for looks while training: say who looks with --judge.")
         if self.photo_ages == ESTIMATED and not self.age_estimator:
-            raise UserError(f"--photo-ages {ESTIMATED} needs somebody who sees ages: name one with --age-estimator.")
+            raise UserError(
+                f"--photo-ages {ESTIMATED} needs somebody who sees ages. Add --age-estimator: {AGE_ESTIMATORS}."
+            )
 
 
 def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Callback] = ()) -> int:
