@@ -6,7 +6,15 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ..training.ages import UNKNOWN_AGE
-from ..training.dreambooth.captions import BY_NAME, ESTIMATED, ages_remarks, listed, other_folders, read_photos, with_ages
+from ..training.dreambooth.captions import (
+    BY_NAME,
+    ESTIMATED,
+    ages_remarks,
+    listed,
+    other_folders,
+    read_photos,
+    with_ages,
+)
 from ..training.dreambooth.dataset import estimate_ages, find_faces
 from ..training.errors import UserError
 from ..training.pictures.masks import mask_of
@@ -63,7 +71,8 @@ class LoadPhotos(io.ComfyNode):
                     display_name="sub-folders",
                     default=False,
                     optional=True,
-                    tooltip="Take the pictures in all sub-folders too. Off: only in those that an age names (child, 34).",
+                    tooltip="Take the pictures in all sub-folders too. Off: only in those that an age names (child, "
+                    "34).",
                 ),
             ],
             outputs=[
@@ -102,7 +111,9 @@ class LoadPhotos(io.ComfyNode):
         return input_folder_state(folder)
 
     @classmethod
-    def execute(cls, folder: str, ages=BY_NAME, face_embedder=None, clip_vision=None, clip=None, sub_folders=False) -> io.NodeOutput:
+    def execute(
+        cls, folder: str, ages=BY_NAME, face_embedder=None, clip_vision=None, clip=None, sub_folders=False
+    ) -> io.NodeOutput:
         """Reads the pictures, and what is said of them."""
         path = input_folder(folder)
         photos = read_photos(path, "photos", sub_folders)

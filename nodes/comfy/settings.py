@@ -80,26 +80,24 @@ def config_of(widgets: dict[str, Any]) -> TrainingConfig:
         if option.name not in widgets:
             continue
         value = widgets[option.name]
-        if option.kind is float:
-            value = _number(option, value)
         if option.optional and value in (0, AUTO):
             value = None
         elif option.kind is bool and isinstance(value, str):
             value = value == "on"
+        elif option.kind is float:
+            value = _number(option.name, value)
         elif option.many:
             value = tuple(value.split(" + "))
         values[option.name] = value
     return TrainingConfig(**values)
 
 
-def _number(option: Option, value: Any) -> float | None:
+def _number(name: str, value: Any) -> float:
     """A rate may come as a text, from its list or a link. Raises UserError for a text that is no number."""
-    if value == AUTO:
-        return None
     try:
         return float(value)
     except ValueError as error:
-        raise UserError(f"{option.name} is '{value}'; it must be {AUTO} or a number such as {RATES[0]}.") from error
+        raise UserError(f"{name} is '{value}'; it must be {AUTO} or a number such as {RATES[0]}.") from error
 
 
 def _advanced(names: tuple[str, ...], **more: Any) -> list[io.Input]:

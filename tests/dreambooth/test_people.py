@@ -42,5 +42,8 @@ def test_a_person_at_another_age_is_no_stranger_where_the_ages_are_known(observe
     pictures = [*photos(SUBJECT, 28, 3), *photos(SUBJECT + 1, 8, 3)]  # as unlike as a child is to who it becomes
     ages = [28] * 3 + ["child"] * 3
     for known, warned in ((ages, 0), ([None] * 6, 1)):
-        named = [Photo(f"{number}.png", picture, age) for number, (picture, age) in enumerate(zip(pictures, known))]
+        named = [
+            Photo(f"{number}.png", picture, age)
+            for number, (picture, age) in enumerate(zip(pictures, known, strict=True))
+        ]
         assert len(people_remarks(find_faces(named, observer.detector), observer)) == warned

@@ -31,7 +31,8 @@ def people_remarks(subject: SubjectSet, observer: Observer) -> list[str]:
     names = ", ".join(odd[:NAMED]) + (f" and {len(odd) - NAMED} more" if len(odd) > NAMED else "")
     return [
         f"Warning: {len(odd)} of {len(rows)} faces look unlike those in the other photos: {names}. Everybody in the "
-        "photos is trained as one person; take other people out. Where it is the same person at other ages, give the ages."
+        "photos is trained as one person; take other people out. Where it is that person at another age, "
+        "say the ages."
     ]
 
 
