@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ...training.config import IDENTITY_LOSSES, LATENT_LOSSES, PHOTO_SETTINGS, REWARD_SETTINGS, TrainingConfig
 from ...training.errors import UserError
 from ...training.options import Option, options_of
-from .sockets import advanced
+from .sockets import advanced, telling
 
 AUTO = "auto"
 
@@ -63,9 +63,7 @@ ONLY_WITH = {
 
 def setting_widgets() -> list[io.Input]:
     """The widgets, shown ones first."""
-    options = {option.name: option for option in options_of(TrainingConfig)}
-    shown = [_widget(options[name], label) for name, label in SHOWN.items()]
-    return shown + _advanced(ADVANCED)
+    return [_told(name, label) for name, label in SHOWN.items()] + _advanced(ADVANCED)
 
 
 def later_widgets() -> list[io.Input]:
@@ -101,8 +99,13 @@ def _number(name: str, value: Any) -> float:
 
 
 def _advanced(names: tuple[str, ...], **more: Any) -> list[io.Input]:
-    options = {option.name: option for option in options_of(TrainingConfig)}
-    return [advanced(_widget(options[name], name.replace("_", " "), **more)) for name in names]
+    return [advanced(_told(name, name.replace("_", " "), **more)) for name in names]
+
+
+def _told(name: str, label: str, **more: Any) -> io.Input:
+    (option,) = (option for option in options_of(TrainingConfig) if option.name == name)
+    widget = _widget(option, label, **more)
+    return telling(widget, only_with=ONLY_WITH[name]) if name in ONLY_WITH else widget
 
 
 def _widget(option: Option, label: str, **more: Any) -> io.Input:
@@ -110,8 +113,6 @@ def _widget(option: Option, label: str, **more: Any) -> io.Input:
     name, kind, optional = option.name, option.kind, option.optional
     default = DEFAULTS.get(name, option.default)
     shared = {"display_name": label, "tooltip": f"{option.help[0].upper()}{option.help[1:]}.", **more}
-    if name in ONLY_WITH:
-        shared["extra_dict"] = {"only_with": ONLY_WITH[name]}
     if kind is bool and optional:
         return io.Combo.Input(name, options=[AUTO, "on", "off"], default=AUTO, **shared)
     if kind is bool:

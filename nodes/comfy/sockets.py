@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from comfy_api.latest import io
 
@@ -37,7 +38,12 @@ class ChosenJudge:
 
 def advanced(widget: io.Input) -> io.Input:
     """``widget``, out of sight until asked for. The front end reads the flag in every version, the API has it late."""
-    widget.extra_dict = (widget.extra_dict or {}) | {"advanced": True}
+    return telling(widget, advanced=True)
+
+
+def telling(widget: io.Input, **options: Any) -> io.Input:
+    """``widget``, of which the front end is told ``options`` too. ComfyUI 0.3.64 does not let all constructors say it."""
+    widget.extra_dict = {**(widget.extra_dict or {}), **options}
     return widget
 
 
