@@ -6,7 +6,15 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ..training.ages import UNKNOWN_AGE
-from ..training.dreambooth.captions import BY_NAME, ESTIMATED, ages_remarks, listed, read_photos, with_ages
+from ..training.dreambooth.captions import (
+    BY_NAME,
+    ESTIMATED,
+    ages_remarks,
+    listed,
+    other_folders,
+    read_photos,
+    with_ages,
+)
 from ..training.dreambooth.dataset import estimate_ages, find_faces
 from ..training.errors import UserError
 from ..training.pictures.masks import mask_of
@@ -58,6 +66,14 @@ class LoadPhotos(io.ComfyNode):
                     optional=True,
                     tooltip="The text half of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
                 ),
+                io.Boolean.Input(
+                    "sub_folders",
+                    display_name="sub-folders",
+                    default=False,
+                    optional=True,
+                    tooltip="Take the pictures in all sub-folders too. Off: only in those that an age names (child, "
+                    "34).",
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -95,12 +111,16 @@ class LoadPhotos(io.ComfyNode):
         return input_folder_state(folder)
 
     @classmethod
-    def execute(cls, folder: str, ages=BY_NAME, face_embedder=None, clip_vision=None, clip=None) -> io.NodeOutput:
+    def execute(
+        cls, folder: str, ages=BY_NAME, face_embedder=None, clip_vision=None, clip=None, sub_folders=False
+    ) -> io.NodeOutput:
         """Reads the pictures, and what is said of them."""
         path = input_folder(folder)
-        photos = read_photos(path, "photos")
+        photos = read_photos(path, "photos", sub_folders)
         pictures, oddities = zip(*read_all(photos, watched), strict=True)
         remarks = [*left_out(path), *chain.from_iterable(oddities)]
+        if not sub_folders and (others := other_folders(path)):
+            remarks.append(f"Left out are the sub-folders {', '.join(others)}; the switch sub_folders takes them in.")
         tell(remarks, cls.hidden.unique_id)
         if ages.strip() == ESTIMATED:
             photos = _estimated(photos, face_embedder, clip_vision, clip)

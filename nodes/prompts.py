@@ -44,11 +44,11 @@ def _prompt_widgets() -> list[io.Input]:
             )
         ),
         advanced(
-            io.String.Input("token", default="sks", tooltip="The subject's rare token; a wired SUBJECT overrules it.")
+            io.String.Input("token", default="sks", tooltip="The subject's rare token; a wired subject overrules it.")
         ),
         advanced(
             io.String.Input(
-                "class_word", default="person", tooltip="person, man, woman ...; a wired SUBJECT overrules it."
+                "class_word", default="person", tooltip="person, man, woman ...; a wired subject overrules it."
             )
         ),
     ]
@@ -85,7 +85,7 @@ class PromptEncode(io.ComfyNode):
                 *_prompt_widgets(),
             ],
             outputs=[
-                io.Conditioning.Output(display_name="conditioning"),
+                io.Conditioning.Output(display_name="conditioning", tooltip="For the KSampler, as positive."),
                 io.String.Output(display_name="prompt", tooltip="The prompt as it was encoded."),
             ],
         )
@@ -240,12 +240,12 @@ class EditPrompts(io.ComfyNode):
                         "template",
                         default=EDIT_PROMPT,
                         multiline=True,
-                        tooltip="The instruction. The names in braces are filled in; the token is a wired SUBJECT's.",
+                        tooltip="The instruction. The names in braces are filled in; the token is a wired subject's.",
                     )
                 ),
                 advanced(
                     io.String.Input(
-                        "class_word", default="person", tooltip="person, man, woman ...; a wired SUBJECT overrules it."
+                        "class_word", default="person", tooltip="person, man, woman ...; a wired subject overrules it."
                     )
                 ),
             ],
@@ -267,12 +267,9 @@ class EditPrompts(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, ages=None, words=None, template=None) -> bool | str:
-        """Refuses what are no ages or no words for them, and a template with unknown names."""
-        for check, value in ((parse_ages, ages), (read_edit_words, words), (fill_prompt, template)):
-            if (known := sentence(check, value)) is not True:
-                return known
-        return True
+    def validate_inputs(cls, ages=None) -> bool | str:
+        """Refuses what are no ages; words and template are read when it runs, else ages were blamed for them too."""
+        return sentence(parse_ages, ages)
 
     @classmethod
     def execute(cls, ages, candidates, seed, words, template, class_word, subject=None) -> io.NodeOutput:

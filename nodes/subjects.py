@@ -141,8 +141,8 @@ class LoadSubject(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Model.Output(display_name="model"),
-                io.Clip.Output(display_name="clip"),
+                io.Model.Output(display_name="model", tooltip="Draws the subject; goes into a KSampler."),
+                io.Clip.Output(display_name="clip", tooltip="The text encoder for it; goes into the prompt nodes."),
                 SubjectSocket.Output(display_name="subject", tooltip="Token and class word, for the prompt nodes."),
             ],
         )

@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..training.config import IDENTITY_LOSSES, TrainingConfig
+from ..training.config import TrainingConfig
 from ..training.dreambooth.build import build_trainer
 from ..training.dreambooth.captions import ages_remarks, captions_remarks
 from ..training.dreambooth.curves import curves
@@ -28,6 +28,7 @@ from ..training.pictures.photos import read_once
 from .comfy.bridge import IN_PLACE, open_comfy
 from .comfy.checks import sentence
 from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
+from .comfy.estimator import age_estimator
 from .comfy.folders import runs_folder, tiny_decoder_file
 from .comfy.images import to_batch
 from .comfy.results import kept_on_node
@@ -83,7 +84,9 @@ class TrainSubject(io.ComfyNode):
                     "look right and not age.",
                 ),
                 FaceEmbedder.Input(
-                    "face_embedder", optional=True, tooltip="For the identity losses biometric and triplet."
+                    "face_embedder",
+                    optional=True,
+                    tooltip="For the identity losses biometric and triplet, and the reward.",
                 ),
                 JudgeSocket.Input(
                     "judge",
@@ -126,7 +129,7 @@ class TrainSubject(io.ComfyNode):
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="Draws the subject; goes into a KSampler."),
-                io.Clip.Output(display_name="clip"),
+                io.Clip.Output(display_name="clip", tooltip="The text encoder for it; goes into the prompt nodes."),
                 SubjectSocket.Output(display_name="subject", tooltip="For Save Aging Subject and the prompt nodes."),
                 io.LoraModel.Output(display_name="lora", tooltip="For Save LoRA Weights and Load LoRA Model."),
                 io.LossMap.Output(display_name="losses", tooltip="For Plot Loss Graph."),
@@ -148,7 +151,8 @@ class TrainSubject(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         """Trains, or finds the same run finished on disk."""
         config = config_of({key: value[0] for key, value in widgets.items()})
-        embedder = face_embedder[0] if config.loss in IDENTITY_LOSSES else None
+        embedder = face_embedder[0] if config.reads_faces else None
+        estimator = age_estimator(embedder, None, None) if embedder and config.reward_every else None
         pictures = photos_of(photos, photo_ages, captions, masks)
         find = detector(face_embedder[0])
         remarks = read_once(ages[0].photos, watched) if ages[0] else []
@@ -170,6 +174,7 @@ class TrainSubject(io.ComfyNode):
                     detector=find,
                     tiny_vae=open_tiny_vae(tiny) if tiny else None,
                     looks=plan,
+                    estimator=estimator,
                     cpu=trains_on_cpu(),
                     bar=watched,
                 )

@@ -19,6 +19,15 @@ TIMESTEP_SAMPLINGS = ("uniform", "logit_normal", "shifted")
 PRECISIONS = ("no", "bf16", "fp16")
 CROPS = ("face", "photo")
 PHOTO_SETTINGS = ("photo_years", "background_weight", "face_mask")  # change nothing but what is known of photos
+REWARD_SETTINGS = (  # mean nothing where the first is 0
+    "reward_every",
+    "reward_start",
+    "reward_pictures",
+    "reward_steps",
+    "reward_identity",
+    "reward_age",
+    "reward_anchor",
+)
 MAX_SEED = 2**64 - 1  # of torch's generators
 
 
@@ -101,10 +110,33 @@ class TrainingConfig:
         choices=TIMESTEP_SAMPLINGS,
     )
 
+    reward_every: int = option(
+        0,
+        help="draw some of the six ages every so many steps and train on how alike and how old they are; 0: never",
+        low=0,
+    )
+    reward_start: float = option(0.5, help="share of the training after which the reward begins", low=0, high=1)
+    reward_pictures: int = option(2, help="pictures that the reward draws at a time, of different ages", low=1, high=6)
+    reward_steps: int = option(4, help="sampling steps of these pictures; the last one is trained", low=1, high=50)
+    reward_identity: float = option(
+        0.3, help="the reward's pull towards the photos, at most, as a share of the reconstruction's", low=0
+    )
+    reward_age: float = option(
+        0.3, help="the reward's pull towards the years of the age, at most, as a share of the reconstruction's", low=0
+    )
+    reward_anchor: float = option(
+        0.0, help="weight of staying with the base model on the same drawings of other people", low=0
+    )
+
     def __post_init__(self):
         check(self)
         if not self.token.strip() or not self.class_word.strip():
             raise UserError("token and class_word cannot be empty: the prompts are made of them.")
+
+    @property
+    def reads_faces(self) -> bool:
+        """Whether faces are compared in training."""
+        return self.loss in IDENTITY_LOSSES or self.reward_every > 0
 
     @property
     def trains_text_encoder(self) -> bool:

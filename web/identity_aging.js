@@ -37,8 +37,67 @@ api.getWorkflowTemplates = async function () {
   return listed
 }
 
+// Inputs that mean nothing with what is chosen are out of sight, and so are advanced ones where nodes are drawn on the
+// canvas, until asked for. Values and their places stay, so that graphs open in every version.
+const watchedOptions = (widget) => widget._state?.options ?? widget.options // the first is what Nodes 2.0 looks at
+
+function hideWhatDoesNotCount(node, rules) {
+  const value = (name) => node.widgets.find((widget) => widget.name === name)?.value
+  const linked = (name) => node.inputs?.some((slot) => slot.widget?.name === name && slot.link != null)
+  for (const [widget, rule] of rules) {
+    const counts = Object.entries(rule).every(([name, values]) => linked(name) || values.includes(value(name)))
+    widget.hidden = watchedOptions(widget).hidden = !counts && !linked(widget.name)
+  }
+}
+
+function fit(node) {
+  node.setSize([node.size[0], node.computeSize()[1]])
+  app.canvas?.setDirty(true, true)
+}
+
+// Lists into which other values can be linked were number and text fields once: what older graphs hold is listed too.
+function listSavedValue(widget) {
+  const { values } = widget.options
+  if (values.includes(widget.value)) return
+  if (widget.value === 0 && values.includes('auto')) widget.value = 'auto'
+  else widget.options.values = watchedOptions(widget).values = [...values, widget.value]
+}
+
+function followChoices(node) {
+  const { required, optional } = node.constructor.nodeData.input
+  const described = { ...required, ...optional }
+  const known = (node.widgets ?? []).filter(({ name }) => name in described)
+  for (const widget of known) widget.advanced ||= Boolean(described[widget.name][1]?.advanced)
+  const lists = known.filter(({ name }) => String(described[name][0]).startsWith('COMBO,'))
+  const rules = known.map((widget) => [widget, described[widget.name][1]?.only_with]).filter(([, rule]) => rule)
+  const follow = () => hideWhatDoesNotCount(node, rules)
+  const after = (owner, method, then) => {
+    const before = owner[method]
+    owner[method] = function (...given) {
+      const result = before?.apply(this, given)
+      then()
+      return result
+    }
+  }
+  after(node, 'onConfigure', () => {
+    lists.forEach(listSavedValue)
+    follow()
+  })
+  after(node, 'toggleAdvanced', () => fit(node))
+  const choices = new Set(rules.flatMap(([, rule]) => Object.keys(rule)))
+  for (const widget of known.filter(({ name }) => choices.has(name)))
+    after(widget, 'callback', () => {
+      follow()
+      fit(node)
+    })
+  follow()
+}
+
 app.registerExtension({
   name: 'IdentityAging.Sentences',
+  nodeCreated(node) {
+    if (ours(node.comfyClass)) followChoices(node)
+  },
   setup() {
     api.addEventListener('execution_error', ({ detail }) => {
       if (ours(detail.node_type)) say(detail.node_id, detail.node_type, detail.exception_message)

@@ -73,6 +73,15 @@ class ComfyModel:
         return self.family.resolution
 
     @property
+    def guidance(self) -> float:
+        """Of drawings in a few steps: 1 for models that read their guidance."""
+        return 1.0 if self._reads_guidance else 3.0
+
+    @property
+    def _reads_guidance(self) -> bool:
+        return bool(getattr(self.network, "params", None) and getattr(self.network.params, "guidance_embed", False))
+
+    @property
     def network(self) -> Any:
         """ComfyUI's diffusion model."""
         return self.patcher.model.diffusion_model
@@ -151,6 +160,18 @@ class ComfyModel:
         self.patcher.set_injections(INJECTION, [PatcherInjection(inject=inject, eject=eject)])
 
     @contextmanager
+    def untrained(self) -> Generator[ComfyDenoiser, None, None]:
+        """The adapters are switched off."""
+        adapters: Any = self.denoiser.adapters.values()
+        for lora in adapters:
+            lora.on = False
+        try:
+            yield self.denoiser
+        finally:
+            for lora in adapters:
+                lora.on = True
+
+    @contextmanager
     def stepping(self, resolution: int) -> Generator[None, None, None]:
         """ComfyUI in training: the weights on the device, and no shortcuts that have no gradient."""
         self._open()
@@ -186,8 +207,8 @@ class ComfyModel:
     ) -> Tensor:
         """Pictures [B, 3, H, W] in [-1, 1] on the CPU, one a prompt, from one noise, by ComfyUI's own sampler."""
         flow = self.denoiser.prediction_type == "flow"
-        guided = bool(getattr(self.network, "params", None) and getattr(self.network.params, "guidance_embed", False))
-        sampler, scheduler, steps, guidance = QUICK_GUIDED if guided else QUICK_FLOW if flow else QUICK
+        chosen = QUICK_GUIDED if self._reads_guidance else QUICK_FLOW if flow else QUICK
+        sampler, scheduler, steps, guidance = chosen
         noise = torch.randn(1, *self.codec.shape(resolution), generator=torch.Generator().manual_seed(seed))
         pictures = []
         for prompt in prompts:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from comfy_api.latest import io
 
@@ -11,15 +12,15 @@ from ...training.models.subject import Subject
 
 CATEGORY = "identity aging"
 
-AgeSet = io.Custom("AGE_SET")  # a RegularizationSet
-FaceEmbedder = io.Custom("FACE_EMBEDDER")  # a FaceEmbedder of training/
-SubjectSocket = io.Custom("SUBJECT")  # a TrainedSubject
-JudgeSocket = io.Custom("TRAINING_JUDGE")  # a ChosenJudge
+AgeSet = io.Custom("IDAGING_AGE_SET")  # a RegularizationSet
+FaceEmbedder = io.Custom("IDAGING_FACE_EMBEDDER")  # a FaceEmbedder of training/
+SubjectSocket = io.Custom("IDAGING_SUBJECT")  # a TrainedSubject
+JudgeSocket = io.Custom("IDAGING_JUDGE")  # a ChosenJudge
 
 
 @dataclass(frozen=True)
 class TrainedSubject:
-    """What travels through a SUBJECT socket."""
+    """What travels through a subject socket."""
 
     name: str
     file: Path
@@ -28,7 +29,7 @@ class TrainedSubject:
 
 @dataclass(frozen=True)
 class ChosenJudge:
-    """What travels through a TRAINING_JUDGE socket."""
+    """What travels through a judge socket."""
 
     embedder: Embedder
     estimator: AgeEstimator | None
@@ -37,7 +38,12 @@ class ChosenJudge:
 
 def advanced(widget: io.Input) -> io.Input:
     """``widget``, out of sight until asked for. The front end reads the flag in every version, the API has it late."""
-    widget.extra_dict = {"advanced": True}
+    return telling(widget, advanced=True)
+
+
+def telling(widget: io.Input, **options: Any) -> io.Input:
+    """``widget``, of which the front end is told ``options`` too. ComfyUI 0.3.64 does not let all constructors say it."""
+    widget.extra_dict = {**(widget.extra_dict or {}), **options}
     return widget
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from tests.cast.conftest import subject
 from training.__main__ import main
 from training.cast.entry import Entry, read_entry
+from training.cli import cast as command
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -105,3 +106,20 @@ def test_a_row_that_is_refused_is_named_before_any_work(cast, tmp_path, row, sen
     assert cast({"anna": row}) == 2
     assert re.search(sentence, capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("trained", "scored"), [("auto", "names"), ("8, ?, 34", "8, ?, 34"), ("names", "names")])
+def test_what_is_scored_has_the_ages_that_were_trained_on(tmp_path, monkeypatch, trained, scored):
+    """Estimated ages are no truth, so that scoring takes what the photos' names say."""
+    told = []
+
+    def score(options):
+        told.append(options.photo_ages)
+        options.report[0].write_text("{}")
+
+    for step, does in (("train", lambda *_: 0), ("generate", lambda _: 0), ("score", score), ("_summary", dict)):
+        monkeypatch.setattr(command, step, does)
+    values = {"checkpoint": tmp_path, "subject": tmp_path, "photo_ages": trained, "age_estimator": "drawn-ages"}
+    (tmp_path / "anna").mkdir()
+    command._act(command._job(tmp_path / "anna", values))
+    assert told == [scored]

@@ -8,17 +8,17 @@ NODES = {
     "IDAgingLoadPhotos": (
         ["folder", "ages", "face_embedder", "clip_vision", "clip"], ["IMAGE", "STRING", "STRING", "STRING", "MASK"]
     ),
-    "IDAgingLoadRegularizationSet": (["folder"], ["AGE_SET", "STRING"]),
+    "IDAgingLoadRegularizationSet": (["folder"], ["IDAGING_AGE_SET", "STRING"]),
     "IDAgingAlignFaces": (["images", "size", "margin", "level_eyes"], ["IMAGE", "IMAGE", "STRING"]),
-    "IDAgingLoadFaceEmbedder": (["weights", "download"], ["FACE_EMBEDDER"]),
-    "IDAgingJudgeTraining": (["face_embedder", "clip_vision", "clip", "patience"], ["TRAINING_JUDGE"]),
+    "IDAgingLoadFaceEmbedder": (["weights", "download"], ["IDAGING_FACE_EMBEDDER"]),
+    "IDAgingJudgeTraining": (["face_embedder", "clip_vision", "clip", "patience"], ["IDAGING_JUDGE"]),
     "IDAgingTrainSubject": (
         ["model", "clip", "vae", "photos", "ages", "face_embedder", "judge", "name", "method", "max_train_steps",
          "loss", "loss_weight", "photo_years", "background_weight", "face_mask", "photo_ages", "captions", "masks"],
-        ["MODEL", "CLIP", "SUBJECT", "LORA_MODEL", "LOSS_MAP", "IMAGE", "STRING", "IMAGE"],
+        ["MODEL", "CLIP", "IDAGING_SUBJECT", "LORA_MODEL", "LOSS_MAP", "IMAGE", "STRING", "IMAGE"],
     ),
     "IDAgingSaveSubject": (["subject"], ["STRING"]),
-    "IDAgingLoadSubject": (["model", "clip", "subject_file", "strength"], ["MODEL", "CLIP", "SUBJECT"]),
+    "IDAgingLoadSubject": (["model", "clip", "subject_file", "strength"], ["MODEL", "CLIP", "IDAGING_SUBJECT"]),
     "IDAgingPromptEncode": (["clip", "age", "extra", "subject", "template"], ["CONDITIONING", "STRING"]),
     "IDAgingSequenceEncode": (
         ["clip", "from_age", "to_age", "steps", "extra", "subject"], ["CONDITIONING", "STRING", "INT"]
@@ -35,7 +35,7 @@ NODES = {
     "IDAgingPickBest": (
         ["images", "ages", "similarities", "estimated_years"], ["IMAGE", "INT", "FLOAT", "STRING"]
     ),
-    "IDAgingDrawnWorld": (["person"], ["MODEL", "CLIP", "VAE", "IMAGE", "AGE_SET"]),
+    "IDAgingDrawnWorld": (["person"], ["MODEL", "CLIP", "VAE", "IMAGE", "IDAGING_AGE_SET"]),
     "IDAgingAgingSheet": (["images", "ages", "similarities", "columns", "face_embedder", "rows"], ["IMAGE"]),
 }  # fmt: skip
 

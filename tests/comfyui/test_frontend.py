@@ -1,6 +1,7 @@
 """The real front end in a headless Chromium: what an artist sees of the shipped graphs. Skipped where there is none."""
 
 import copy
+import json
 
 import pytest
 
@@ -17,6 +18,18 @@ SET = """values => {
     for (const node of app.graph._nodes)
         for (const widget of node.widgets ?? []) widget.value = values[widget.name] ?? widget.value
 }"""
+CHOOSE = """chosen => {
+    const [node] = app.graph._nodes
+    for (const widget of node.widgets.filter(widget => widget.name in chosen)) {
+        widget.value = chosen[widget.name]
+        widget.callback(widget.value, app.canvas, node)
+    }
+}"""
+VISIBLE = """() => {
+    const [node] = app.graph._nodes
+    return node.widgets.filter(widget => node.isWidgetVisible(widget)).map(widget => widget.label ?? widget.name)
+}"""
+DRAWN = "() => document.querySelector('[data-node-id]').innerText.split('\\n')"
 TYPES = "() => app.graph._nodes.map(node => node.type).sort()"
 
 
@@ -107,6 +120,44 @@ def test_ages_of_older_graphs_are_kept_and_sent(page, modern):
     page.evaluate("graph => app.loadGraphData(graph, true, true, 'older')", graph)
     sent = page.evaluate("async () => (await app.graphToPrompt()).output")[str(node["id"])]["inputs"]
     assert (sent["from_age"], sent["to_age"]) == ("8-year-old", "70")
+
+
+@pytest.mark.parametrize("modern", [False, True], ids=["classic", "Nodes 2.0"])
+def test_graphs_of_before_our_sockets_had_our_prefix_keep_links_and_rates(page, modern):
+    page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", modern)
+    graph = read(next(path for path in GRAPHS if path.stem == "train_subject"))
+    train = next(node for node in nodes(graph) if node["type"] == "IDAgingTrainSubject")
+    train["widgets_values"][train["widgets_values"].index("auto")] = 0.0003
+    text = json.dumps(graph).replace("IDAGING_JUDGE", "TRAINING_JUDGE").replace("IDAGING_", "")
+    page.evaluate("graph => app.loadGraphData(graph, true, true, 'older')", json.loads(text))
+    assert len(page.evaluate("() => [...app.graph.links.values()].map(link => link.id)")) == len(graph["links"])
+    sent = page.evaluate("async () => (await app.graphToPrompt()).output")[str(train["id"])]["inputs"]
+    assert sent["learning_rate"] == 0.0003
+    linked = {slot["name"] for slot in train["inputs"] if slot["link"] is not None}
+    assert linked <= {name for name, value in sent.items() if isinstance(value, list)}
+
+
+@pytest.mark.parametrize("modern", [False, True], ids=["classic", "Nodes 2.0"])
+def test_fields_appear_with_their_choice(page, modern):
+    page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", modern)
+    page.evaluate("() => { app.graph.clear(); app.graph.add(LiteGraph.createNode('IDAgingTrainSubject')) }")
+
+    def shown(**chosen):
+        page.evaluate(CHOOSE, chosen)
+        page.wait_for_timeout(300)
+        return page.evaluate(DRAWN if modern else VISIBLE)
+
+    assert "identity strength" in (few := shown()) and "rank" not in few and "token" not in few
+    assert "identity strength" not in shown(loss="none")
+    if modern:
+        page.get_by_text("Show advanced inputs").click(timeout=WAIT)
+    else:
+        page.evaluate("() => app.graph._nodes[0].toggleAdvanced()")
+    everything = shown(loss="contrastive")
+    assert "rank" in everything and "temperature" in everything and "triplet margin" not in everything
+    assert "rank" not in (full := shown(method="full", loss="triplet")) and "triplet margin" in full
+    sent = page.evaluate("async () => (await app.graphToPrompt()).output")["1"]["inputs"]
+    assert {"rank", "temperature", "learning_rate"} <= sent.keys(), "what is out of sight is sent all the same"
 
 
 def test_a_saved_sheet_dropped_on_the_canvas_brings_its_graph_back(page, server):

@@ -56,6 +56,15 @@ def test_it_trains_with_the_identity_loss(result):
     assert any("biometric" in losses for losses in result["history"])
 
 
+@pytest.mark.parametrize("name", ["SD1", "Flux", "WAN21_T2V"])
+def test_the_reward_draws_with_noise_flows_and_frames(results, name):
+    rewarded = [step for step, losses in enumerate(results[name]["history"], 1) if "reward identity" in losses]
+    assert rewarded == [3, 6]
+    first, last = (results[name]["history"][step - 1] for step in rewarded)
+    assert first["no face"] == 0
+    assert first["anchor"] < last["anchor"]  # which begins at nothing: a fresh LoRA is the base
+
+
 def test_resumed_equals_uninterrupted_to_the_bit(result):
     assert result["same_run"]
     assert result["resumed"]

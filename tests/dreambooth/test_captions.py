@@ -7,7 +7,15 @@ import pytest
 from tests.parts import FACE, picture, subject_set
 from training.ages import AgeEstimate
 from training.config import TrainingConfig
-from training.dreambooth.captions import ages_remarks, captions_remarks, instance_prompt, listed, read_photos, with_ages
+from training.dreambooth.captions import (
+    ages_remarks,
+    captions_remarks,
+    instance_prompt,
+    listed,
+    other_folders,
+    read_photos,
+    with_ages,
+)
 from training.dreambooth.dataset import estimate_ages
 from training.errors import UserError
 
@@ -140,3 +148,16 @@ CONFIG = TrainingConfig(class_word="woman")
 )
 def test_prompts_of_photos(config, age, caption, prompt):
     assert instance_prompt(replace(CONFIG, **config), age, caption) == prompt
+
+
+def test_sub_folders_that_no_age_names_are_read_by_a_switch_only(tmp_path):
+    folder = folder_of(tmp_path, ["a.png", "child/b.png", "ages/c.png", "34/raw/d.png"])
+    assert other_folders(folder) == ["34/raw", "ages"]
+    assert [photo.name for photo in read_photos(folder, "photos", sub_folders=False)] == ["a.png", "child/b.png"]
+    assert len(read_photos(folder, "photos")) == 4
+
+
+def test_a_folder_with_nothing_but_other_folders_says_so(tmp_path):
+    folder = folder_of(tmp_path, ["photos/a.png", "ages/b.png"])
+    with pytest.raises(UserError, match=r"sub-folders \(ages, photos\)"):
+        read_photos(folder, "photos", sub_folders=False)

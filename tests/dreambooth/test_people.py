@@ -36,3 +36,14 @@ def test_a_stranger_among_the_photos_is_named(observer):
 def test_a_folder_of_many_people_is_told_as_such(observer):
     (warning,) = remarks(observer, *((SUBJECT + number, 1) for number in range(14)))
     assert "14 of 14 faces" in warning and "and 4 more" in warning
+
+
+def test_a_person_at_another_age_is_no_stranger_where_the_ages_are_known(observer):
+    pictures = [*photos(SUBJECT, 28, 3), *photos(SUBJECT + 1, 8, 3)]  # as unlike as a child is to who it becomes
+    ages = [28] * 3 + ["child"] * 3
+    for known, warned in ((ages, 0), ([None] * 6, 1)):
+        named = [
+            Photo(f"{number}.png", picture, age)
+            for number, (picture, age) in enumerate(zip(pictures, known, strict=True))
+        ]
+        assert len(people_remarks(find_faces(named, observer.detector), observer)) == warned

@@ -107,8 +107,8 @@ def try_it_here(g: Canvas) -> Row:
     train = g.add(
         "IDAgingTrainSubject", model=world["model"], clip=world["clip"], vae=world["vae"], photos=world["photos"],
         ages=world["ages"], face_embedder=embedder["face_embedder"], name="drawn", method="full", max_train_steps=100,
-        resolution=64, learning_rate=2.5e-4, train_text_encoder="off", train_batch_size=4, random_flip=False,
-        gradient_checkpointing=False, preview_every=25, wide=400, tall=150,
+        resolution=64, learning_rate="2.5e-4", train_text_encoder="off", train_batch_size=4, random_flip=False,
+        gradient_checkpointing=False, preview_every=25, wide=400, tall=300,
     )  # fmt: skip
     ages = sequence(g, train["clip"], train["subject"])
     small = replace(SD, side=64, never="", sampler=SD.sampler | {"cfg": 6.0})

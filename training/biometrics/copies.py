@@ -1,7 +1,7 @@
 """Copy-paste check: is a drawn picture the person, or one of the training photos again?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Copies:
 
 def distinct(photos: Sequence[Observation]) -> tuple[list[Observation], list[str]]:
     """The photos without those that repeat an earlier one, as whole pictures or as aligned faces; a sentence on each
-    that is left out.
+    that is left out. One of unknown age has that of its repetitions.
     """
     again: dict[str, str] = {}
     for part in ("signature", "aligned"):
@@ -59,7 +59,9 @@ def distinct(photos: Sequence[Observation]) -> tuple[list[Observation], list[str
         places = repeated([getattr(photo, part) for photo in known])
         again |= {known[place].name: known[earlier].name for place, earlier in places.items()}
     remarks = [f"{name} repeats {earlier}; the two count once." for name, earlier in again.items()]
-    return [photo for photo in photos if photo.name not in again], remarks
+    ages = {again.get(photo.name, photo.name): photo.age for photo in reversed(photos) if photo.age is not None}
+    kept = [photo for photo in photos if photo.name not in again]
+    return [replace(photo, age=ages.get(photo.name)) if photo.age is None else photo for photo in kept], remarks
 
 
 def find_copies(images: Comparisons, photos: Comparisons) -> Copies:

@@ -29,6 +29,7 @@ from ..pictures.photos import Photo
 from .console import say
 
 MEAN_DECODES = decode_probability(torch.arange(TIMESTEPS), TIMESTEPS).mean().item()  # a third of the steps
+REWARD_EVERY = 16  # steps, from the half of the training on
 WINDOW = 40  # latents a side that a portrait's face needs, of 64
 UNET = {"sample_size": 64, "cross_attention_dim": 768}  # diffusers' defaults are Stable Diffusion 1.5 but for these
 VAE = {
@@ -83,27 +84,40 @@ def _counted() -> list[str]:
         _add_attention_lora(unet)
         lora = flops(step, (2, 4, 64, 64), through_input=False)
         face = flops(InceptionResnetV1().eval().requires_grad_(False), (1, 3, 160, 160))
-        decodes = {}
+        decodes, pictures = {}, {}
         for name, vae in (("own VAE", AutoencoderKL(**VAE)), ("tiny VAE", AutoencoderTiny())):
             vae.requires_grad_(False)
             decoder = _Output(lambda x, vae=vae: vae.decode(x).sample)
             decodes[name] = flops(decoder, (1, 4, WINDOW, WINDOW))
-            if name == "own VAE":
-                with torch.no_grad():
-                    picture = flops(decoder, (1, 4, 64, 64), backward=False)
+            with torch.no_grad():
+                pictures[name] = flops(decoder, (1, 4, 64, 64), backward=False)
     lines = [f"SD 1.5, 512 px, one photo and one regularization image a step, face window {WINDOW}x{WINDOW}; TFLOP:"]
     lines.append(f"  UNet, full {full:.2f}, LoRA on attention {lora:.2f}; FaceNet {face:.3f}")
     for name, decode in decodes.items():
         extra = MEAN_DECODES * (decode + face)
         ratios = ", ".join(f"{method} {1 + extra / plain:.3f}" for method, plain in (("full", full), ("LoRA", lora)))
         lines.append(f"  decode {decode:.3f} through the {name}; mean identity step / plain step: {ratios}")
-    look = len(AGE_CLASSES) * (PREVIEW.steps * drawing + picture)
+    look = len(AGE_CLASSES) * (PREVIEW.steps * drawing + pictures["own VAE"])
     extra = MEAN_DECODES * (decodes["own VAE"] + face)
     shares = ", ".join(
         f"{method} {look / (LOOK_EVERY * (plain + extra)):.1%}" for method, plain in (("full", full), ("LoRA", lora))
     )
     lines.append(f"  a look {look:.1f}, every {LOOK_EVERY} steps with the biometric loss: {shares} of the training")
+    for name, decode in decodes.items():
+        judged = pictures[name] + 1.5 * decode  # forward once, and backward once for each of two terms
+        lines.append(_reward(name, judged, drawing, {"full": full, "LoRA": lora}))
     return lines
+
+
+def _reward(vae: str, judged: float, drawing: float, plain: dict[str, float]) -> str:
+    """What a reward costs whose pictures are ``judged`` each and whose guided sampling step takes ``drawing``."""
+    config, shares = TrainingConfig(), []
+    for method, step in plain.items():
+        trained = step / 2  # one row of two
+        each = config.reward_pictures * ((config.reward_steps - 1) * drawing + trained + judged)
+        often = (1 - config.reward_start) / REWARD_EVERY
+        shares.append(f"{method} {1 + often * each / step:.3f}")
+    return f"  a reward every {REWARD_EVERY} steps, through the {vae}; mean step / plain step: {', '.join(shares)}"
 
 
 class _Output(torch.nn.Module):

@@ -17,7 +17,7 @@ from ..cast.queue import Failure, attempt, here
 from ..cast.table import read_table
 from ..cast.view import View
 from ..catalogue import EMBEDDERS
-from ..config import IDENTITY_LOSSES, MAX_SEED, TrainingConfig
+from ..config import MAX_SEED, TrainingConfig
 from ..dreambooth.captions import BY_NAME, ESTIMATED
 from ..dreambooth.runs import RunFiles, finished
 from ..dreambooth.trainer import Progress
@@ -155,7 +155,7 @@ def _act(job: Job) -> None:
             photo_ages=BY_NAME if job.train.photo_ages == ESTIMATED else job.train.photo_ages,
             age_estimator=look.age_estimator,
             embedder=look.matcher,
-            trained_with=job.train.embedder if job.config.loss in IDENTITY_LOSSES else None,
+            trained_with=job.train.embedder if job.config.reads_faces else None,
             embedder_weights=job.train.embedder_weights,
             download=job.train.download,
             report=(numbers, folder / REPORT),

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from ..cast.cluster import ClusterOptions, opened
 from ..files import written
 from ..options import check, option
-from ..study import gradients, page, plan, spread, steps, trials
+from ..study import frontier, gradients, page, plan, spread, steps, trials
 from .console import say
 
 
@@ -32,20 +32,22 @@ def study(options: StudyOptions, cluster: ClusterOptions) -> int:
         out, size, todo = out / "quick", plan.QUICK, plan.quick()
     file, looks, pulls = out / "trials.jsonl", out / "looks.jsonl", out / page.GRADIENTS
     albums, photographed = out / "spread.jsonl", len(size.watched) * len(spread.ALBUMS)
+    walked, ways = out / "paths.jsonl", frontier.plan(size, options.seeds)
     try:
         with (
             opened(cluster, local=False) as queue,
-            tqdm(total=len(todo) + len(size.watched) + photographed, unit="trial") as bar,
+            tqdm(total=len(todo) + len(size.watched) + photographed + len(ways), unit="trial") as bar,
         ):
             trials.measure_all(todo, file, size, bar.update, queue)
             steps.watch_all(looks, size, bar.update, queue)
             spread.measure_all(albums, size, bar.update, queue)
+            frontier.measure_all(ways, walked, size, bar.update, queue)
         if not pulls.is_file():
             with written(pulls) as temporary:
                 temporary.write_text(json.dumps(gradients.measure(size), indent=1))
     finally:
         if rows := trials.read(file):  # a stopped study has a table of what it measured
-            seen, ages = (list(trials.read(kept).values()) for kept in (looks, albums))
-            say(page.write(out, list(rows.values()), seen, ages, size))
+            others = (list(trials.read(kept).values()) for kept in (looks, albums, walked))
+            say(page.write(out, list(rows.values()), *others, size))
     say(f"Wrote {out / 'README.md'}, the plots beside it, and results.json.")
     return 0

@@ -93,22 +93,28 @@ class TrainOptions:
         0, help="stop when neither identity nor age is better in this many looks of --judge; 0: never", low=0
     )
     age_estimator: str | None = option(
-        None, help=f"judges the ages for --judge and --photo-ages {ESTIMATED}: {AGE_ESTIMATORS}"
+        None, help=f"judges the ages for --judge, --photo-ages {ESTIMATED} and --reward-every: {AGE_ESTIMATORS}"
     )
 
     def __post_init__(self):
         check(self)
-        estimates = self.photo_ages == ESTIMATED
-        if not self.judge and (self.patience or (self.age_estimator and not estimates)):
-            raise UserError("--patience and --age-estimator are for looks while training: say who looks with --judge.")
-        if estimates and not self.age_estimator:
-            raise UserError(f"--photo-ages {ESTIMATED} needs somebody who sees ages: name one with --age-estimator.")
+        if not self.judge and self.patience:
+            raise UserError("--patience is for looks while training: say who looks with --judge.")
+        if self.photo_ages == ESTIMATED and not self.age_estimator:
+            raise UserError(
+                f"--photo-ages {ESTIMATED} needs somebody who sees ages. Add --age-estimator: {AGE_ESTIMATORS}."
+            )
 
 
 def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Callback] = ()) -> int:
     """Trains a subject into the folder ``out``, which no other process may write meanwhile."""
     from accelerate import PartialState
 
+    if options.age_estimator and not (options.judge or options.photo_ages == ESTIMATED or _rewards_age(config)):
+        raise UserError(
+            "--age-estimator is for looks while training, the reward, or photos of unknown age: add --judge, "
+            f"--reward-every or --photo-ages {ESTIMATED}."
+        )
     if not PartialState().is_main_process:
         return _train(options, config, callbacks, lambda *_: None, lambda: None)
     with leased(options.out, say) as hold:
@@ -133,10 +139,10 @@ def _train(
     if files.state.exists() and not options.resume:
         raise UserError(f"{out} holds an unfinished run. Add --resume to go on with it, or delete that folder first.")
     with processes.local_main_process_first():  # which downloads for all
-        needed = config.loss in IDENTITY_LOSSES or options.embedder in DRAWN_EMBEDDERS  # which know where faces are
+        needed = config.reads_faces or options.embedder in DRAWN_EMBEDDERS  # which know where faces are
         embedder = _embedder(options, options.embedder) if needed else None
         looker = _embedder(options, options.judge) if options.judge else None
-        estimator = _estimator(options)
+        estimator = _estimator(options, config)
     detector = (embedder.detector if embedder else None) or MTCNNDetector()
     ages = read_regularization_set(options.regularization) if options.regularization else None
     photos = _photos(options)
@@ -151,11 +157,15 @@ def _train(
     tell(f"{model.name}: {model.family.name}, predicts {model.denoiser.prediction_type}")
     if config.loss in IDENTITY_LOSSES and embedder:
         tell(f"identity loss: {config.loss}, {embedder.name}")
+    if config.reward_every and embedder:
+        seen = f"{embedder.name}, {estimator.name}" if _rewards_age(config) and estimator else embedder.name
+        tell(f"reward every {config.reward_every} steps: {seen}")
     tiny = open_tiny_vae(options.tiny_vae) if options.tiny_vae else None
     plan = _look_plan(options, looker, estimator) if looker else None
     trainer = build_trainer(
-        model, faces, ages, config, embedder, detector, tiny, plan, bar=bar_of("finding other people's faces")
-    )
+        model, faces, ages, config, embedder, detector, tiny, plan, estimator,
+        bar=bar_of("finding other people's faces"),
+    )  # fmt: skip
     tell(*trainer.data.remarks)
     watcher = _watcher(trainer, plan, faces, out) if plan else None
     if files.state.exists():
@@ -202,11 +212,17 @@ def _embedder(options: TrainOptions, name: str) -> FaceEmbedder:
     return load_embedder(name, options.embedder_weights, options.download)
 
 
-def _estimator(options: TrainOptions) -> AgeEstimator | None:
-    """Who sees ages: who was asked for, else who is there for the judge."""
-    if not (options.judge or options.age_estimator):
+def _rewards_age(config: TrainingConfig) -> bool:
+    return config.reward_every > 0 and config.reward_age > 0
+
+
+def _estimator(options: TrainOptions, config: TrainingConfig) -> AgeEstimator | None:
+    """Who sees ages: who was asked for, else who is there for the judge or the reward."""
+    if not (options.judge or options.age_estimator or _rewards_age(config)):
         return None
-    return age_estimator_for(options.judge or "", options.age_estimator, options.embedder_weights, options.download)
+    return age_estimator_for(
+        options.judge or options.embedder, options.age_estimator, options.embedder_weights, options.download
+    )
 
 
 def _photos(options: TrainOptions) -> list[Photo]:

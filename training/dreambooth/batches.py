@@ -26,7 +26,7 @@ from .losses import decode_probability
 from .quality import PhotoQuality, quality_remarks
 
 # Which of the seed's streams shuffles what. Other numbers would be other batches from the same seed.
-STREAMS = {"instance": 8, "regularization": 14}
+STREAMS = {"instance": 8, "regularization": 14, "reward": 6}
 
 
 class DecodeProbability(Protocol):
@@ -149,7 +149,7 @@ class TrainingData:
         total = self.config.train_batch_size * processes
         share = slice(process * self.config.train_batch_size, (process + 1) * self.config.train_batch_size)
         kinds = 2 if self.regularization else 1
-        generator = self._generator(number)
+        generator = self.generator(number)
         flips = torch.rand(kinds, total, generator=generator) < 0.5 * self.config.random_flip
         t = torch.randint(TIMESTEPS, (kinds, total), generator=generator)
         chance = torch.rand(total, generator=generator)
@@ -157,10 +157,10 @@ class TrainingData:
         noise = torch.randn(kinds, 2, total, *self.codec.shape(self.resolution), generator=generator)
 
         positions = range(number * total + share.start, number * total + share.stop)
-        chosen = [self._shuffled("instance", len(self.instances), positions)]
+        chosen = [self.shuffled("instance", len(self.instances), positions)]
         prompts = [self.instance_prompts[index] for index in chosen[0]]
         if self.regularization:
-            chosen.append(self._shuffled("regularization", len(self.regularization.photos), positions))
+            chosen.append(self.shuffled("regularization", len(self.regularization.photos), positions))
             prompts += [self._regularization_prompt(self.regularization.ages[index]) for index in chosen[1]]
         posteriors = [
             self._posterior(kind, index, bool(flip))
@@ -174,17 +174,14 @@ class TrainingData:
         embedder = self.embedder if self.reads_faces else None
         kept = chance[share] < self.decode_probability(t[0, share], TIMESTEPS)
         for place, (index, flip) in enumerate(zip(chosen[0], flips[0, share].tolist(), strict=True)):
-            picture, face = self.instances[index]
+            _, face = self.instances[index]
             if embedder and face and kept[place]:
                 if flip:
                     face = face.mirrored(self.resolution)
                 decode.append(place)
                 squares.append(embedder.crop.square(face))
                 landmarks.append(landmarks_of([face]))
-                if (index, flip) not in self._references:
-                    seen = ImageOps.mirror(picture) if flip else picture
-                    self._references[index, flip] = embed_face(embedder, seen, face, self.device)
-                references.append(self._references[index, flip])
+                references.append(self.reference(index, flip))
                 if pool := self._negatives_of[index]:
                     negatives.append(self.negatives[pool[int(negative[share][place]) % len(pool)]])
         return Batch(
@@ -201,17 +198,34 @@ class TrainingData:
             negatives=torch.stack(negatives).to(self.device) if negatives else torch.empty(0),
         )
 
-    def _generator(self, *key: int) -> torch.Generator:
+    def reference(self, index: int, flip: bool = False) -> Tensor:
+        """The unit vector [D] of the face in instance ``index``, as it is trained; there must be both."""
+        picture, face = self.instances[index]
+        assert self.embedder and face
+        if (index, flip) not in self._references:
+            if flip:
+                picture, face = ImageOps.mirror(picture), face.mirrored(self.resolution)
+            self._references[index, flip] = embed_face(self.embedder, picture, face, self.device)
+        return self._references[index, flip]
+
+    def photos_nearest(self, age: str) -> list[int]:
+        """Which instances with a face are of the age nearest to ``age``; one of unknown age is of every age."""
+        known = [(index, self._photos[index].age) for index, (_, face) in enumerate(self.instances) if face]
+        apart = {index: 0 if other is None else classes_apart(age, other) for index, other in known}
+        return [index for index, classes in apart.items() if classes == min(apart.values())]
+
+    def generator(self, *key: int) -> torch.Generator:
+        """One that depends on the seed and ``key`` alone."""
         state = np.random.SeedSequence([self.config.seed, *key]).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
-    def _shuffled(self, kind: str, count: int, positions: range) -> list[int]:
+    def shuffled(self, kind: str, count: int, positions: range) -> list[int]:
         """Which of ``count`` pictures stand at ``positions`` of an endless sequence, shuffled anew every round."""
         rounds = {}
         for position in positions:
             turn = position // count
             if turn not in rounds:
-                rounds[turn] = torch.randperm(count, generator=self._generator(turn, STREAMS[kind])).tolist()
+                rounds[turn] = torch.randperm(count, generator=self.generator(turn, STREAMS[kind])).tolist()
         return [rounds[position // count][position % count] for position in positions]
 
     def _mask(self, photo: Photo, face: Face | None, instance: tuple[Image.Image, Face | None]) -> Image.Image | None:

@@ -1,11 +1,13 @@
 """A trainer out of its parts, and what names them: the command line, the nodes and the study all call this."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
 from ..config import TrainingConfig
 from ..errors import UserError
+from ..faces.age_estimators import AgeEstimator, years_network
 from ..faces.embedders import FaceEmbedder
 from ..faces.find import FaceDetector
 from ..files import digest
@@ -18,6 +20,7 @@ from .face_reader import FaceReader
 from .looks import LookPlan
 from .losses import decode_probability
 from .previews import preview_prompts
+from .reward import Judges, Reward
 from .trainer import Trainer
 
 
@@ -30,6 +33,8 @@ def build_trainer(
     detector: FaceDetector | None = None,
     tiny_vae: LatentCodec | None = None,
     looks: LookPlan | None = None,
+    estimator: AgeEstimator | None = None,
+    extra_prompts: Iterable[str] = (),
     cpu: bool = False,
     decode_probability: DecodeProbability = decode_probability,
     bar: Bar = iter,
@@ -37,9 +42,9 @@ def build_trainer(
     """A trainer on the best device, everything moved there; ``cpu`` leaves a GPU alone.
 
     ``tiny_vae`` decodes faces instead of the model's own VAE. ``looks`` says that the six ages will be drawn on the
-    way. ``decode_probability`` of a timestep says how often an identity loss decodes there. ``bar`` shows the search
-    for the faces of other people, which triplet needs. Raises UserError for
-    settings that do not fit the data.
+    way, ``extra_prompts`` what else may be. ``estimator`` tells the reward how old a drawn face looks.
+    ``decode_probability`` of a timestep says how often an identity loss decodes there. ``bar`` shows the search for the
+    faces of other people, which triplet needs. Raises UserError for settings that do not fit the data.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
@@ -80,15 +85,45 @@ def build_trainer(
     if data.reads_faces and embedder:
         window = latent_window(data.face_squares, resolution // decoder.factor, decoder.factor)
         reader = FaceReader(decoder, embedder, window, bf16=precision == "bf16")
-    prompts = preview_prompts(config) if looks else []
-    trainer = Trainer(model, data, config, accelerator, inputs, reader, prompts)
+    prompts = [*extra_prompts, *(preview_prompts(config) if looks else [])]
+    reward = None
+    if config.reward_every:
+        judges = _judges(config, detector, embedder, estimator, device)
+        reward = Reward(model, data, config, decoder, judges, bf16=precision == "bf16")
+        inputs["reward"] = {
+            "matcher": digest(judges.embedder.state_dict()),
+            "age network": digest(judges.network.state_dict()) if judges.network else "",
+        }
+        prompts += reward.prompts()
+    trainer = Trainer(model, data, config, accelerator, inputs, reader, reward, prompts)
     observer = looks.observer if looks else None
-    if observer and reader and digest(observer.embedder.state_dict()) == inputs["matcher"]:
+    used = embedder if reader or reward else None
+    if observer and used and digest(observer.embedder.state_dict()) == digest(used.state_dict()):
         trainer.remarks.append(
-            f"The judge is the embedder of the identity loss ({observer.embedder.name}) and flatters what it trained; "
-            "the best step to it may not be the best to others. Use another judge."
+            f"The judge is the embedder of the identity loss or the reward ({observer.embedder.name}) and flatters "
+            "what it trained; the best step to it may not be the best to others. Use another judge."
         )
     return trainer
+
+
+def _judges(
+    config: TrainingConfig,
+    detector: FaceDetector | None,
+    embedder: FaceEmbedder | None,
+    estimator: AgeEstimator | None,
+    device: torch.device,
+) -> Judges:
+    """Of the reward. Raises UserError where one is missing, or none to learn from."""
+    if embedder is None or detector is None:
+        raise UserError("The reward compares faces and needs a face embedder.")
+    if not config.reward_age:
+        return Judges(detector, embedder, None)
+    if estimator is None:
+        raise UserError(
+            "The reward judges ages and needs an age estimator: face-api's network for photos, the world's for drawn "
+            "faces. Or set reward_age to 0, and the ages may slip."
+        )
+    return Judges(detector, embedder, years_network(estimator).to(device))
 
 
 def _data_inputs(data: TrainingData) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from ..ages import (
 from ..config import TrainingConfig
 from ..errors import UserError
 from ..pictures.masks import mask_beside
-from ..pictures.photos import Photo, read_folder
+from ..pictures.photos import Photo, image_files, read_folder
 
 CAPTION_RULE = (
     "the start of the file name (child_0001.jpg), else the name of its folder, else a .txt file beside it that "
@@ -66,13 +66,31 @@ def caption_of(path: Path) -> str:
     return " ".join(text.read_text(encoding="utf-8", errors="replace").split()) if text.is_file() else ""
 
 
-def read_photos(folder: Path, what: str) -> list[Photo]:
+def other_folders(folder: Path) -> list[str]:
+    """The sub-folders of ``folder`` that no age names and that hold photos: perhaps of other people."""
+    inside = (path.relative_to(folder).parts[:-1] for path in image_files(folder))
+    return sorted({str(Path(*parts)) for parts in inside if not all(map(_is_age, parts))})
+
+
+def _is_age(name: str) -> bool:
+    return age_class(name) is not None or whole_years(name) is not None
+
+
+def read_photos(folder: Path, what: str, sub_folders: bool = True) -> list[Photo]:
     """The subject's photos in ``folder``, each with the age that is said of it, its caption and its mask.
 
     Numbers that count the photos are no ages: 1_anna.jpg, 2_anna.jpg, 3_anna.jpg. Raises UserError where the name of a
-    photo, its folder and its caption contradict each other; ``what`` says what was wanted.
+    photo, its folder and its caption contradict each other; ``what`` says what was wanted. Without ``sub_folders``
+    those of ``other_folders`` are left out, and it is an error that no photo is left.
     """
     photos, root = read_folder(folder, what), folder if folder.is_dir() else folder.parent
+    if not sub_folders and (others := other_folders(root)):
+        photos = [photo for photo in photos if str(Path(photo.name).parent) not in others]
+        if not photos:
+            raise UserError(
+                f"All {what} in {folder} lie in its sub-folders ({', '.join(others)}). Choose one of these, or switch "
+                "sub_folders on to take them all for one person."
+            )
     paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
     numbers = [leading_years(path.stem) for path in paths if not re.match(r"\d+[ _-]years?\b", path.stem)]
     counting = len(photos) > 2 and sorted(n for n in numbers if n is not None) in (

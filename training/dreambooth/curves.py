@@ -30,7 +30,7 @@ def loss_curves(history: list[dict[str, float]]) -> Image.Image:
         values = np.array([history[step - 1][name] for step in steps])
         width = max(1, round(SMOOTHED * len(values)))
         smooth = np.convolve(values, np.ones(width) / width, "valid")
-        lines[name] = list(zip(steps[width - 1 :], smooth / smooth[0], strict=True))
+        lines[name] = list(zip(steps[width - 1 :], smooth / (smooth[0] or 1), strict=True))
     top = max(height for line in lines.values() for _, height in line)
     axes = Axes("Losses while training", "step", "relative to the first steps", (0, len(history)), (0, 1.1 * top))
     for name, colour in zip(names, COLOURS, strict=False):

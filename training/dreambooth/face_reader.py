@@ -7,6 +7,22 @@ from ..faces.embedders import FaceEmbedder
 from ..models.interface import Codec
 
 
+def decode_windows(codec: Codec, x_0: Tensor, squares: Tensor, window: int, bf16: bool) -> tuple[Tensor, Tensor]:
+    """Pixels [K, 3, H, W] of the ``window`` x ``window`` latents around ``squares`` [K, 4], px of the picture.
+
+    Beside them where they lie in the picture, [K, 2], px.
+    """
+    side, factor = x_0.shape[-1], codec.factor
+    middle = (squares[:, :2] + squares[:, 2:]) / (2 * factor)
+    corners = (middle - window / 2).round().long().clamp(0, side - window)
+    windows = [
+        latent[..., top : top + window, left : left + window]
+        for latent, (left, top) in zip(x_0, corners.tolist(), strict=True)
+    ]
+    with torch.autocast(x_0.device.type, torch.bfloat16, enabled=bf16):
+        return codec.decode(torch.stack(windows)), factor * corners
+
+
 class FaceReader:
     """phi(c(D(x_0))): decode, cut out the face, embed. Frozen, yet gradients flow back to the latents.
 
@@ -22,15 +38,6 @@ class FaceReader:
 
         ``squares`` [K, 4] and ``landmarks`` [K, 5, 2] say where they are, in px of the picture.
         """
-        side, window, factor = x_0.shape[-1], self.window, self.codec.factor
-        middle = (squares[:, :2] + squares[:, 2:]) / (2 * factor)
-        corners = (middle - window / 2).round().long().clamp(0, side - window)
-        windows = [
-            latent[..., top : top + window, left : left + window]
-            for latent, (left, top) in zip(x_0, corners.tolist(), strict=True)
-        ]
-        with torch.autocast(x_0.device.type, torch.bfloat16, enabled=self.bf16):
-            pixels = self.codec.decode(torch.stack(windows))
-        shift = factor * corners
+        pixels, shift = decode_windows(self.codec, x_0, squares, self.window, self.bf16)
         crops = self.embedder.crop(pixels, squares - shift.repeat(1, 2), landmarks - shift[:, None])
         return self.embedder(crops)

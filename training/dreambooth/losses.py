@@ -51,6 +51,31 @@ def cosine(prediction: Tensor, target: Tensor) -> Tensor:
     return (1 - functional.cosine_similarity(prediction.flatten(2), target.flatten(2), dim=-1)).mean()
 
 
+def identity_hinge(embedding: Tensor, references: Tensor, threshold: float) -> Tensor:
+    """max(0, threshold - mean cosine with the photos) [B], of unit vectors and means of unit vectors [B, D]."""
+    return functional.relu(threshold - (embedding * references).sum(dim=1))
+
+
+def years_hinge(years: Tensor, ranges: Tensor) -> Tensor:
+    """How far ``years`` [B] lie outside first and last year of their ``ranges`` [B, 2]; the last one counts whole."""
+    return functional.relu(ranges[:, 0] - years) + functional.relu(years - (ranges[:, 1] + 1))
+
+
+def capped(value: Tensor, prediction: Tensor, gradient: Tensor, length: Tensor | float) -> Tensor:
+    """``value``, but with ``gradient`` at ``prediction`` [B, ...], in no picture longer than ``length``."""
+    norms = gradient.flatten(1).norm(dim=1).clamp_min(torch.finfo(gradient.dtype).tiny)
+    shortened = gradient * (length / norms).clamp_max(1).view(-1, *[1] * (gradient.ndim - 1))
+    pull = (prediction * shortened).sum()
+    return value.detach() + pull - pull.detach()
+
+
+def gradient_length(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The mean length of the reconstruction's gradient at the prediction of one picture."""
+    leaf = prediction.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(reconstruction(leaf, target, weight), leaf)
+    return gradient.flatten(1).norm(dim=1).mean()
+
+
 def decode_probability(t: Tensor, timesteps: int) -> Tensor:
     """(1 - t/T)^2, how much an identity loss counts at ``t``: at high t the predicted x_0 is a blur.
 

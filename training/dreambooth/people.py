@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..ages import classes_apart
 from ..biometrics.comparisons import among
 from ..faces.observation import Observer
 from .dataset import SubjectSet
@@ -12,15 +13,28 @@ NAMED = 10  # photos in a sentence
 
 
 def people_remarks(subject: SubjectSet, observer: Observer) -> list[str]:
-    """A warning that names the photos whose face is not that of the other photos; none where there is no such photo."""
-    pairs = zip(subject.photos, subject.faces, strict=True)
-    compared = among([observer.read(photo.name, photo.image(), face) for photo, face in pairs if face])
-    rows = [(photo.name, row[~np.isnan(row)]) for photo, row in zip(compared.pictures, compared.matrix, strict=True)]
+    """A warning that names the photos whose face is not that of the other photos; none where there is no such photo.
+
+    A photo of known age is held against those of like age only: a child is not alike to who it becomes.
+    """
+    pairs = [(photo, face) for photo, face in zip(subject.photos, subject.faces, strict=True) if face]
+    compared = among([observer.read(photo.name, photo.image(), face) for photo, face in pairs])
+    ages = [photo.age for photo, _ in pairs]
+    near = np.array([[_near(one, other) for other in ages] for one in ages], dtype=bool)
+    rows = [
+        (photo.name, row[~np.isnan(row) & with_it])
+        for photo, row, with_it in zip(compared.pictures, compared.matrix, near, strict=True)
+    ]
     odd = [name for name, row in rows if row.size and np.median(row) < STRANGE]
     if not odd:
         return []
     names = ", ".join(odd[:NAMED]) + (f" and {len(odd) - NAMED} more" if len(odd) > NAMED else "")
     return [
         f"Warning: {len(odd)} of {len(rows)} faces look unlike those in the other photos: {names}. Everybody in the "
-        "photos is trained as one person; take other people out."
+        "photos is trained as one person; take other people out. Where it is that person at another age, "
+        "say the ages."
     ]
+
+
+def _near(one: str | int | None, other: str | int | None) -> bool:
+    return one is None or other is None or classes_apart(one, other) <= 1

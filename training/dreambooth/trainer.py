@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import PHOTO_SETTINGS, TrainingConfig
+from ..config import PHOTO_SETTINGS, REWARD_SETTINGS, TrainingConfig
 from ..errors import UserError
 from ..files import read_pickle, written
 from ..models.interface import TrainableModel
@@ -21,6 +21,7 @@ from ..records import record
 from . import losses
 from .batches import Batch, TrainingData
 from .face_reader import FaceReader
+from .reward import Drawn, Reward
 from .sameness import changes, machine
 
 
@@ -30,7 +31,7 @@ class Progress:
 
     step: int  # steps done
     steps: int  # steps asked for
-    losses: dict[str, float]  # unweighted; an identity loss is there only when a face was decoded in this step
+    losses: dict[str, float]  # unweighted; an identity loss or reward is there only when a face was seen in this step
     learning_rate: float
 
 
@@ -80,10 +81,11 @@ class Trainer:
         accelerator,
         inputs: dict[str, Any],
         face_reader: FaceReader | None = None,
+        reward: Reward | None = None,
         extra_prompts: Iterable[str] = (),
     ):
         self.model, self.data, self.config, self.accelerator = model, data, config, accelerator
-        self.inputs, self.face_reader = inputs, face_reader
+        self.inputs, self.face_reader, self.reward = inputs, face_reader, reward
         self.step_number = 0
         self._in_optimizer = False
         self.history: list[dict[str, float]] = []  # the losses of every step
@@ -130,7 +132,7 @@ class Trainer:
             number = self.step_number * micro_batches + micro
             batch = self.data.draw(number, accelerator.process_index, accelerator.num_processes)
             with accelerator.accumulate(self.denoiser), self.model.stepping(self.data.resolution):
-                terms = self.losses(batch)
+                terms = self.losses(batch, self._drawn(micro))
                 total = self.total(terms)
                 self._require_finite(total, terms)
                 accelerator.backward(total)
@@ -151,11 +153,22 @@ class Trainer:
         self._in_optimizer = False
         return means
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Each loss of one micro-batch, unweighted, by name."""
-        config, core, count = self.config, self.core, batch.instances
+    def _drawn(self, micro: int) -> Drawn | None:
+        """What the reward judges in a micro-batch of this step, if anything."""
+        if not self.reward or not self.reward.drawings(self.step_number):
+            return None
+        number = self.step_number // self.config.reward_every * self.config.gradient_accumulation_steps + micro
+        return self.reward.draw(number, self.accelerator.process_index, self.accelerator.num_processes)
+
+    def losses(self, batch: Batch, drawn: Drawn | None = None) -> dict[str, Tensor]:
+        """Each loss of one micro-batch and of what was ``drawn`` beside it, unweighted, by name."""
+        config, core, count, size = self.config, self.core, batch.instances, len(batch.prompts)
         x_t = core.noised(batch.x_0, batch.noise, batch.t)
-        prediction = self.denoiser(x_t, batch.t, batch.prompts)
+        if drawn:  # one forward pass for all: several processes synchronise after each
+            together = torch.cat([x_t, drawn.x_t]), torch.cat([batch.t, drawn.t]), batch.prompts + drawn.prompts
+            prediction, rewarded = self.denoiser(*together).tensor_split([size])
+        else:
+            prediction, rewarded = self.denoiser(x_t, batch.t, batch.prompts), None
         target = core.target(batch.x_0, batch.noise, batch.t)
 
         terms = {"reconstruction": losses.reconstruction(prediction[:count], target[:count], batch.weight)}
@@ -174,11 +187,17 @@ class Trainer:
             else:
                 each = losses.triplet(embedding, batch.references, batch.negatives, config.triplet_margin)
             terms[config.loss] = each.sum() / count  # chosen with probability (1 - t/T)^2 instead of weighted by it
+        if self.reward and drawn and rewarded is not None:
+            length = losses.gradient_length(prediction[:count], target[:count], batch.weight)
+            terms |= self.reward.terms(rewarded, drawn, length)
         return terms
 
     def weight(self, name: str) -> float:
         """What a loss counts in the total."""
-        return {"reconstruction": 1.0, "prior": self.config.prior_loss_weight}.get(name, self.config.loss_weight)
+        config = self.config
+        known = {"reconstruction": 1.0, "prior": config.prior_loss_weight, "anchor": config.reward_anchor}
+        known |= {"reward identity": 1.0, "reward age": 1.0, "no face": 0.0}
+        return known.get(name, config.loss_weight)
 
     def total(self, values: dict[str, Tensor]) -> Tensor:
         """The loss that is minimised, out of unweighted losses by name."""
@@ -193,8 +212,11 @@ class Trainer:
         free = {"gradient_checkpointing", "checkpointing_steps", *PHOTO_SETTINGS}
         if self.config.timestep_sampling is None:
             free.add("timestep_sampling")  # so that runs from before there was a choice are known again
-        if self.config.lr_scheduler in ("constant", "constant_with_warmup"):
-            free.add("max_train_steps")  # elsewhere the learning rate of every step depends on it
+        if not self.config.reward_every:
+            free |= set(REWARD_SETTINGS)
+        begins_late = self.config.reward_every and self.config.reward_start
+        if self.config.lr_scheduler in ("constant", "constant_with_warmup") and not begins_late:
+            free.add("max_train_steps")  # elsewhere the learning rate, or the reward, of every step depends on it
         return {name: value for name, value in asdict(self.config).items() if name not in free} | self.inputs
 
     @property

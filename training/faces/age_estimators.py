@@ -1,5 +1,6 @@
 """How old a face looks: one interface, behind which CLIP and any network that reads years off face crops may sit."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,13 @@ class YearsNetwork(Protocol):
         """How the faces that it reads are cut out."""
 
     def __call__(self, crops: Tensor) -> Tensor:
-        """The years [B] of ``crops``."""
+        """The years [B] of ``crops``. Gradients flow through."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Its weights, which tell it from others."""
+
+    def to(self, device: torch.device) -> "YearsNetwork":
+        """This network, on ``device``."""
 
 
 class CropAgeEstimator:
@@ -93,6 +100,16 @@ class CropAgeEstimator:
         square = torch.tensor([crop.square(face)], device=self.device)
         years = self.network(crop(to_tensor(image).to(self.device), square, landmarks_of([face]))).item()
         return AgeEstimate(years, class_of(years))
+
+
+def years_network(estimator: AgeEstimator) -> YearsNetwork:
+    """What tells years with a gradient in ``estimator``, as a copy. Raises UserError for one that has none."""
+    if not isinstance(estimator, CropAgeEstimator):
+        raise UserError(
+            f"{estimator.name} tells ages, but not which way a face would look older, which the reward is made of. Use "
+            "face-api's network, or set reward_age to 0."
+        )
+    return copy.deepcopy(estimator.network)
 
 
 PROMPTS = {

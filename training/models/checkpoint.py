@@ -1,5 +1,6 @@
 """Stable Diffusion models out of single files and diffusers folders, without any network, and back to one file."""
 
+import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from .fingerprint import fingerprint
 from .folder import settings_in, weights_in
 from .keys import StateDict
 from .levels import TIMESTEPS
-from .lora import add_lora, lora_state_dict
+from .lora import add_lora, lora_state_dict, without_lora
 from .sampler import PREVIEW, Preset, one_noise, sample
 from .text import TextEncoder, TextTower, new_tower
 from .vae import LatentCodec
@@ -56,6 +57,10 @@ class Model:
     sha256: str  # of the UNet before training, as float16: the same from any file format and from memory
     unmapped: StateDict = field(default_factory=dict)  # tensors of the checkpoint that no module holds, kept for saving
     fingerprint: str = ""  # of the same UNet; by this a subject trained in place knows its base
+    guidance = 3.0  # of drawings in a few steps
+    _before: UNetDenoiser | None = field(
+        default=None, init=False, repr=False
+    )  # what a full fine-tune with an anchor began with
 
     @property
     def resolution(self) -> int:
@@ -103,12 +108,18 @@ class Model:
         if config.method == "lora":
             add_lora(self.denoiser, config)
         else:
+            if config.reward_every and config.reward_anchor:
+                self._before = copy.deepcopy(self.denoiser)
             unet.requires_grad_(True)
             self.denoiser.text.requires_grad_(config.trains_text_encoder)
         if config.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
             if not self.codec.is_tiny:
                 self.codec.vae.enable_gradient_checkpointing()
+
+    def untrained(self) -> AbstractContextManager[UNetDenoiser]:
+        """A LoRA is switched off; of a full fine-tune with an anchor there is a copy."""
+        return nullcontext(self._before) if self._before else without_lora(self.denoiser)
 
     def stepping(self, resolution: int) -> AbstractContextManager:
         """On the CPU oneDNN reorders each kernel at each call, which costs more than convolving a small map."""

@@ -22,12 +22,15 @@ _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3
 class Lora(nn.Module):
     """alpha / rank * up(down(x)) beside one linear or convolutional layer, float32; it begins as nothing.
 
+    While it is not ``on``, the layer is as it was.
+
     ``down`` is normal with standard deviation 1 / rank, as peft's "gaussian" and diffusers' scripts have it.
     """
 
     def __init__(self, layer: Any, rank: int, alpha: float, generator: torch.Generator):
         super().__init__()
         self.scale = alpha / rank
+        self.on = True
         self.convolution: dict[str, Any] | None = None
         inputs, outputs, kernel = (layer.in_features, layer.out_features, ()) if is_linear(layer) else _shape(layer)
         if kernel:
@@ -105,7 +108,7 @@ def wrap_layer(layer: Any, lora: Lora | None, cast: CastWeight | None) -> Undo:
             y = checkpoint(run, x, *arguments, use_reentrant=False)
         else:
             y = Frozen.apply(x, layer, run, cast, arguments)
-        return y if lora is None else y + lora(x).to(y.dtype)
+        return y + lora(x).to(y.dtype) if lora is not None and lora.on else y
 
     return _replace_forward(layer, forward)
 

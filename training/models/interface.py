@@ -65,6 +65,10 @@ class TrainableModel(Protocol):
     def resolution(self) -> int:
         """Side of the pictures that it was trained on, px."""
 
+    @property
+    def guidance(self) -> float:
+        """How far drawings in a few steps go beyond the unconditional prediction; 1: it is not asked for."""
+
     def inputs(self) -> dict[str, Any]:
         """What the result of a training takes from it, by name."""
 
@@ -79,6 +83,9 @@ class TrainableModel(Protocol):
 
     def choose_trainable(self, config: TrainingConfig) -> None:
         """Lets gradients reach what ``config`` trains, and nothing else."""
+
+    def untrained(self) -> AbstractContextManager[Denoiser]:
+        """The network as it was before training, for the anchor of ``config``. Nothing is trained meanwhile."""
 
     def stepping(self, resolution: int) -> AbstractContextManager:
         """Holds from the forward pass of a step to the end of its backward pass."""

@@ -56,6 +56,10 @@ class NoiseLevels(nn.Module):
         skip, out, unit = (_at(table, t, x_t) for table in (self.skip, self.out, self.unit))
         return (skip * x_t + out * prediction) / unit
 
+    def predicted_noise(self, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """The noise that is in ``x_t`` beside the clean latents ``x_0``: noised solved for it."""
+        return (x_t - _at(self.signal, t, x_0) * x_0) / _at(self.noise, t, x_0)
+
     def prediction(self, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """The network's output that implies ``x_0``: predicted_x0 the other way round."""
         skip, out, unit = (_at(table, t, x_t) for table in (self.skip, self.out, self.unit))

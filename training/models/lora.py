@@ -3,6 +3,8 @@
 ComfyUI's Load LoRA, A1111/Forge and diffusers' load_lora_weights all read that layout.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -41,6 +43,21 @@ def add_lora(denoiser: UNetDenoiser, config: TrainingConfig) -> None:
                 )
                 inject_adapter_in_model(settings, module)
                 cast_training_params(module)  # float32, however the frozen weights are kept
+
+
+@contextmanager
+def without_lora(denoiser: UNetDenoiser) -> Generator[UNetDenoiser, None, None]:
+    """``denoiser`` as it was before it had a LoRA."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [layer for layer in denoiser.modules() if isinstance(layer, BaseTunerLayer)]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield denoiser
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
 
 
 def lora_state_dict(denoiser: UNetDenoiser, alpha: float) -> StateDict:

@@ -7,9 +7,9 @@ from pathlib import Path
 from ..files import finite, written
 from ..pictures.photos import save
 from ..records import read_json
-from . import gradients, spread
+from . import frontier, gradients, spread
 from .plan import MAIN, OTHERS, PARTS, WEIGHTS, Size
-from .plots import change_plot, trade_off
+from .plots import change_plot, paths, trade_off
 from .results import results, table
 from .steps import compared, gain, steps_chosen
 
@@ -56,7 +56,17 @@ By identity x age, which the judge chooses by, the jury gives the last step {las
 """
 
 
-def write(out: Path, rows: list[dict], looks: list[dict], albums: list[dict], size: Size) -> str:
+FRONTIER = """## At equal age error and equal leakage
+
+Every way gets better at likeness with its steps, and worse at ages and at drawing anybody else. So here {people} other
+people are trained for {steps} steps, judged on the way, and a way is held against DreamBooth where it errs and leaks no
+more than DreamBooth does where that is most alike. *Leakage* is the similarity to the subject of the people whom the
+trained model draws for "photo of a child" and so on, without the token. Ages are told by a second estimator, since the
+first one is in the reward. Paths begin at the untrained model. `paths.jsonl` holds every comparison.
+"""
+
+
+def write(out: Path, rows: list[dict], looks: list[dict], albums: list[dict], walked: list[dict], size: Size) -> str:
     """Writes README.md, results.json and the plots into ``out``; returns the main table."""
     main = results(rows, MAIN)
     first = [row for row in rows if row["seed"] == 0]  # only the main table has other seeds
@@ -83,6 +93,12 @@ def write(out: Path, rows: list[dict], looks: list[dict], albums: list[dict], si
     if ages := spread.table(albums):
         people = len({row["subject"] for row in albums})
         text += [SPREAD.format(steps=size.steps, people=people), ages]
+    if walked:
+        people, found = len({row["subject"] for row in walked}), frontier.courses(walked)
+        text += [FRONTIER.format(people=people, steps=size.path[-1]), frontier.table(walked)]
+        for name, what, words in (("ages.png", 1, "years off"), ("leakage.png", 2, "leakage, mean cosine")):
+            pictures[name] = paths(found, list(frontier.WAYS), what, words)
+            text.append(f"![FNMR over {words}, a line for each way to train]({name})\n")
     for name, picture in pictures.items():
         save(picture, out / name)
     lines = [asdict(row) for row in (*main, *weights, *parts, *watched)]

@@ -23,10 +23,11 @@ class Size:
     watched_steps: int  # for so long,
     look_every: int  # so often
     gradient_batches: int  # of which gradients are compared
+    path: tuple[int, ...]  # steps of a training at which it is judged, where ways are compared along them
 
 
-WHOLE = Size(70, (101, 102), SUBJECTS, 160, 20, 24)
-QUICK = Size(3, (101,), SUBJECTS[:2], 2, 1, 3)  # shows that everything runs and nothing else
+WHOLE = Size(70, (101, 102), SUBJECTS, 160, 20, 24, (40, 80, 120))
+QUICK = Size(3, (101,), SUBJECTS[:2], 2, 1, 3, (1, 2))  # shows that everything runs and nothing else
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from PIL import Image
 
 from ..pictures.chart import COLOURS, Axes, with_room
-from .plan import TRUE, UNTRAINED
+from .frontier import Course, path
+from .plan import TRUE, UNTRAINED, Variant
 from .results import Result
 
 
@@ -18,6 +19,22 @@ def change_plot(found: list[Result]) -> Image.Image:
             axes.line([(number, rate.low), (number, rate.high)], COLOURS[0])
             axes.dot(number, rate.value, COLOURS[0])
     axes.key("bar: 95 % of the bootstrap over subjects", COLOURS[0])
+    return axes.picture()
+
+
+def paths(found: dict[str, dict[int, Course]], ways: list[Variant], what: int, words: str) -> Image.Image:
+    """FNMR of every way along its steps over what it costs: column ``what`` of a path, which ``words`` name."""
+    walked = [(way, path(list(found[way.name].values()))[1]) for way in ways if way.trained and way.name in found]
+    across = with_room([value for _, points in walked for value in points[:, what]], 0.2)
+    axes = Axes("Along the steps of the training: further down is more alike, further left costs less", words,
+                "FNMR at FMR 1 %", across, (0, 1.05))  # fmt: skip
+    for number, (way, points) in enumerate(walked):
+        colour = COLOURS[number % len(COLOURS)]
+        places = [(float(point[what]), float(point[0])) for point in points]
+        axes.line(places, colour, 4 if number < len(COLOURS) else 2)
+        for place in places:
+            axes.dot(*place, colour)
+        axes.label(*places[-1], way.label)
     return axes.picture()
 
 

@@ -17,7 +17,9 @@ from ..cast.queue import Queue, all_of, in_turn
 from ..dreambooth.dataset import SubjectSet
 from ..dreambooth.losses import decode_probability
 from ..dreambooth.trainer import Trainer
+from ..faces.age_estimators import AgeEstimator
 from ..faces.find import CROP_SCALE, Face
+from ..faces.observation import Observation
 from ..files import written
 from ..pictures.photos import to_image
 from ..records import parse_json, record
@@ -71,8 +73,8 @@ def keep(file: Path, rows: dict[str, dict], new: list[dict], order: list[str]) -
 class Jury:
     """Those who trained nobody, the other people that they compare with, and the noises of what they are shown."""
 
-    def __init__(self, noises: tuple[int, ...]):
-        self.observer, self.noises = drawn_observer(), noises
+    def __init__(self, noises: tuple[int, ...], estimator: AgeEstimator | None = None):
+        self.observer, self.noises = drawn_observer(estimator), noises
         faces = draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS))
         self.others = [self.observer.observe("another", to_image(face)) for face in faces]
 
@@ -84,13 +86,21 @@ class Jury:
         """Similarities of every picture to every photo (mated) and other person (non-mated), and years."""
         asked = list(AGE_CLASSES) * len(self.noises)
         seen = [self.observer.observe(age, picture, age) for age, picture in zip(asked, pictures, strict=True)]
-        photos = [self.observer.observe(photo.name, photo.image()) for photo in subject.photos]
+        photos = self._photos(subject)
         return {
             "asked": asked,
             "years": [round(one.estimate.years, 1) for one in seen if one.estimate],
             "mated": against(seen, photos).matrix.round(4).tolist(),
             "non_mated": against(seen, self.others).matrix.round(4).tolist(),
         }
+
+    def alike(self, pictures: list[Image.Image], subject: SubjectSet) -> list[list[float]]:
+        """Similarities of every picture of somebody else to every photo."""
+        seen = [self.observer.observe("another", picture) for picture in pictures]
+        return against(seen, self._photos(subject)).matrix.round(4).tolist()
+
+    def _photos(self, subject: SubjectSet) -> list[Observation]:
+        return [self.observer.observe(photo.name, photo.image()) for photo in subject.photos]
 
 
 @functools.cache  # one a process, which measures many trials
@@ -107,15 +117,17 @@ def _timed(trial: Trial, size: Size) -> dict:
 
 def _measured(trial: Trial, jury: Jury, steps: int) -> dict:
     subject = subject_set(trial.subject)
-    pictures = _true(trial, jury) if trial.variant == TRUE else jury.draw(_trained(trial, subject, steps))
+    if trial.variant == TRUE:
+        pictures = true_pictures(trial.subject, len(jury.noises))
+    else:
+        pictures = jury.draw(_trained(trial, subject, steps))
     known = {"variant": trial.variant.name, "subject": trial.subject, "seed": trial.seed}
     return known | jury.measure(pictures, subject)
 
 
-def _true(trial: Trial, jury: Jury) -> list[Image.Image]:
-    """The person at the middle of each age class, drawn by the program in views that are in no photo."""
-    views = range(100, 100 + len(jury.noises))
-    return [photos(trial.subject, class_middle(age), 1, view)[0] for view in views for age in AGE_CLASSES]
+def true_pictures(person: int, count: int) -> list[Image.Image]:
+    """The person at the middle of each age class, drawn by the program in ``count`` views that are in no photo."""
+    return [photos(person, class_middle(age), 1, view)[0] for view in range(100, 100 + count) for age in AGE_CLASSES]
 
 
 def _trained(trial: Trial, subject: SubjectSet, steps: int) -> Trainer:

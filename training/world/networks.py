@@ -1,4 +1,4 @@
-"""Three small networks that read face crops: two embedders of different build, and an age estimator."""
+"""Four small networks that read face crops: two embedders and two age estimators, each of another build."""
 
 import torch
 from torch import Tensor, nn
@@ -95,3 +95,28 @@ class AgeNetwork(nn.Module):
     def forward(self, crops: Tensor) -> Tensor:
         """Years [B] of ``crops`` [B, 3, 48, 48] in [-1, 1]."""
         return 100 * torch.sigmoid(self.out(self.trunk(crops).mean((2, 3))).float()[:, 0])
+
+
+class PlainAgeNetwork(nn.Module):
+    """A VGG that says how likely every fifth year is; the mean under that is the age (DEX, Rothe et al. 2018)."""
+
+    years: Tensor
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Sequential(
+            *_plain(3, 32, kernel=5, stride=2),
+            *_plain(32, 48),
+            nn.MaxPool2d(2),
+            *_plain(48, 64),
+            *_plain(64, 64),
+            nn.MaxPool2d(2),
+            *_plain(64, 128),
+            nn.Conv2d(128, 16, 1),
+        )
+        self.register_buffer("years", torch.arange(0.0, 101.0, 5.0), persistent=False)
+        self.out = nn.Linear(16 * (CROP // 8) ** 2, len(self.years))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Years [B] of ``crops`` [B, 3, 48, 48] in [-1, 1]."""
+        return self.out(self.trunk(crops).flatten(1)).float().softmax(1) @ self.years

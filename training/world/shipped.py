@@ -9,7 +9,7 @@ from ..faces.crops import SquareCrop
 from ..faces.embedders import UNKNOWN
 from ..files import file_sha256, read_state_dict
 from .draw.place import CROP, known_place
-from .networks import AgeNetwork, PlainEmbedder, ResidualEmbedder
+from .networks import AgeNetwork, PlainAgeNetwork, PlainEmbedder, ResidualEmbedder
 
 FOLDER = Path(__file__).parent / "weights"
 SHA256 = {
@@ -17,8 +17,10 @@ SHA256 = {
     "loss.safetensors": "460b757c136b77e56a5c13c8c60bbced5de6bfc3e9bca84a8c85c336cfbb36af",
     "score.safetensors": "5d92c22cb9a047a330a4126b8ea7d8fc6e54ba48ba19402a72948203e641258c",
     "age.safetensors": "4cbaf2965bdcd177b19b5f69f520ac7bf4f6006a58d51c903dba47a70b0adfa3",
+    "age-judge.safetensors": "7dd88978791a8adc233f214f6c96b27bfa2a68de58e2bb162d4d6b69b3082ab9",
 }
 EMBEDDERS = {"loss": ResidualEmbedder, "score": PlainEmbedder}
+AGE_NETWORKS = {"age": AgeNetwork, "age-judge": PlainAgeNetwork}
 
 
 def shipped(name: str, folder: Path = FOLDER) -> dict[str, Tensor]:
@@ -60,9 +62,9 @@ def world_embedder(name: str) -> WorldEmbedder:
     return WorldEmbedder(f"drawn-{name}", _filled(EMBEDDERS[name](), f"{name}.safetensors"))
 
 
-def age_estimator() -> AgeEstimator:
-    """Crops to years. Raises UserError; see shipped."""
-    return AgeEstimator("drawn-age", _filled(AgeNetwork(), "age.safetensors"))
+def age_estimator(name: str = "age") -> AgeEstimator:
+    """``age`` to train with, ``age-judge`` to judge what was trained with it. Raises UserError; see shipped."""
+    return AgeEstimator(f"drawn-{name}", _filled(AGE_NETWORKS[name](), f"{name}.safetensors"))
 
 
 def _filled(network: nn.Module, name: str) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Trains the world's embedders and age estimator: python -m training.world.make.train_matchers {loss,score,age}."""
+"""Trains the world's judges: python -m training.world.make.train_matchers {loss,score,age,age-judge}."""
 
 import argparse
 import functools
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from ...files import written
 from ..draw.place import face_crops
-from ..draw.population import AGE_ESTIMATOR, LOSS_EMBEDDER, SCORE_EMBEDDER
+from ..draw.population import AGE_ESTIMATOR, AGE_JUDGE, LOSS_EMBEDDER, SCORE_EMBEDDER
 from ..draw.traits import DISGUISES, IDENTITY_TRAITS, identities
-from ..networks import AgeNetwork, PlainEmbedder, ResidualEmbedder
+from ..networks import AgeNetwork, PlainAgeNetwork, PlainEmbedder, ResidualEmbedder
+from ..shipped import AGE_NETWORKS
 from .loop import best_device, run
 from .pool import Pool, pixels, pool
 
@@ -25,6 +26,7 @@ KINDS = {
     "loss": (ResidualEmbedder, LOSS_EMBEDDER, 11),
     "score": (PlainEmbedder, SCORE_EMBEDDER, 12),
     "age": (AgeNetwork, AGE_ESTIMATOR, 13),
+    "age-judge": (PlainAgeNetwork, AGE_JUDGE, 14),
 }
 
 
@@ -55,7 +57,7 @@ class Classifier(nn.Module):
 
 
 class Regressor(nn.Module):
-    """The age estimator and its loss."""
+    """An age estimator and its loss."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -82,10 +84,11 @@ def train(kind: str, folder: Path, out: Path, pictures: int, steps: int, batch_s
     """Trains one network and writes its weights, fp16, to ``out``."""
     network_class, first, seed = KINDS[kind]
     device = best_device()
-    faces = pool(folder / "pool", first, pictures, 1 if kind == "age" else PER_PERSON, kind != "age", device)
+    tells_age = kind in AGE_NETWORKS
+    faces = pool(folder / "pool", first, pictures, 1 if tells_age else PER_PERSON, not tells_age, device)
     torch.manual_seed(seed)
     network = network_class()
-    if kind == "age":
+    if tells_age:
         module: Regressor | Classifier = Regressor(network)
     else:
         module = Classifier(network, first, int(faces.people.max()) + 1, network.out.out_features)

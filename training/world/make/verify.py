@@ -12,7 +12,7 @@ from ..draw.drawing import draw
 from ..draw.place import face_crops
 from ..draw.population import HELD_OUT, some_ages
 from ..draw.traits import disguised, identities, views
-from ..shipped import EMBEDDERS, age_estimator, world_embedder
+from ..shipped import AGE_NETWORKS, EMBEDDERS, age_estimator, world_embedder
 
 
 def verification(vectors: Tensor, people: Tensor) -> dict[str, float | None]:
@@ -50,10 +50,11 @@ def report(people: int = 200, per_person: int = 6) -> dict:
     for name, drawn in (("plain", rows), ("disguised", disguised(rows, seeds))):
         crops = face_crops(draw(drawn, ages, views(seeds)))
         result[name] = {kind: verification(world_embedder(kind)(crops), who) for kind in EMBEDDERS}
-        years = age_estimator()(crops)
-        classes = np.mean([class_of(a) == class_of(b) for a, b in zip(years.tolist(), ages.tolist(), strict=True)])
-        error = (years - ages).abs()
-        result[name]["age"] = {"MAE": float(error.mean()), "class_accuracy": float(classes)}
+        for kind in AGE_NETWORKS:
+            years = age_estimator(kind)(crops)
+            classes = np.mean([class_of(a) == class_of(b) for a, b in zip(years.tolist(), ages.tolist(), strict=True)])
+            error = (years - ages).abs()
+            result[name][kind] = {"MAE": float(error.mean()), "class_accuracy": float(classes)}
     return result
 
 
