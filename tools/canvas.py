@@ -13,7 +13,7 @@ from tools.nodeinfo import OURS, inputs_of, is_widget, second_value
 TITLE, SLOT, TEXT = 30, 20, 72  # heights of a title bar, a socket, a field of many lines
 WIDGET, MODERN_WIDGET, MORE, BADGE = 24, 28, 28, 24  # of a widget in either renderer; Nodes 2.0's foot of a node
 GAP, APART = 20, 32  # between nodes; between groups
-PADDING, HEADING = 20, 44  # of a group
+PADDING, HEADING = 18, 40  # of a group
 WIDTH = 300  # of a node
 BLUE, BROWN, PURPLE, GREEN, ORANGE = (
     "#3f789e",
@@ -168,7 +168,8 @@ class Canvas:
                 value = inputs[name] if name in inputs and name not in links else default(kind, options)
                 values[name] = value
         tall += max(len(known) - len(values), len(info["output_name"])) * SLOT + 14
-        tall += _fields(type, {name: known[name][1] for name in values})
+        counting = {name: known[name][1] for name in values if _counts(known[name][1], values)}
+        tall += _fields(type, counting)
         node = Node(len(self.nodes) + 2, type, info, title, values, links, wide, tall, list(models), after)
         self.nodes.append(node)
         return node
@@ -272,6 +273,11 @@ class Canvas:
                 second = [node.after_generate]
             saved["widgets_values"] += [value, *second]
         return saved
+
+
+def _counts(options: dict, values: dict) -> bool:
+    """Whether the choices made elsewhere on the node leave a field any effect; else our front end hides it."""
+    return all(values[name] in choices for name, choices in options.get("only_with", {}).items())
 
 
 def _fields(type: str, widgets: dict[str, dict]) -> int:

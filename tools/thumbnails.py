@@ -30,7 +30,7 @@ MARGIN = 60  # px, around a node on its help page
 WORLD = {
     "CheckpointLoaderSimple": {"ckpt_name": "world.safetensors"},
     "IDAgingTrainSubject": {
-        "method": "full", "max_train_steps": 100, "resolution": SIDE, "learning_rate": 2.5e-4, "train_batch_size": 4,
+        "method": "full", "max_train_steps": 100, "resolution": SIDE, "learning_rate": "2.5e-4", "train_batch_size": 4,
         "train_text_encoder": "off", "random_flip": False, "preview_every": 25, "seed": 1,
     },
     "IDAgingLoadSubject": {"subject_file": "checkpoints/subject_00001_.safetensors"},
