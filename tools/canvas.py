@@ -275,7 +275,10 @@ class Canvas:
 
 
 def _fields(type: str, widgets: dict[str, dict]) -> int:
-    """How tall a node's fields are in the renderer that needs more: Nodes 2.0 folds the advanced ones."""
+    """How tall a node's fields are in the renderer that needs more.
+
+    Nodes 2.0 folds the advanced ones; where nodes are drawn on the canvas, web/identity_aging.js folds our own.
+    """
     shown = {name: options for name, options in widgets.items() if not options.get("advanced")}
 
     def stacked(fields: dict, each: int) -> int:
@@ -283,8 +286,9 @@ def _fields(type: str, widgets: dict[str, dict]) -> int:
         return (len(fields) - many) * each + many * TEXT
 
     seconds = sum(WIDGET for options in widgets.values() if second_value(options))
-    foot = (MORE if len(shown) < len(widgets) else 0) + (BADGE if type.startswith(OURS) else 0)
-    return max(stacked(widgets, WIDGET) + seconds, stacked(shown, MODERN_WIDGET) + foot)
+    ours = type.startswith(OURS)
+    foot = (MORE if len(shown) < len(widgets) else 0) + (BADGE if ours else 0)
+    return max(stacked(shown if ours else widgets, WIDGET) + seconds, stacked(shown, MODERN_WIDGET) + foot)
 
 
 def default(kind: str, options: dict):
