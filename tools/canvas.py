@@ -168,8 +168,7 @@ class Canvas:
                 value = inputs[name] if name in inputs and name not in links else default(kind, options)
                 values[name] = value
         tall += max(len(known) - len(values), len(info["output_name"])) * SLOT + 14
-        counting = {name: known[name][1] for name in values if _counts(known[name][1], values)}
-        tall += _fields(type, counting)
+        tall += _fields(type, {name: known[name][1] for name in values})
         node = Node(len(self.nodes) + 2, type, info, title, values, links, wide, tall, list(models), after)
         self.nodes.append(node)
         return node
@@ -275,13 +274,11 @@ class Canvas:
         return saved
 
 
-def _counts(options: dict, values: dict) -> bool:
-    """Whether the choices made elsewhere on the node leave a field any effect; else our front end hides it."""
-    return all(values[name] in choices for name, choices in options.get("only_with", {}).items())
-
-
 def _fields(type: str, widgets: dict[str, dict]) -> int:
-    """How tall a node's fields are in the renderer that needs more: Nodes 2.0 folds the advanced ones."""
+    """How tall a node's fields are in the renderer that needs more.
+
+    Nodes 2.0 folds the advanced ones; where nodes are drawn on the canvas, web/identity_aging.js folds our own.
+    """
     shown = {name: options for name, options in widgets.items() if not options.get("advanced")}
 
     def stacked(fields: dict, each: int) -> int:
@@ -289,8 +286,9 @@ def _fields(type: str, widgets: dict[str, dict]) -> int:
         return (len(fields) - many) * each + many * TEXT
 
     seconds = sum(WIDGET for options in widgets.values() if second_value(options))
-    foot = (MORE if len(shown) < len(widgets) else 0) + (BADGE if type.startswith(OURS) else 0)
-    return max(stacked(widgets, WIDGET) + seconds, stacked(shown, MODERN_WIDGET) + foot)
+    ours = type.startswith(OURS)
+    foot = (MORE if len(shown) < len(widgets) else 0) + (BADGE if ours else 0)
+    return max(stacked(shown if ours else widgets, WIDGET) + seconds, stacked(shown, MODERN_WIDGET) + foot)
 
 
 def default(kind: str, options: dict):

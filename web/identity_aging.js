@@ -45,13 +45,14 @@ function hideWhatDoesNotCount(node, rules) {
   const value = (name) => node.widgets.find((widget) => widget.name === name)?.value
   const linked = (name) => node.inputs?.some((slot) => slot.widget?.name === name && slot.link != null)
   for (const [widget, rule] of rules) {
-    const counts = Object.entries(rule).every(([name, values]) => linked(name) || values.includes(value(name)))
+    const fits = (values, chosen) => (values === true ? Boolean(chosen) : values.includes(chosen))
+    const counts = Object.entries(rule).every(([name, values]) => linked(name) || fits(values, value(name)))
     widget.hidden = watchedOptions(widget).hidden = !counts && !linked(widget.name)
   }
 }
 
-function fit(node) {
-  node.setSize([node.size[0], node.computeSize()[1]])
+function fit(node, tall = 0) {
+  node.setSize([node.size[0], Math.max(tall, node.computeSize()[1])])
   app.canvas?.setDirty(true, true)
 }
 
@@ -75,13 +76,14 @@ function followChoices(node) {
     const before = owner[method]
     owner[method] = function (...given) {
       const result = before?.apply(this, given)
-      then()
+      then(...given)
       return result
     }
   }
-  after(node, 'onConfigure', () => {
+  after(node, 'onConfigure', ({ size }) => {
     lists.forEach(listSavedValue)
     follow()
+    if (rules.length) fit(node, size[1]) // until now it was as tall as with all its fields
   })
   after(node, 'toggleAdvanced', () => fit(node))
   const choices = new Set(rules.flatMap(([, rule]) => Object.keys(rule)))

@@ -58,6 +58,7 @@ ONLY_WITH = {
     "temperature": {"loss": ["contrastive"]},
     "triplet_margin": {"loss": ["triplet"]},
     "face_margin": {"crop": ["face"]},
+    **{name: {REWARD_SETTINGS[0]: True} for name in REWARD_SETTINGS[1:]},  # any number but 0
 }
 
 

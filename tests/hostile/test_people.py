@@ -1,5 +1,6 @@
 """Folders of people as they really are: photos without faces, too small, twice, damaged, or of two ages at once."""
 
+import os
 import re
 import weakref
 from dataclasses import dataclass, field
@@ -41,6 +42,17 @@ def test_score_counts_pictures_that_are_too_small_for_a_face(tmp_path, astronaut
     sets = ["--reference", f"{tmp_path}/photos", "--images", f"{tmp_path}/drawn", "--embedder", "untrained"]
     assert main(["score", *sets]) == 0
     assert "failures to detect: 1 of 1 images" in capsys.readouterr().out
+
+
+def test_the_page_shows_pictures_whose_names_are_no_utf8(tmp_path, astronaut):
+    name = os.fsdecode("old_Jos\u00e9.png".encode("latin-1"))
+    for folder in ("photos", "drawn"):
+        (tmp_path / folder).mkdir()
+        astronaut.save(tmp_path / folder / name)
+    sets = ["--reference", f"{tmp_path}/photos", "--images", f"{tmp_path}/drawn", "--embedder", "untrained"]
+    assert main(["score", *sets, "--report", f"{tmp_path}/a.html"]) == 0
+    shown = (tmp_path / "a.html").read_text("utf-8")
+    assert "old_Jos" in shown and shown.count("data:image/jpeg") == 1
 
 
 def test_training_names_every_damaged_picture_of_both_folders_before_it_begins(tmp_path, capsys):

@@ -48,21 +48,21 @@ BROKEN_RATIONAL = (0x829A, 10, 1, struct.pack("<I", 8 + 2 + 24 + 4))  # an expos
 LARGE_TEXT = b"workflow\0\0" + zlib.compress(b"node " * 500_000)
 
 
-def profile_of(space, tags):
-    """An ICC v2 profile (ICC.1:2001-04) of the named tags, for displays."""
+def profile_of(space, tags, device=b"mntr", connection=b"XYZ "):
+    """An ICC v2 profile (ICC.1:2001-04) of the named tags, for displays unless ``device`` is another."""
     tags = {"desc": b"desc\0\0\0\0\0\0\0\2x\0" + bytes(79), "wtpt": xyz(0.9642, 1, 0.8249)} | tags
     table, body, offset = b"", b"", 128 + 4 + 12 * len(tags)
     for name, content in tags.items():
         content += bytes(-len(content) % 4)
         table += name.encode() + struct.pack(">II", offset + len(body), len(content))
         body += content
-    head = struct.pack(">I4sI4s4s4s", offset + len(body), bytes(4), 0x02100000, b"mntr", space, b"XYZ ")
+    head = struct.pack(">I4sI4s4s4s", offset + len(body), bytes(4), 0x02100000, device, space, connection)
     head += bytes(12) + b"acsp" + bytes(28) + xyz(0.9642, 1, 0.8249)[8:] + bytes(48)
     return head + struct.pack(">I", len(tags)) + table + body
 
 
 def xyz(*values):
-    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(65536 * value) for value in values))
+    return b"XYZ \0\0\0\0" + struct.pack(f">{len(values)}i", *(round(65536 * value) for value in values))
 
 
 def gamma(value):
@@ -77,11 +77,31 @@ WIDE = profile_of(
     {f"{c}XYZ": xyz(*column) for c, column in zip("rgb", P3.T, strict=True)} | {f"{c}TRC": gamma(2.2) for c in "rgb"},
 )
 GREY = profile_of(b"GRAY", {"kTRC": gamma(1.8)})
+# A press whose sixteen overprints of full inks, black varying fastest, have these colours in Lab's 8 bits.
+OVERPRINTS = np.random.default_rng(0).integers((90, 110, 110), (180, 146, 146), (16, 3)).astype(np.uint8)
+OVERPRINTS[[0, -1]] = (255, 128, 128), (0, 128, 128)  # paper and all inks, which lcms maps to white and black
+STRAIGHT = bytes(range(256))
+PRESS = profile_of(
+    b"CMYK",
+    {
+        "A2B0": b"mft1\0\0\0\0\4\3\2\0" + xyz(1, 0, 0, 0, 1, 0, 0, 0, 1)[8:]
+        + 4 * STRAIGHT + OVERPRINTS.tobytes() + 3 * STRAIGHT
+    },
+    device=b"prtr",
+    connection=b"Lab ",
+)  # fmt: skip
 
 
 def srgb_of(linear):
     linear = np.clip(linear, 0, 1)
     return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def xyz_of(lab):
+    """XYZ under D50 of Lab in the 8 bits of ICC.1:2001-04, 6.3.4; CIE 15:2004, 8.2.1."""
+    light, a, b = lab[:, 0] / 255 * 100, lab[:, 1] - 128.0, lab[:, 2] - 128.0
+    f = np.stack([(light + 16) / 116 + a / 500, (light + 16) / 116, (light + 16) / 116 - b / 200], 1)
+    return (0.9642, 1, 0.8249) * np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))
 
 
 ODD = {  # file: (its bytes, what is said of it)
@@ -149,6 +169,15 @@ def test_a_grey_profile_is_a_profile_too(tmp_path, mode):
     ramp.save(tmp_path / "a.png", icc_profile=GREY)
     expected = srgb_of((np.arange(256) / 255) ** 1.8).reshape(16, 16, 1)
     assert np.abs(np.asarray(read_picture(tmp_path / "a.png").image) - expected).max() <= 2
+
+
+@pytest.mark.parametrize(("suffix", "options"), [("tif", {}), ("jpg", {"quality": 100, "subsampling": 0})])
+def test_inks_have_the_colours_of_their_press(tmp_path, suffix, options):
+    inks = [[255 * (printed >> bit & 1) for bit in (3, 2, 1, 0)] for printed in range(16)]
+    patches = np.array(inks, np.uint8).reshape(4, 4, 4).repeat(16, 0).repeat(16, 1)
+    Image.fromarray(patches, "CMYK").save(tmp_path / f"a.{suffix}", icc_profile=PRESS, **options)
+    found = np.asarray(read_picture(tmp_path / f"a.{suffix}").image)[8::16, 8::16].reshape(16, 3)
+    assert np.abs(found - srgb_of(xyz_of(OVERPRINTS) @ np.linalg.inv(SRGB).T)).max() <= 2
 
 
 def test_a_transparent_photo_with_a_profile_lies_on_white(tmp_path):

@@ -68,7 +68,7 @@ def _train(g: Canvas, family: Family, *note: str) -> Column:
     train = g.add(
         "IDAgingTrainSubject", model=loaded.model, clip=loaded.clip, vae=loaded.vae, photos=mine["photos"],
         ages=others["ages"], face_embedder=trains["face_embedder"], judge=judge["judge"], photo_ages=mine["ages"],
-        name=f"subject{family.suffix}", wide=400,
+        name=f"subject{family.suffix}", wide=400, tall=440,
     )  # fmt: skip
     ages = sequence(g, train["clip"], train["subject"])
     pictures, columns = ages_sampled(g, family, train["model"], train["clip"], loaded.vae, ages)
@@ -87,7 +87,7 @@ def _train(g: Canvas, family: Family, *note: str) -> Column:
                 group("Draw the six ages", GREEN, *columns),
                 across(
                     group("Keep the subject, and see how training went", PURPLE, [save, report], [curves]),
-                    look(g, pictures, ages, f"aging/first_sheet{family.suffix}", 150),
+                    look(g, pictures, ages, f"aging/first_sheet{family.suffix}", 190),
                 ),
             ),
         ),
@@ -108,7 +108,7 @@ def try_it_here(g: Canvas) -> Row:
         "IDAgingTrainSubject", model=world["model"], clip=world["clip"], vae=world["vae"], photos=world["photos"],
         ages=world["ages"], face_embedder=embedder["face_embedder"], name="drawn", method="full", max_train_steps=100,
         resolution=64, learning_rate="2.5e-4", train_text_encoder="off", train_batch_size=4, random_flip=False,
-        gradient_checkpointing=False, preview_every=25, wide=400, tall=120,
+        gradient_checkpointing=False, preview_every=25, wide=400, tall=440,
     )  # fmt: skip
     ages = sequence(g, train["clip"], train["subject"])
     small = replace(SD, side=64, never="", sampler=SD.sampler | {"cfg": 6.0})

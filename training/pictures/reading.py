@@ -160,7 +160,8 @@ def _srgb(image: Image.Image, oddities: list[str]) -> Image.Image:
         grey.info = image.info
         image = grey
     seen = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    colours = _with_profile(image, oddities) or seen.convert("RGB")
+    if (colours := _with_profile(image, oddities)) is None:
+        colours = seen if seen.mode == "RGB" else seen.convert("RGB")  # Pillow's convert copies all the same
     if seen.mode == "RGB":
         return colours
     white = Image.new("RGB", image.size, "white")
