@@ -11,7 +11,7 @@ import comfy.utils
 import torch
 from comfy.patcher_extension import PatcherInjection
 from comfy.quant_ops import QuantizedTensor
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...training.config import TrainingConfig
 from ...training.errors import UserError
@@ -119,7 +119,7 @@ class ComfyModel:
 
         Raises UserError where the network has no such layers, or breaks the gradient.
         """
-        layers = {name: layer for name, layer in self.network.named_modules() if is_layer(layer)}
+        layers = _layers(self.network)
         wanted = re.compile("|".join(LAYERS[group] for group in config.lora_layers))
         generator = torch.Generator().manual_seed(config.seed)
         for name, layer in layers.items():
@@ -130,18 +130,21 @@ class ComfyModel:
                 f"This MODEL ({self.family.name}) has no {' or '.join(config.lora_layers)} layers under the names that "
                 "are known here. Choose other lora_layers."
             )
-        self._inject(layers, checkpointing=False)
         self.denoiser.to(self.patcher.load_device)
+        self.checkpoint_blocks(False)
         with self.stepping(self.resolution):
             missing = probe(self.denoiser, self.codec, self.family.name)
         if missing:  # such as what the last block makes of the text, which nothing reads
             self.remarks.append(f"{missing} of {len(self.denoiser.adapters)} LoRA layers change no picture.")
-        if config.gradient_checkpointing:
-            self.close()
-            self._inject(layers, checkpointing=True)
+        self.checkpoint_blocks(config.gradient_checkpointing)
 
-    def _inject(self, layers: dict[str, Any], checkpointing: bool) -> None:
-        """The adapters come with the weights, and leave when ComfyUI loads this network for anybody else."""
+    def checkpoint_blocks(self, on: bool) -> None:
+        """Whether activations are computed again in the backward pass.
+
+        The adapters come with the weights, and leave when ComfyUI loads this network for anybody else.
+        """
+        self.close()
+        layers = _layers(self.network)
         adapters: dict[str, Any] = {name.replace("/", "."): lora for name, lora in self.denoiser.adapters.items()}
         undo: list[Undo] = []
 
@@ -150,7 +153,7 @@ class ComfyModel:
                 cast = cast_weight if type(layer).__module__ == "comfy.ops" else None
                 undo.append(wrap_layer(layer, adapters.get(name), cast))
             undo.extend(copy_norm_inputs(self.network))
-            if checkpointing:
+            if on:
                 undo.extend(map(wrap_block, blocks(self.network)))
 
         def eject(patcher) -> None:
@@ -158,6 +161,10 @@ class ComfyModel:
                 undo.pop()()
 
         self.patcher.set_injections(INJECTION, [PatcherInjection(inject=inject, eject=eject)])
+
+    def held(self) -> list[nn.Module]:
+        """Whatever has weights that stay in memory while it is trained."""
+        return [self.patcher.model, self.codec.network, self.denoiser.adapters]
 
     @contextmanager
     def untrained(self) -> Generator[ComfyDenoiser, None, None]:
@@ -252,6 +259,11 @@ class ComfyModel:
             ours.removesuffix(".weight"): "lora_unet_" + theirs.removesuffix(".weight").replace(".", "_")
             for theirs, ours in named.items()
         }
+
+
+def _layers(network: nn.Module) -> dict[str, Any]:
+    """Linear and convolutional layers by name."""
+    return {name: layer for name, layer in network.named_modules() if is_layer(layer)}
 
 
 def _out_of_inference(extra: dict[str, Any]) -> dict[str, Any]:

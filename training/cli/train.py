@@ -27,6 +27,7 @@ from ..dreambooth.captions import (
 from ..dreambooth.dataset import SubjectSet, estimate_ages, find_faces, read_regularization_set
 from ..dreambooth.lease import Hold, leased
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
+from ..dreambooth.memory import memory_remarks
 from ..dreambooth.people import people_remarks
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
 from ..dreambooth.trainer import Callback, Progress, StopTraining, Trainer
@@ -171,6 +172,8 @@ def _train(
     if files.state.exists():
         trainer.resume(files.state)
         tell(f"resumed after step {trainer.step_number}")
+    if trainer.accelerator.num_processes == 1:
+        tell(*filter(None, memory_remarks(trainer)))
     if trainer.remarks:
         tell(*trainer.remarks)
     if processes.is_main_process:
