@@ -210,6 +210,7 @@ class TrainSubject(io.ComfyNode):
 
     @classmethod
     def _finish(cls, trainer: Trainer, name: str, plan: LookPlan, faces: SubjectSet) -> FinishedRun:
+        trainer.title = name
         files = run_files(runs_folder(), name, trainer)
         # A full fine-tune's state is three times the model: too much to keep for a longer run that may never come.
         keep = trainer.config.method == "lora"

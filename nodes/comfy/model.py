@@ -25,6 +25,7 @@ from .family import family_of
 from .loaded import adopt, cast_weight, static
 from .network import ComfyDenoiser
 from .probe import probe
+from .quick import quick_way
 
 ROOT = "diffusion_model."
 INJECTION = "identity_aging"
@@ -36,10 +37,6 @@ LAYERS = {
     "feed-forward": r"\.(ff|ffn|feed_forward|mlp|\w+_mlp)\b",
     "convolution": r"\.(in_layers\.2|out_layers\.3|skip_connection)$",
 }
-# How previews are drawn: sampler, scheduler, steps, guidance.
-QUICK = ("dpmpp_2m", "sgm_uniform", 8, 7.5)
-QUICK_FLOW = ("euler", "simple", 12, 4.0)
-QUICK_GUIDED = ("euler", "simple", 12, 1.0)  # models that read their guidance
 
 
 class ComfyModel:
@@ -61,7 +58,7 @@ class ComfyModel:
         self.family = family_of(model)
         self.denoiser = ComfyDenoiser(self.patcher)
         self.codec = ComfyCodec(vae, self.patcher.model.latent_format)
-        self.sha256 = fingerprint(dict(_sampled(model, ROOT)))
+        self.sha256 = self.fingerprint = network_fingerprint(model)
         self.remarks: list[str] = []
         self._opened: tuple[int, int] | None = None
 
@@ -213,14 +210,12 @@ class ComfyModel:
         progress: Callable[[], None] = lambda: None,
     ) -> Tensor:
         """Pictures [B, 3, H, W] in [-1, 1] on the CPU, one a prompt, from one noise, by ComfyUI's own sampler."""
-        flow = self.denoiser.prediction_type == "flow"
-        chosen = QUICK_GUIDED if self._reads_guidance else QUICK_FLOW if flow else QUICK
-        sampler, scheduler, steps, guidance = chosen
+        quick = quick_way(self.source, self.denoiser.prediction_type)
         noise = torch.randn(1, *self.codec.shape(resolution), generator=torch.Generator().manual_seed(seed))
         pictures = []
         for prompt in prompts:
             latents = comfy.sample.sample(
-                self.patcher, noise, steps, guidance, sampler, scheduler,
+                self.patcher, noise, quick.steps, quick.guidance, quick.sampler, quick.scheduler,
                 self.denoiser.prompts[prompt], self.denoiser.prompts[""], torch.zeros_like(noise),
                 callback=lambda *_: progress(), disable_pbar=True, seed=seed,
             )  # fmt: skip
@@ -261,6 +256,11 @@ class ComfyModel:
         }
 
 
+def network_fingerprint(model: Any) -> str:
+    """Of the network of a MODEL, with the patches that are on it."""
+    return fingerprint(dict(_sampled(model, ROOT)))
+
+
 def _layers(network: nn.Module) -> dict[str, Any]:
     """Linear and convolutional layers by name."""
     return {name: layer for name, layer in network.named_modules() if is_layer(layer)}
@@ -271,11 +271,14 @@ def _out_of_inference(extra: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sampled(patcher, prefix: str | None = None) -> Iterator[tuple[str, Tensor]]:
-    """A ModelPatcher's weights, and those of patches that are on them, for a fingerprint."""
-    for key, (weight, *patches) in patcher.get_key_patches(prefix).items():
+    """A ModelPatcher's weights before patches, and those of the patches, for a fingerprint.
+
+    Its own get_key_patches knows no quantised layers, whose scales are numbers of the state alone.
+    """
+    for key, weight in patcher.model_state_dict(prefix).items():
         name = key.removeprefix(prefix or "")
-        yield name, _plain(weight[0])
-        for number, tensor in enumerate(_tensors(patches)):
+        yield name, patcher.backup[key].weight if key in patcher.backup else weight
+        for number, tensor in enumerate(_tensors(patcher.patches.get(key, ()))):
             yield f"{name} patch {number}", _plain(tensor)
 
 

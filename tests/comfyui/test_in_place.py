@@ -97,6 +97,25 @@ def test_the_native_loader_patches_every_layer_and_draws_the_same(result):
     assert result["native_picture"] < 1e-3
 
 
+def test_a_subject_on_another_model_of_its_family_says_so(result):
+    same, other = result["remarks"]
+    assert same == ""
+    assert f"anna was trained on another {result['family']} model" in other
+
+
+def test_a_file_has_the_subjects_name(result):
+    assert result["title"] == "anna"
+
+
+def test_distilled_models_are_drawn_in_their_few_steps_without_guidance(results):
+    ways = {name: (results[name]["quick"]["steps"], results[name]["quick"]["guidance"]) for name in FAMILIES}
+    assert ways["FluxSchnell"] == (4, 1.0)
+    assert ways["Flux"] == (12, 1.0), "it reads its guidance"
+    assert ways["ZImage"] == (12, 4.0)
+    assert ways["SDXL"] == (8, 7.5)
+    assert [(way["steps"], way["guidance"]) for way in results["Flux2"]["klein"]] == [(4, 1.0), (12, 4.0)]
+
+
 def test_six_ages_are_one_batch_though_their_prompts_have_different_lengths(results):
     lengths, same = zip(*results["six ages"], strict=True)
     assert len(set(lengths)) > 1
@@ -106,6 +125,18 @@ def test_six_ages_are_one_batch_though_their_prompts_have_different_lengths(resu
 def test_a_base_in_eight_bits_trains_and_stays_in_them(results):
     assert results["Flux"]["fp8_kept"] == ["torch.float8_e4m3fn"]
     assert results["Flux"]["fp8_cosine"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [("float8_e4m3fn", 1), ("int8_tensorwise", 1), ("mxfp8", 1 + 1 / 32), ("nvfp4", 1 / 2 + 1 / 16), ("packed", 1)],
+)
+def test_a_quantised_base_has_the_gradient_of_its_numbers_and_stays_as_small(results, kind, size):
+    found = results["Flux"]["formats"][kind]
+    assert found["cosine"] > 0.999
+    assert found["length"] == pytest.approx(1, abs=0.01)
+    assert found["bytes"] == pytest.approx(size, rel=0.05)
+    assert found["float32"] == 4
 
 
 @pytest.mark.parametrize(("name", "file"), [("SD1", "sd1"), ("SDXL", "sdxl")])

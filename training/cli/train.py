@@ -167,6 +167,7 @@ def _train(
         model, faces, ages, config, embedder, detector, tiny, plan, estimator,
         bar=bar_of("finding other people's faces"),
     )  # fmt: skip
+    trainer.title = files.subject.stem
     tell(*trainer.data.remarks)
     watcher = _watcher(trainer, plan, faces, out) if plan else None
     if files.state.exists():

@@ -29,6 +29,7 @@ from .trainer import Trainer
 
 SMALL = ((16, 16), (16, 24), (16, 32))  # latents; networks want whole patches, some of them in groups of 32
 WINDOWS = ((8, 8), (12, 12), (16, 16))  # of what is decoded and encoded
+Counted = tuple[Tensor, int]  # bytes alive at every moment, and the moment at which the forward pass ends
 RESOLUTIONS = range(256, 4096, 64)  # px, that are suggested
 
 
@@ -81,9 +82,13 @@ class Ledger(TorchDispatchMode):
 
 @dataclass(frozen=True)
 class Growth:
-    """Bytes alive at every moment [M] of the same work at a few sizes, each a number of latents."""
+    """Bytes alive at every moment [M] of the same work at a few sizes, each a number of latents.
+
+    ``turn`` is the moment at which its forward pass ends.
+    """
 
     moments: dict[int, Tensor]
+    turn: int = -1
 
     def at(self, size: int) -> Tensor:
         """The same at any size: Lagrange's polynomial through those that are known, moment by moment."""
@@ -109,9 +114,9 @@ class Memory:
     optimizer: int
     update: int  # of the optimizer's step, beside gradients
     step: dict[bool, Growth]  # of forward and backward pass, without and with gradient checkpointing
-    turn: dict[bool, int]  # the moment at which the forward pass ends
     window: int  # side of what is decoded of a face, latents
     face: dict[bool, Growth]  # of decoding faces with their gradient; none where nothing does
+    embedding: int  # of embedding them
     picture: Growth  # of encoding a photo and decoding a preview
 
     def needed(self, checkpointing: bool, resolution: int | None = None) -> int:
@@ -121,7 +126,8 @@ class Memory:
         peak = max(int(step.max()), int(step[-1]) + self.update, self.picture.peak(latents))
         if self.face:  # decoded, and its gradient taken, while all of the network's activations are kept
             window = math.ceil(self.window * (resolution or self.resolution) / self.resolution)
-            peak = max(peak, int(step[self.turn[checkpointing]]) + self.face[checkpointing].peak(window**2))
+            face, kept = self.face[checkpointing].at(window**2), int(step[self.step[checkpointing].turn])
+            peak = max(peak, kept + int(face.max()), kept + int(face[self.face[checkpointing].turn]) + self.embedding)
         return self.weights + self.optimizer + peak
 
     def said(self, checkpointing: bool) -> str:
@@ -166,11 +172,11 @@ def count_memory(trainer: Trainer) -> Memory:
     """What ``trainer`` will need. Its weights stay as they are; call it before the first step."""
     model, reader, resolution = trainer.model, trainer.face_reader, trainer.data.resolution
     config, device, factor = trainer.config, trainer.accelerator.device, trainer.model.codec.factor
-    step, turn, face = {}, {}, {}
+    step, face = {}, {}
     for on in (False, True):
         model.checkpoint_blocks(on)
         with model.stepping(resolution):
-            step[on], turn[on] = _step_growth(trainer, resolution // factor)
+            step[on] = _growth(partial(_step, trainer), SMALL, resolution // factor)
             if reader:
                 face[on] = _growth(partial(_face, trainer, reader), WINDOWS, reader.window)
     model.checkpoint_blocks(config.gradient_checkpointing)
@@ -184,9 +190,9 @@ def count_memory(trainer: Trainer) -> Memory:
         optimizer=trained * (2 if config.use_8bit_adam else 8),  # AdamW's two moments
         update=4 * trained if device.type == "cuda" else 0,  # AdamW takes the roots of all at once there
         step=step,
-        turn=turn,
         window=reader.window if reader else 0,
         face=face,
+        embedding=_embedding(trainer, reader) if reader else 0,
         picture=picture,
     )
 
@@ -195,21 +201,15 @@ def _text(size: int) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
 
 
-def _step_growth(trainer: Trainer, side: int) -> tuple[Growth, int]:
-    """Of a step that decodes no face, and the moment at which its forward pass ends."""
-    turn = 0
-
-    def step(height: int, width: int) -> Tensor:
-        nonlocal turn
-        batch = _batch(trainer, height, width)
-        with Ledger() as ledger:
-            loss = trainer.total(trainer.losses(batch))
-            turn = len(ledger.moments) - 1
-            loss.backward()
-        trainer.optimizer.zero_grad()
-        return ledger.result
-
-    return _growth(step, SMALL, side), turn
+def _step(trainer: Trainer, height: int, width: int) -> Counted:
+    """Of a step that decodes no face."""
+    batch = _batch(trainer, height, width)
+    with Ledger() as ledger:
+        loss = trainer.total(trainer.losses(batch))
+        turn = len(ledger.moments) - 1
+        loss.backward()
+    trainer.optimizer.zero_grad()
+    return ledger.result, turn
 
 
 def _batch(trainer: Trainer, height: int, width: int) -> Batch:
@@ -236,35 +236,48 @@ def _batch(trainer: Trainer, height: int, width: int) -> Batch:
     )
 
 
-def _face(trainer: Trainer, reader: FaceReader, height: int, width: int) -> Tensor:
+def _face(trainer: Trainer, reader: FaceReader, height: int, width: int) -> Counted:
     """Of decoding the faces of all instances in windows of this size."""
-    count = trainer.config.train_batch_size
-    face = next(face for _, face in trainer.data.instances if face)
-    squares = torch.tensor([reader.embedder.crop.square(face)]).repeat(count, 1)
-    landmarks = landmarks_of([face]).repeat(count, 1, 1)
-    small = FaceReader(reader.codec, reader.embedder, width, reader.bf16)
     shape = trainer.model.codec.shape(trainer.data.resolution)
-    latents = torch.zeros(count, *shape[:-2], height, width, device=trainer.accelerator.device, requires_grad=True)
+    count, device = trainer.config.train_batch_size, trainer.accelerator.device
+    latents = torch.zeros(count, *shape[:-2], height, width, device=device, requires_grad=True)
     with Ledger() as ledger:
-        small(latents, squares, landmarks).sum().backward()
-    return ledger.result
+        with torch.autocast(device.type, torch.bfloat16, enabled=reader.bf16):
+            pixels = reader.codec.decode(latents)
+        turn = len(ledger.moments) - 1
+        pixels.backward(torch.ones_like(pixels))
+    return ledger.result, turn
 
 
-def _picture(trainer: Trainer, height: int, width: int) -> Tensor:
+def _embedding(trainer: Trainer, reader: FaceReader) -> int:
+    """Bytes that embedding the faces of all instances takes at most, beside their pixels."""
+    count, side = trainer.config.train_batch_size, trainer.data.resolution
+    face = next(face for _, face in trainer.data.instances if face)
+    crop, squares = reader.embedder.crop, torch.tensor([reader.embedder.crop.square(face)]).repeat(count, 1)
+    pixels = torch.zeros(count, 3, side, side, device=trainer.accelerator.device, requires_grad=True)
+    with Ledger() as ledger:
+        reader.embedder(crop(pixels, squares, landmarks_of([face]).repeat(count, 1, 1))).sum().backward()
+    return int(ledger.result.max())
+
+
+def _picture(trainer: Trainer, height: int, width: int) -> Counted:
     """Of encoding a photo and decoding a preview."""
     codec, device = trainer.model.codec, trainer.accelerator.device
     shape = codec.shape(trainer.data.resolution)
     with Ledger() as ledger:
         codec.encode(torch.zeros(1, 3, codec.factor * height, codec.factor * width, device=device))
+        turn = len(ledger.moments) - 1
         codec.decode(torch.zeros(1, *shape[:-2], height, width, device=device))
-    return ledger.result
+    return ledger.result, turn
 
 
-def _growth(count: Callable[[int, int], Tensor], sizes: Iterable[tuple[int, int]], side: int) -> Growth:
+def _growth(count: Callable[[int, int], Counted], sizes: Iterable[tuple[int, int]], side: int) -> Growth:
     """By ``count`` at small sizes, or at the real ``side`` where that is one."""
     small = {height * width: (height, width) for height, width in sizes}
     chosen = small if side**2 > max(small) else {side**2: (side, side)}
-    return Growth({size: count(*sides) for size, sides in chosen.items()})
+    counted = {size: count(*sides) for size, sides in chosen.items()}
+    (turn,) = {turn for _, turn in counted.values()}
+    return Growth({size: moments for size, (moments, _) in counted.items()}, turn)
 
 
 def _size(modules: Iterable[nn.Module], device: torch.device) -> int:

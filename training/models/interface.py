@@ -48,6 +48,7 @@ class TrainableModel(Protocol):
 
     name: str  # file name, or where it comes from
     sha256: str  # of the network before training
+    fingerprint: str  # of the same, the same by whichever road it was opened
 
     @property
     def family(self) -> Kind:
