@@ -1,4 +1,4 @@
-"""Weights in the number formats that ComfyUI's loaders know, and in one of a pack's own. Imported in ComfyUI's Python."""
+"""Weights in the number formats that ComfyUI's loaders know, and in one of a pack's own."""
 
 import json
 from typing import Any
@@ -12,7 +12,9 @@ State = dict[str, Tensor]
 
 
 def _large(key: str, value: Tensor) -> bool:
-    return "blocks" in key and key.endswith(".weight") and value.ndim == 2 and not any(side % 32 for side in value.shape)
+    return (
+        "blocks" in key and key.endswith(".weight") and value.ndim == 2 and not any(side % 32 for side in value.shape)
+    )
 
 
 def core(kind: str, scaled: bool = False):
@@ -74,7 +76,9 @@ class PackedOps(comfy.ops.manual_cast):
 
         def forward_comfy_cast_weights(self, x):
             weight = unpacked(self.weight) if isinstance(self.weight, Packed) else self.weight
-            return torch.nn.functional.linear(x, weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+            return torch.nn.functional.linear(
+                x, weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype)
+            )
 
 
 def unpacked(packed: Packed) -> Tensor:

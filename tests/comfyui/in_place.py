@@ -48,8 +48,8 @@ from pack.training.ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt  # noqa
 from pack.training.config import TrainingConfig  # noqa: E402
 from pack.training.dreambooth.build import build_trainer  # noqa: E402
 from pack.training.dreambooth.dataset import RegularizationSet, SubjectSet  # noqa: E402
-from pack.training.dreambooth.memory import _kept  # noqa: E402
 from pack.training.dreambooth.looks import LookPlan  # noqa: E402
+from pack.training.dreambooth.memory import kept  # noqa: E402
 from pack.training.faces.crops import SquareCrop  # noqa: E402
 from pack.training.faces.embedders import UNKNOWN  # noqa: E402
 from pack.training.faces.find import Face  # noqa: E402
@@ -177,19 +177,23 @@ def named(patcher, file):
 
 def base_in(kind, state, architecture, clip, vae, number):
     """The gradient on a base in a number format against that on the same numbers in float32, and bytes a weight."""
-    numbers, kept, options = FORMATS[kind](state)
-    found = {}
-    for base, given, dtype in (("kept", kept, None), ("float32", numbers, torch.float32)):
-        trainer = trainer_of(ComfyModel(load(architecture, given, dtype, **(options if dtype is None else {})), clip, vae))
+    numbers, packed, options = FORMATS[kind](state)
+    opened = {
+        "packed": load(architecture, packed, None, **options),
+        "float32": load(architecture, numbers, torch.float32),
+    }
+    found, sizes = {}, {}
+    for base, source in opened.items():
+        trainer = trainer_of(ComfyModel(source, clip, vae))
         randomise(trainer)
         found[base] = flat(gradients(trainer, number))
         layer = trainer.model.network.single_blocks[0].linear1
-        found[f"{base} bytes"] = sum(part.untyped_storage().nbytes() for part in _kept(layer.weight)) / layer.in_features
-        found[f"{base} bytes"] /= layer.out_features
+        held = sum(part.untyped_storage().nbytes() for part in kept(layer.weight))
+        sizes[base] = held / (layer.in_features * layer.out_features)
         trainer.model.close()
-    cosine = torch.nn.functional.cosine_similarity(found["kept"], found["float32"], dim=0).item()
-    return {"cosine": cosine, "length": (found["kept"].norm() / found["float32"].norm()).item(),
-            "bytes": found["kept bytes"], "float32": found["float32 bytes"]}  # fmt: skip
+    cosine = torch.nn.functional.cosine_similarity(found["packed"], found["float32"], dim=0).item()
+    length = (found["packed"].norm() / found["float32"].norm()).item()
+    return {"cosine": cosine, "length": length, "bytes": sizes}
 
 
 def accept_tiny():

@@ -294,7 +294,10 @@ FOLDERS = {
         write(SCHEDULER, '{"_class_name": "FlowMatchEulerDiscreteScheduler"}'),
         "predicts flow; known are epsilon",
     ),
-    "EDM": (write(SCHEDULER, '{"_class_name": "EDMEulerScheduler"}'), "has noise levels without timesteps; that cannot"),
+    "EDM": (
+        write(SCHEDULER, '{"_class_name": "EDMEulerScheduler"}'),
+        "has noise levels without timesteps",
+    ),
     "own betas": (write(SCHEDULER, '{"trained_betas": [0.1]}'), r"has betas of its own \(trained_betas\)"),
     "few timesteps": (write(SCHEDULER, '{"num_train_timesteps": 500}'), "has 500 timesteps instead of 1000"),
     "noise without signal": (

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_leaves
 
@@ -280,20 +280,20 @@ def _growth(count: Callable[[int, int], Counted], sizes: Iterable[tuple[int, int
     return Growth({size: moments for size, (moments, _) in counted.items()}, turn)
 
 
-def _size(modules: Iterable[nn.Module], device: torch.device) -> int:
-    """Bytes of the weights of ``modules`` that are on ``device``, each counted once; quantised ones as they are kept."""
+def _size(modules: Iterable[Any], device: torch.device) -> int:
+    """Bytes of the weights of ``modules`` that are on ``device``, each once and in its own number format."""
     found = {}
     for module in modules:
         for tensor in (*module.parameters(), *module.buffers()):
             if tensor.device.type == device.type:
-                found |= {part.untyped_storage()._cdata: part.untyped_storage().nbytes() for part in _kept(tensor)}
+                found |= {part.untyped_storage()._cdata: part.untyped_storage().nbytes() for part in kept(tensor)}
     return sum(found.values())
 
 
-def _kept(tensor: Tensor) -> list[Tensor]:
+def kept(tensor: Tensor) -> list[Tensor]:
     """The tensors that a quantised one is kept in; else itself."""
     tensor = tensor.data
     if not is_traceable_wrapper_subclass(tensor):
         return [tensor]
     names, _ = tensor.__tensor_flatten__()
-    return [part for name in names for part in _kept(getattr(tensor, name))]
+    return [part for name in names for part in kept(getattr(tensor, name))]
