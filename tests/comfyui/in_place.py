@@ -395,4 +395,5 @@ def main():
         (Path(folder) / "results.json").write_text(json.dumps(results, indent=1))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,7 @@
 """Tiny networks of many families, trained in place in a real ComfyUI's modules."""
 
 import json
+import signal
 import subprocess
 
 import pytest
@@ -14,6 +15,7 @@ from training.models.checkpoint import open_model
 from training.models.families import SD1, SD2, SDXL
 from training.models.lora import merge_lora
 
+KILLED = -signal.SIGKILL
 FAMILIES = {
     "SD1": SD1.name,
     "SD2, v": SD2.name,
@@ -152,3 +154,11 @@ def test_the_command_line_reads_the_file_and_knows_its_base(results, name, file)
 def test_the_graphs_model_stays_as_it_is(result):
     assert result["untouched"], "its weights"
     assert result["clean"], "its modules"
+
+
+@pytest.mark.slow
+def test_killed_and_queued_again_a_run_ends_as_if_nobody_had(comfyui, python, results):
+    script = REPOSITORY / "tests/comfyui/killed.py"
+    subprocess.run([python, script, comfyui, REPOSITORY, results["folder"], "SD1"], check=True, cwd=comfyui)
+    found = json.loads((results["folder"] / "killed.json").read_text())
+    assert found["SD1"] == {"ended": [0, KILLED, 0, KILLED, 0], "same": [True, True]}
