@@ -71,12 +71,8 @@ class ComfyModel:
 
     @property
     def guidance(self) -> float:
-        """Of drawings in a few steps: 1 for models that read their guidance."""
-        return 1.0 if self._reads_guidance else 3.0
-
-    @property
-    def _reads_guidance(self) -> bool:
-        return bool(getattr(self.network, "params", None) and getattr(self.network.params, "guidance_embed", False))
+        """Of drawings in a few steps: 1 for models that are distilled, or read their guidance."""
+        return min(3.0, quick_way(self.source, self.denoiser.prediction_type).guidance)
 
     @property
     def network(self) -> Any:

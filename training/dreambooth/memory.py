@@ -3,7 +3,7 @@
 A step is run at three small sizes, and every tensor that comes and goes is noted. What is alive after an operation is a
 polynomial of the number of latents: constant for text, linear for activations, square where attention keeps its matrix.
 So the same moment of the real step follows, and with it the moment at which most is alive. What a GPU's libraries take
-beside tensors, such as cuDNN's workspace, is not counted.
+beside tensors, such as cuDNN's workspace, is not counted, and neither are a reward's drawings.
 """
 
 import gc
