@@ -91,6 +91,7 @@ class Trainer:
         self.history: list[dict[str, float]] = []  # the losses of every step
         self.lowered: list[dict[str, float]] = []  # rates that diverged, and the last step of each
         self.remarks: list[str] = []  # what whoever started this should know
+        self.title = ""  # the subject's name in its files; "": as each file is called
         self.before_saving: Callable[[], None] = lambda: None  # raises where the run is another's by now
         self.core: Any = model.denoiser
         self._choose_trainable(extra_prompts)
@@ -299,7 +300,7 @@ class Trainer:
     def write_subject(self, path: Path, dtype: torch.dtype) -> None:
         """What has been trained so far, as a subject file in the number format ``dtype``."""
         header = describe(self.model, self.config, self.step_number, self.data.resolution)
-        save_subject(path, self.model, header, self.config.lora_alpha, dtype)
+        save_subject(path, self.model, header, self.config.lora_alpha, dtype, self.title or path.stem)
 
     def _choose_trainable(self, extra_prompts: Iterable[str]) -> None:
         config = self.config
