@@ -111,7 +111,7 @@ def test_ages_are_estimated_before_training(tmp_path, checkpoint, capsys):
     [
         (["--photo-ages", "8, 9, 10"], "There are 2 photos but 3 ages"),
         (["--photo-ages", "8, ancient"], "'ancient' is not an age"),
-        (["--photo-ages", "auto"], "name one with --age-estimator"),
+        (["--photo-ages", "auto"], "Add --age-estimator"),
         (["--checkpoint", "missing.safetensors"], r"no file missing\.safetensors"),
         (["--subject", "missing"], "no folder missing for photos of the subject"),
         (["--regularization", "missing"], "no folder missing for regularization images"),
