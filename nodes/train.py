@@ -18,6 +18,7 @@ from ..training.dreambooth.lease import leased
 from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
 from ..training.dreambooth.memory import memory_remarks
 from ..training.dreambooth.people import people_remarks
+from ..training.dreambooth.reward import reward_remarks
 from ..training.dreambooth.runs import FinishedRun, finish, finished, run_files
 from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
 from ..training.dreambooth.watcher import Watcher
@@ -266,6 +267,7 @@ def _report(trainer: Trainer, run: FinishedRun, photos: int, ages) -> str:
         f"{trainer.model.family.name}, predicts {trainer.model.denoiser.prediction_type}",
         f"{trainer.config.method}, loss {trainer.config.loss}, {len(run.history)} steps, {done}",
         *trainer.remarks,
+        *reward_remarks(run.history),
         *(sentences(run.looks) if run.looks else ()),
         str(run.file),
     ]

@@ -29,6 +29,7 @@ from ..dreambooth.lease import Hold, leased
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
 from ..dreambooth.memory import memory_remarks
 from ..dreambooth.people import people_remarks
+from ..dreambooth.reward import reward_remarks
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
 from ..dreambooth.trainer import Callback, Progress, StopTraining, Trainer
 from ..dreambooth.watcher import Watcher
@@ -194,6 +195,7 @@ def _train(
             "--resolution and start anew."
         ) from error
     tell(
+        *reward_remarks(run.history),
         *_best(run, files),
         f"Saved {files.subject}. Draw it with: python -m training generate --subject {shlex.quote(str(out))} --out "
         f"{shlex.quote(f'sheets/{out.name}')}",

@@ -21,7 +21,7 @@ from ..records import record
 from . import losses
 from .batches import Batch, TrainingData
 from .face_reader import FaceReader
-from .reward import Drawn, Reward
+from .reward import UNSEEN, Drawn, Reward
 from .sameness import changes, machine
 
 
@@ -197,7 +197,7 @@ class Trainer:
         """What a loss counts in the total."""
         config = self.config
         known = {"reconstruction": 1.0, "prior": config.prior_loss_weight, "anchor": config.reward_anchor}
-        known |= {"reward identity": 1.0, "reward age": 1.0, "no face": 0.0}
+        known |= {"reward identity": 1.0, "reward age": 1.0, UNSEEN: 0.0}
         return known.get(name, config.loss_weight)
 
     def total(self, values: dict[str, Tensor]) -> Tensor:
