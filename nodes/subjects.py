@@ -15,9 +15,10 @@ from ..training.errors import UserError
 from ..training.files import written
 from ..training.models.lora import not_finite
 from ..training.models.subject import read_subject
+from .comfy.bridge import IN_PLACE
 from .comfy.family import family_of
 from .comfy.folders import METHOD_FOLDERS, SUBJECTS, subject_names, subject_path
-from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, also_called
+from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, also_called, keeps_results
 
 CONSENT = "Train and share only people who agreed to it."
 
@@ -66,6 +67,24 @@ def _fitting(before, after) -> int:
                 shape[part[0]] = part[2]
             fitting += [up.shape[0], down.shape[1]] == shape[:2]
     return fitting
+
+
+def base_remark(subject: TrainedSubject, model) -> str:
+    """What to know of a LoRA on another model of its family; nothing where it is the one that it was trained on.
+
+    Where a subject says nothing of its base, or ComfyUI is older than training in place, nothing is known.
+    """
+    known = subject.header.base_fingerprint
+    if subject.header.method != "lora" or not known or not IN_PLACE:
+        return ""
+    from .comfy.model import network_fingerprint
+
+    if network_fingerprint(model) == known:
+        return ""
+    return (
+        f"{subject.name} was trained on another {subject.header.family} model, or on this one in another number format "
+        "or with other LoRAs. It mostly works; where the person looks less alike, load what it was trained on."
+    )
 
 
 class SaveSubject(io.ComfyNode):
@@ -118,6 +137,7 @@ class LoadSubject(io.ComfyNode):
             node_id="IDAgingLoadSubject",
             display_name="Load Aging Subject",
             category=CATEGORY,
+            **keeps_results(),
             **also_called("load lora", "load subject"),
             description="Opens a subject that Save Aging Subject wrote. Its token and class word come along, so no "
             "prompt has to be retyped.",
@@ -158,4 +178,5 @@ class LoadSubject(io.ComfyNode):
         """Reads the header, then the weights."""
         path = subject_path(subject_file)
         subject = TrainedSubject(path.stem, path, read_subject(path))
-        return io.NodeOutput(*apply_subject(subject, model, clip, strength), subject)
+        drawn = apply_subject(subject, model, clip, strength)
+        return io.NodeOutput(*drawn, subject, ui=ui.PreviewText(base_remark(subject, model)))

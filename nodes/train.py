@@ -16,7 +16,9 @@ from ..training.dreambooth.curves import curves
 from ..training.dreambooth.dataset import SubjectSet, find_faces
 from ..training.dreambooth.lease import leased
 from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
+from ..training.dreambooth.memory import memory_remarks
 from ..training.dreambooth.people import people_remarks
+from ..training.dreambooth.reward import reward_remarks
 from ..training.dreambooth.runs import FinishedRun, finish, finished, run_files
 from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
 from ..training.dreambooth.watcher import Watcher
@@ -209,6 +211,7 @@ class TrainSubject(io.ComfyNode):
 
     @classmethod
     def _finish(cls, trainer: Trainer, name: str, plan: LookPlan, faces: SubjectSet) -> FinishedRun:
+        trainer.title = name
         files = run_files(runs_folder(), name, trainer)
         # A full fine-tune's state is three times the model: too much to keep for a longer run that may never come.
         keep = trainer.config.method == "lora"
@@ -221,6 +224,10 @@ class TrainSubject(io.ComfyNode):
             if files.state.is_file():
                 with contextlib.suppress(StateIsAhead):
                     trainer.resume(files.state)
+            needs, advice = memory_remarks(trainer)
+            trainer.remarks.append(needs)
+            if advice:
+                warn(cls.hidden.unique_id, [advice])
             try:
                 return finish(trainer, files, watcher, [watch], keep_state=keep, hold=hold)
             except StopTraining:
@@ -260,6 +267,7 @@ def _report(trainer: Trainer, run: FinishedRun, photos: int, ages) -> str:
         f"{trainer.model.family.name}, predicts {trainer.model.denoiser.prediction_type}",
         f"{trainer.config.method}, loss {trainer.config.loss}, {len(run.history)} steps, {done}",
         *trainer.remarks,
+        *reward_remarks(run.history),
         *(sentences(run.looks) if run.looks else ()),
         str(run.file),
     ]

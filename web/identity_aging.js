@@ -51,6 +51,15 @@ function hideWhatDoesNotCount(node, rules) {
   }
 }
 
+// The canvas draws no advanced widget until asked for, but leaves room for all that are not hidden.
+function foldAdvanced(node, widget) {
+  let hidden = false
+  Object.defineProperty(widget, 'hidden', {
+    get: () => hidden || (widget.advanced && !node.showAdvanced && !window.LiteGraph.vueNodesMode),
+    set: (value) => (hidden = value)
+  })
+}
+
 function fit(node, tall = 0) {
   node.setSize([node.size[0], Math.max(tall, node.computeSize()[1])])
   app.canvas?.setDirty(true, true)
@@ -68,7 +77,10 @@ function followChoices(node) {
   const { required, optional } = node.constructor.nodeData.input
   const described = { ...required, ...optional }
   const known = (node.widgets ?? []).filter(({ name }) => name in described)
-  for (const widget of known) widget.advanced ||= Boolean(described[widget.name][1]?.advanced)
+  for (const widget of known) {
+    widget.advanced ||= Boolean(described[widget.name][1]?.advanced)
+    foldAdvanced(node, widget)
+  }
   const lists = known.filter(({ name }) => String(described[name][0]).startsWith('COMBO,'))
   const rules = known.map((widget) => [widget, described[widget.name][1]?.only_with]).filter(([, rule]) => rule)
   const follow = () => hideWhatDoesNotCount(node, rules)

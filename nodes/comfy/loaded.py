@@ -35,19 +35,31 @@ def adopt(module: nn.Module) -> None:
             for name, value in table.items():
                 if value is None or not value.is_inference() or isinstance(value.data, QuantizedTensor):
                     continue
-                twin = torch.empty(0, dtype=value.dtype, device=value.device)
-                twin.set_(value.untyped_storage(), value.storage_offset(), value.shape, value.stride())
-                table[name] = nn.Parameter(twin, requires_grad=False) if isinstance(value, nn.Parameter) else twin
+                table[name] = _out_of_inference(value)
+
+
+def _out_of_inference(value: torch.Tensor) -> torch.Tensor:
+    """The same memory as a tensor of the same class: packs for GGUF keep a weight's format and shape on their own."""
+    twin, kind = torch.empty(0, dtype=value.dtype, device=value.device), type(value.data)
+    twin.set_(value.untyped_storage(), value.storage_offset(), value.size(), value.stride())
+    twin = twin if kind is torch.Tensor else twin.as_subclass(kind)
+    twin = nn.Parameter(twin, requires_grad=False) if isinstance(value, nn.Parameter) else twin
+    twin.__dict__.update(value.__dict__)
+    return twin
 
 
 @contextmanager
 def cast_weight(layer, dtype: torch.dtype, device: torch.device):
-    """A layer's weight with its patches, as its forward pass uses it."""
+    """A layer's weight with its patches, as its forward pass uses it.
+
+    Where that scales its input first (NVFP4 after AWQ), the scales are in the weight's columns.
+    """
     weight, bias, stream = comfy.ops.cast_bias_weight(
         layer, None, dtype=dtype, device=device, bias_dtype=dtype, offloadable=True
     )
     plain = weight.dequantize().to(dtype) if isinstance(weight, QuantizedTensor) else weight
+    scale = getattr(layer, "pre_quant_scale", None)
     try:
-        yield plain
+        yield plain if scale is None else plain * scale.to(plain)
     finally:
         comfy.ops.uncast_bias_weight(layer, weight, bias, stream)

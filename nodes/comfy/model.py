@@ -11,7 +11,7 @@ import comfy.utils
 import torch
 from comfy.patcher_extension import PatcherInjection
 from comfy.quant_ops import QuantizedTensor
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...training.config import TrainingConfig
 from ...training.errors import UserError
@@ -25,6 +25,7 @@ from .family import family_of
 from .loaded import adopt, cast_weight, static
 from .network import ComfyDenoiser
 from .probe import probe
+from .quick import quick_way
 
 ROOT = "diffusion_model."
 INJECTION = "identity_aging"
@@ -36,10 +37,6 @@ LAYERS = {
     "feed-forward": r"\.(ff|ffn|feed_forward|mlp|\w+_mlp)\b",
     "convolution": r"\.(in_layers\.2|out_layers\.3|skip_connection)$",
 }
-# How previews are drawn: sampler, scheduler, steps, guidance.
-QUICK = ("dpmpp_2m", "sgm_uniform", 8, 7.5)
-QUICK_FLOW = ("euler", "simple", 12, 4.0)
-QUICK_GUIDED = ("euler", "simple", 12, 1.0)  # models that read their guidance
 
 
 class ComfyModel:
@@ -61,7 +58,7 @@ class ComfyModel:
         self.family = family_of(model)
         self.denoiser = ComfyDenoiser(self.patcher)
         self.codec = ComfyCodec(vae, self.patcher.model.latent_format)
-        self.sha256 = fingerprint(dict(_sampled(model, ROOT)))
+        self.sha256 = self.fingerprint = network_fingerprint(model)
         self.remarks: list[str] = []
         self._opened: tuple[int, int] | None = None
 
@@ -74,12 +71,8 @@ class ComfyModel:
 
     @property
     def guidance(self) -> float:
-        """Of drawings in a few steps: 1 for models that read their guidance."""
-        return 1.0 if self._reads_guidance else 3.0
-
-    @property
-    def _reads_guidance(self) -> bool:
-        return bool(getattr(self.network, "params", None) and getattr(self.network.params, "guidance_embed", False))
+        """Of drawings in a few steps: 1 for models that are distilled, or read their guidance."""
+        return min(3.0, quick_way(self.source, self.denoiser.prediction_type).guidance)
 
     @property
     def network(self) -> Any:
@@ -119,7 +112,7 @@ class ComfyModel:
 
         Raises UserError where the network has no such layers, or breaks the gradient.
         """
-        layers = {name: layer for name, layer in self.network.named_modules() if is_layer(layer)}
+        layers = _layers(self.network)
         wanted = re.compile("|".join(LAYERS[group] for group in config.lora_layers))
         generator = torch.Generator().manual_seed(config.seed)
         for name, layer in layers.items():
@@ -130,18 +123,21 @@ class ComfyModel:
                 f"This MODEL ({self.family.name}) has no {' or '.join(config.lora_layers)} layers under the names that "
                 "are known here. Choose other lora_layers."
             )
-        self._inject(layers, checkpointing=False)
         self.denoiser.to(self.patcher.load_device)
+        self.checkpoint_blocks(False)
         with self.stepping(self.resolution):
             missing = probe(self.denoiser, self.codec, self.family.name)
         if missing:  # such as what the last block makes of the text, which nothing reads
             self.remarks.append(f"{missing} of {len(self.denoiser.adapters)} LoRA layers change no picture.")
-        if config.gradient_checkpointing:
-            self.close()
-            self._inject(layers, checkpointing=True)
+        self.checkpoint_blocks(config.gradient_checkpointing)
 
-    def _inject(self, layers: dict[str, Any], checkpointing: bool) -> None:
-        """The adapters come with the weights, and leave when ComfyUI loads this network for anybody else."""
+    def checkpoint_blocks(self, on: bool) -> None:
+        """Whether activations are computed again in the backward pass.
+
+        The adapters come with the weights, and leave when ComfyUI loads this network for anybody else.
+        """
+        self.close()
+        layers = _layers(self.network)
         adapters: dict[str, Any] = {name.replace("/", "."): lora for name, lora in self.denoiser.adapters.items()}
         undo: list[Undo] = []
 
@@ -150,7 +146,7 @@ class ComfyModel:
                 cast = cast_weight if type(layer).__module__ == "comfy.ops" else None
                 undo.append(wrap_layer(layer, adapters.get(name), cast))
             undo.extend(copy_norm_inputs(self.network))
-            if checkpointing:
+            if on:
                 undo.extend(map(wrap_block, blocks(self.network)))
 
         def eject(patcher) -> None:
@@ -158,6 +154,10 @@ class ComfyModel:
                 undo.pop()()
 
         self.patcher.set_injections(INJECTION, [PatcherInjection(inject=inject, eject=eject)])
+
+    def held(self) -> list[nn.Module]:
+        """Whatever has weights that stay in memory while it is trained."""
+        return [self.patcher.model, self.codec.network, self.denoiser.adapters]
 
     @contextmanager
     def untrained(self) -> Generator[ComfyDenoiser, None, None]:
@@ -206,14 +206,12 @@ class ComfyModel:
         progress: Callable[[], None] = lambda: None,
     ) -> Tensor:
         """Pictures [B, 3, H, W] in [-1, 1] on the CPU, one a prompt, from one noise, by ComfyUI's own sampler."""
-        flow = self.denoiser.prediction_type == "flow"
-        chosen = QUICK_GUIDED if self._reads_guidance else QUICK_FLOW if flow else QUICK
-        sampler, scheduler, steps, guidance = chosen
+        quick = quick_way(self.source, self.denoiser.prediction_type)
         noise = torch.randn(1, *self.codec.shape(resolution), generator=torch.Generator().manual_seed(seed))
         pictures = []
         for prompt in prompts:
             latents = comfy.sample.sample(
-                self.patcher, noise, steps, guidance, sampler, scheduler,
+                self.patcher, noise, quick.steps, quick.guidance, quick.sampler, quick.scheduler,
                 self.denoiser.prompts[prompt], self.denoiser.prompts[""], torch.zeros_like(noise),
                 callback=lambda *_: progress(), disable_pbar=True, seed=seed,
             )  # fmt: skip
@@ -254,16 +252,29 @@ class ComfyModel:
         }
 
 
+def network_fingerprint(model: Any) -> str:
+    """Of the network of a MODEL, with the patches that are on it."""
+    return fingerprint(dict(_sampled(model, ROOT)))
+
+
+def _layers(network: nn.Module) -> dict[str, Any]:
+    """Linear and convolutional layers by name."""
+    return {name: layer for name, layer in network.named_modules() if is_layer(layer)}
+
+
 def _out_of_inference(extra: dict[str, Any]) -> dict[str, Any]:
     return {name: value.clone() if torch.is_tensor(value) else value for name, value in extra.items()}
 
 
 def _sampled(patcher, prefix: str | None = None) -> Iterator[tuple[str, Tensor]]:
-    """A ModelPatcher's weights, and those of patches that are on them, for a fingerprint."""
-    for key, (weight, *patches) in patcher.get_key_patches(prefix).items():
+    """A ModelPatcher's weights before patches, and those of the patches, for a fingerprint.
+
+    Its own get_key_patches knows no quantised layers, whose scales are numbers of the state alone.
+    """
+    for key, weight in patcher.model_state_dict(prefix).items():
         name = key.removeprefix(prefix or "")
-        yield name, _plain(weight[0])
-        for number, tensor in enumerate(_tensors(patches)):
+        yield name, patcher.backup[key].weight if key in patcher.backup else weight
+        for number, tensor in enumerate(_tensors(patcher.patches.get(key, ()))):
             yield f"{name} patch {number}", _plain(tensor)
 
 

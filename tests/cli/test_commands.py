@@ -111,7 +111,7 @@ def test_ages_are_estimated_before_training(tmp_path, checkpoint, capsys):
     [
         (["--photo-ages", "8, 9, 10"], "There are 2 photos but 3 ages"),
         (["--photo-ages", "8, ancient"], "'ancient' is not an age"),
-        (["--photo-ages", "auto"], "name one with --age-estimator"),
+        (["--photo-ages", "auto"], "Add --age-estimator"),
         (["--checkpoint", "missing.safetensors"], r"no file missing\.safetensors"),
         (["--subject", "missing"], "no folder missing for photos of the subject"),
         (["--regularization", "missing"], "no folder missing for regularization images"),
@@ -127,6 +127,8 @@ def test_ages_are_estimated_before_training(tmp_path, checkpoint, capsys):
         (["--judge", "casia-webface"], r"20180408-102900-casia-webface.pt \(.*\) is not in .*download"),
         (["--judge", "untrained"], "No face was found in any of the 2 photos, so nobody can tell"),
         (["--patience", "2"], "say who looks with --judge"),
+        (["--age-estimator", "drawn-age"], "add --judge, --reward-every or --photo-ages auto"),
+        (["--loss", "none", "--reward-every", "5", "--embedder", "untrained"], "needs an age estimator"),
         (
             ["--judge", "drawn-score", "--embedder", "drawn-loss", "--look-every", "-1"],
             "look_every is -1; it must be at least 0",

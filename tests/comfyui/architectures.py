@@ -161,10 +161,10 @@ def recognised(architecture: Architecture) -> Iterator[None]:
         comfy.supported_models.ZImage.unet_config = z_image_config
 
 
-def load(architecture: Architecture, state: dict[str, torch.Tensor] | None = None, dtype=torch.float32):
+def load(architecture: Architecture, state: dict[str, torch.Tensor] | None = None, dtype=torch.float32, **options: Any):
     """A MODEL, opened by ComfyUI's loader as its nodes open it."""
     state = network_state(architecture) if state is None else state
-    options = {"dtype": dtype} if dtype else {}
+    options |= {"dtype": dtype} if dtype else {}
     with recognised(architecture), torch.inference_mode():
         return comfy.sd.load_diffusion_model_state_dict(dict(state), model_options=options)
 
@@ -211,7 +211,7 @@ class RandomClip:
 
     def __init__(self, widths: tuple[int, int | None]):
         self.widths = widths
-        self.patcher = SimpleNamespace(get_key_patches=lambda prefix=None: {})
+        self.patcher = SimpleNamespace(model_state_dict=lambda prefix=None: {})
 
     def tokenize(self, prompt: str) -> str:
         return prompt

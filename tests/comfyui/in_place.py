@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 comfyui, repository, folder, *chosen = sys.argv[1:]
@@ -26,6 +27,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from comfy.text_encoders.z_image import ZImageTokenizer  # noqa: E402
 from PIL import Image  # noqa: E402
+from safetensors import safe_open  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 logging.disable(logging.CRITICAL)
@@ -35,17 +37,23 @@ sys.modules["pack"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules["pack"])
 here = str(Path(__file__).parent)
 sys.path.append(here)
-from architectures import ARCHITECTURES, RandomClip, load, load_vae  # noqa: E402
+from architectures import ARCHITECTURES, RandomClip, load, load_vae, network_state  # noqa: E402
+from formats import FORMATS  # noqa: E402
 from pack.nodes.comfy.model import ComfyModel  # noqa: E402
+from pack.nodes.comfy.quick import quick_way  # noqa: E402
+from pack.nodes.comfy.sockets import TrainedSubject  # noqa: E402
 from pack.nodes.prompts import SequenceEncode  # noqa: E402
+from pack.nodes.subjects import base_remark  # noqa: E402
 from pack.training.ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt  # noqa: E402
 from pack.training.config import TrainingConfig  # noqa: E402
 from pack.training.dreambooth.build import build_trainer  # noqa: E402
 from pack.training.dreambooth.dataset import RegularizationSet, SubjectSet  # noqa: E402
 from pack.training.dreambooth.looks import LookPlan  # noqa: E402
+from pack.training.dreambooth.memory import kept  # noqa: E402
 from pack.training.faces.crops import SquareCrop  # noqa: E402
 from pack.training.faces.embedders import UNKNOWN  # noqa: E402
 from pack.training.faces.find import Face  # noqa: E402
+from pack.training.models.subject import read_subject  # noqa: E402
 from pack.training.pictures.photos import Photo  # noqa: E402
 
 PADDING = 151643  # of Qwen's vocabulary
@@ -160,6 +168,34 @@ def apart(one, other):
     return (one - other).abs().max().item() / other.abs().max().item()
 
 
+def named(patcher, file):
+    """The MODEL as a core loader gives it from ``file``."""
+    patcher = patcher.clone()
+    patcher.cached_patcher_init = (comfy.sd.load_diffusion_model, (f"/models/base/{file}", {}))
+    return patcher
+
+
+def base_in(kind, state, architecture, clip, vae, number):
+    """The gradient on a base in a number format against that on the same numbers in float32, and bytes a weight."""
+    numbers, packed, options = FORMATS[kind](state)
+    opened = {
+        "packed": load(architecture, packed, None, **options),
+        "float32": load(architecture, numbers, torch.float32),
+    }
+    found, sizes = {}, {}
+    for base, source in opened.items():
+        trainer = trainer_of(ComfyModel(source, clip, vae))
+        randomise(trainer)
+        found[base] = flat(gradients(trainer, number))
+        layer = trainer.model.network.single_blocks[0].linear1
+        held = sum(part.untyped_storage().nbytes() for part in kept(layer.weight))
+        sizes[base] = held / (layer.in_features * layer.out_features)
+        trainer.model.close()
+    cosine = torch.nn.functional.cosine_similarity(found["packed"], found["float32"], dim=0).item()
+    length = (found["packed"].norm() / found["float32"].norm()).item()
+    return {"cosine": cosine, "length": length, "bytes": sizes}
+
+
 def accept_tiny():
     """ComfyUI knows Stable Diffusion by the real ones' sizes; this adds those of tests.tiny."""
     models = comfy.supported_models
@@ -221,6 +257,10 @@ def measure(name):
     whole = trainer_of(ComfyModel(source, clip, vae), **reward)
     whole.run()
     result["family"] = whole.model.family.name
+    result["quick"] = asdict(quick_way(source, whole.core.prediction_type))
+    if name == "Flux2":
+        names = ("flux-2-klein-4b-fp8.safetensors", "flux-2-klein-base-4b.safetensors")
+        result["klein"] = [asdict(quick_way(named(source, file), "flow")) for file in names]
     result["history"] = whole.history
     result["layers"] = len(whole.model.denoiser.adapters)
     expected = weights(whole)
@@ -258,6 +298,9 @@ def measure(name):
         result["fp8_cosine"] = torch.nn.functional.cosine_similarity(flat(found), flat(plain), dim=0).item()
         result["fp8_kept"] = sorted({str(weight.dtype) for weight in quantised.model.network.parameters()})
         quantised.model.close()
+        result["formats"] = {
+            kind: base_in(kind, network_state(architecture), architecture, clip, vae, number) for kind in FORMATS
+        }
 
     core = whole.core
     batch = whole.data.draw(number)
@@ -281,6 +324,16 @@ def measure(name):
     lora = {key: value.clone().contiguous() for key, value in lora.items()}
     save_file(lora, f"{folder}/{name}.lora.safetensors")
     result["base"] = whole.model.sha256
+    file = Path(folder) / f"{name}.subject.safetensors"
+    whole.title = "anna"
+    whole.write_subject(file, torch.float32)
+    subject = TrainedSubject("anna", file, read_subject(file))
+    with safe_open(file, "pt") as opened:
+        result["title"] = opened.metadata()["modelspec.title"]
+    finetuned = another()
+    key = next(key for key in finetuned.model.state_dict() if key.startswith("diffusion_model.") and "weight" in key)
+    finetuned.add_patches({key: ("diff", (torch.full_like(finetuned.model.state_dict()[key], 0.01),))})
+    result["remarks"] = [base_remark(subject, another()), base_remark(subject, finetuned)]
     whole.model.close()
     untrained = another()
     patched, _ = comfy.sd.load_lora_for_models(untrained, None, lora, 1.0, 0)
@@ -342,4 +395,5 @@ def main():
         (Path(folder) / "results.json").write_text(json.dumps(results, indent=1))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -93,6 +93,7 @@ def test_from_photos_to_a_scored_sheet(server):
     assert "3 photos, 3 with a face" in report
     assert "child 1, teenager 0" in report
     assert "lora, loss biometric, 4 steps, trained" in report
+    assert re.search(r"Memory: about [\d.]+ [GM]iB at \d+ px with gradient_checkpointing o", report)
     score = outcome.outputs[said["score"]]["text"][0]
     assert "failures to detect: 6 of 6 images" in score  # its pictures are noise
     assert "\n1 child " in score and "\n6 old " in score

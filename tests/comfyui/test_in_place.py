@@ -1,6 +1,7 @@
 """Tiny networks of many families, trained in place in a real ComfyUI's modules."""
 
 import json
+import signal
 import subprocess
 
 import pytest
@@ -14,6 +15,7 @@ from training.models.checkpoint import open_model
 from training.models.families import SD1, SD2, SDXL
 from training.models.lora import merge_lora
 
+KILLED = -signal.SIGKILL
 FAMILIES = {
     "SD1": SD1.name,
     "SD2, v": SD2.name,
@@ -97,6 +99,25 @@ def test_the_native_loader_patches_every_layer_and_draws_the_same(result):
     assert result["native_picture"] < 1e-3
 
 
+def test_a_subject_on_another_model_of_its_family_says_so(result):
+    same, other = result["remarks"]
+    assert same == ""
+    assert f"anna was trained on another {result['family']} model" in other
+
+
+def test_a_file_has_the_subjects_name(result):
+    assert result["title"] == "anna"
+
+
+def test_distilled_models_are_drawn_in_their_few_steps_without_guidance(results):
+    ways = {name: (results[name]["quick"]["steps"], results[name]["quick"]["guidance"]) for name in FAMILIES}
+    assert ways["FluxSchnell"] == (4, 1.0)
+    assert ways["Flux"] == (12, 1.0), "it reads its guidance"
+    assert ways["ZImage"] == (12, 4.0)
+    assert ways["SDXL"] == (8, 7.5)
+    assert [(way["steps"], way["guidance"]) for way in results["Flux2"]["klein"]] == [(4, 1.0), (12, 4.0)]
+
+
 def test_six_ages_are_one_batch_though_their_prompts_have_different_lengths(results):
     lengths, same = zip(*results["six ages"], strict=True)
     assert len(set(lengths)) > 1
@@ -106,6 +127,17 @@ def test_six_ages_are_one_batch_though_their_prompts_have_different_lengths(resu
 def test_a_base_in_eight_bits_trains_and_stays_in_them(results):
     assert results["Flux"]["fp8_kept"] == ["torch.float8_e4m3fn"]
     assert results["Flux"]["fp8_cosine"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [("float8_e4m3fn", 1), ("int8_tensorwise", 1), ("mxfp8", 1 + 1 / 32), ("nvfp4", 1 / 2 + 1 / 16), ("packed", 1)],
+)
+def test_a_quantised_base_has_the_gradient_of_its_numbers_and_stays_as_small(results, kind, size):
+    found = results["Flux"]["formats"][kind]
+    assert found["cosine"] > 0.999
+    assert found["length"] == pytest.approx(1, abs=0.01)
+    assert found["bytes"] == {"packed": pytest.approx(size, rel=0.05), "float32": 4}
 
 
 @pytest.mark.parametrize(("name", "file"), [("SD1", "sd1"), ("SDXL", "sdxl")])
@@ -122,3 +154,11 @@ def test_the_command_line_reads_the_file_and_knows_its_base(results, name, file)
 def test_the_graphs_model_stays_as_it_is(result):
     assert result["untouched"], "its weights"
     assert result["clean"], "its modules"
+
+
+@pytest.mark.slow
+def test_killed_and_queued_again_a_run_ends_as_if_nobody_had(comfyui, python, results):
+    script = REPOSITORY / "tests/comfyui/killed.py"
+    subprocess.run([python, script, comfyui, REPOSITORY, results["folder"], "SD1"], check=True, cwd=comfyui)
+    found = json.loads((results["folder"] / "killed.json").read_text())
+    assert found["SD1"] == {"ended": [0, KILLED, 0, KILLED, 0], "same": [True, True]}

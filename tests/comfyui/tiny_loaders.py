@@ -26,7 +26,7 @@ class RandomWords:
 
     layer_idx = None
     cond_stage_model = torch.nn.Module()
-    patcher = SimpleNamespace(get_key_patches=lambda prefix=None: {}, model_state_dict=dict, patches={})
+    patcher = SimpleNamespace(model_state_dict=lambda prefix=None: {}, patches={})
 
     def __init__(self, width: int, shortest: int = 1):
         self.width, self.shortest = width, shortest

@@ -11,6 +11,7 @@ from tests.parts import FACE, SIDE, ToyEmbedder, known_place, regularization_set
 from training.config import TrainingConfig
 from training.dreambooth import losses
 from training.dreambooth.build import build_trainer
+from training.dreambooth.reward import reward_remarks
 from training.dreambooth.trainer import StopTraining
 from training.errors import UserError
 from training.faces.age_estimators import CropAgeEstimator, ZeroShotAgeEstimator
@@ -121,6 +122,8 @@ def test_a_picture_without_a_face_is_counted_and_pulls_nowhere():
     trainer.run()
     assert [(losses["no face"], "reward identity" in losses) for losses in trainer.history] == [(1, False)] * 4
     assert trainer.weight("no face") == 0
+    assert reward_remarks([{}, {"no face": 0.5}, {"no face": 0.0}])[0].startswith("No face was found in 25%")
+    assert reward_remarks([{"no face": 0.0}]) == []
     seen = iter([[FACE], []])
     half = rewarded(detector=lambda image: next(seen))
     terms = terms_of(half, half.reward.draw(0))

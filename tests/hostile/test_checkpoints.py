@@ -258,6 +258,19 @@ def test_every_variant_of_a_diffusers_folder_holds_the_same_model(whole, folder,
             torch.testing.assert_close(ours.state_dict()[key], value, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("zero_snr", [False, True])
+def test_a_folders_own_betas_are_trained_on(folder, zero_snr):
+    settings = {"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02}
+    settings |= {"prediction_type": "v_prediction", "rescale_betas_zero_snr": zero_snr}
+    (folder / SCHEDULER).write_text(json.dumps(settings))
+    alphas = (1 - torch.linspace(0.0001, 0.02, 1000, dtype=torch.float64)).cumprod(0)
+    if zero_snr:  # Lin et al. 2023, algorithm 1: the last root to 0, the first as it was
+        first, last = alphas[0].sqrt(), alphas[-1].sqrt()
+        alphas = ((alphas.sqrt() - last) * first / (first - last)) ** 2
+    found = open_model(folder).denoiser.levels.signal
+    torch.testing.assert_close(found, alphas.sqrt().float(), atol=1e-4, rtol=1e-3)
+
+
 def write(name, text):
     return lambda folder: (folder / name).write_text(text)
 
@@ -280,6 +293,16 @@ FOLDERS = {
     "flow": (
         write(SCHEDULER, '{"_class_name": "FlowMatchEulerDiscreteScheduler"}'),
         "predicts flow; known are epsilon",
+    ),
+    "EDM": (
+        write(SCHEDULER, '{"_class_name": "EDMEulerScheduler"}'),
+        "has noise levels without timesteps",
+    ),
+    "own betas": (write(SCHEDULER, '{"trained_betas": [0.1]}'), r"has betas of its own \(trained_betas\)"),
+    "few timesteps": (write(SCHEDULER, '{"num_train_timesteps": 500}'), "has 500 timesteps instead of 1000"),
+    "noise without signal": (
+        write(SCHEDULER, '{"rescale_betas_zero_snr": true}'),
+        r"last level without any signal \(rescale_betas_zero_snr\), at which predicted noise says nothing",
     ),
     "sample": (write(SCHEDULER, '{"prediction_type": "sample"}'), "predicts sample; known are epsilon and v_predict"),
     "no JSON": (write("unet/config.json", "{"), r"config\.json is damaged: it holds no JSON"),

@@ -14,7 +14,8 @@ from training.biometrics.comparisons import against
 from training.catalogue import load_age_estimator
 from training.faces.observation import Observer
 from training.report.build import DRAWN_ROW, build
-from training.study.plan import DREAMBOOTH, MAIN, SUBJECTS, UNTRAINED, WHOLE, Variant, quick, trials
+from training.study import frontier
+from training.study.plan import DREAMBOOTH, MAIN, SUBJECTS, TRUE, UNTRAINED, WHOLE, Variant, quick, trials
 from training.study.recipe import draw_six, drawn_observer, subject_set, trainer_of
 from training.study.results import results, table
 from training.study.spread import ALBUMS, album, by_age, truth
@@ -150,6 +151,52 @@ def test_the_report_says_of_a_subject_what_the_study_says():
     assert report.ages.drawn.right == pytest.approx(line.age_accuracy.value)
 
 
+def walked(variant, step, mated, years=(5.0, 80.0), leaks=0.0, subject=1):
+    others = [[number / 1000 for number in range(400)]]  # FMR is at most 1 % from 0.396 on
+    made = row(variant, subject, [mated], others, years=years) | {"step": step, "others": [[leaks] * 8]}
+    return made | {"trial": f"{variant}/{subject}/0/{step}"}
+
+
+UNLIKE, HALF, LIKE = [0.1, 0.1], [0.1, 0.9], [0.9, 0.9]
+
+
+def test_ways_are_compared_where_they_err_and_leak_no_more():
+    start = walked(UNTRAINED.name, 0, UNLIKE)
+    theirs = walked("dreambooth", 100, HALF, years=(5.0, 75.0 - 8), leaks=0.2)  # FNMR 50 %, 4 years off
+    true = walked(TRUE.name, 0, LIKE)
+
+    def against_dreambooth(**ours):
+        found = frontier.courses([start, theirs, true, walked("ours", 100, LIKE, **ours)])
+        assert found[TRUE.name][1].keys() == {0} and found["ours"][1].keys() == {0, 100}
+        return frontier.at_equal([(found["ours"][1], found["dreambooth"][1])])
+
+    assert against_dreambooth(years=(5.0, 75.0 - 8), leaks=0.2) == pytest.approx((0, 0.5))
+    # Twice the years off at its end, where FNMR is 0: half of the way there, FNMR is a half.
+    assert against_dreambooth(years=(5.0, 75.0 - 16), leaks=0.2) == pytest.approx((0.5, 0.5))
+    assert against_dreambooth(years=(5.0, 80.0), leaks=0.8) == pytest.approx((0.75, 0.5))  # a quarter of the way
+    assert against_dreambooth(years=(5.0, 80.0), leaks=0.0) == pytest.approx((0, 0.5))
+
+
+def test_subjects_are_paired_and_a_way_without_its_subject_in_dreambooth_is_compared_with_nobody():
+    rows = [
+        walked(name, step, mated, subject=subject)
+        for subject in (1, 2, 3)
+        for name, step, mated in ((UNTRAINED.name, 0, UNLIKE), ("dreambooth", 9, HALF), ("ours", 9, LIKE))
+    ]
+    line = frontier.table(rows, [OURS]).splitlines()[-1]
+    assert "| -100 (-100 to -100) % | 3 x 1 |" in line
+    alone = [one for one in rows if one["variant"] != "dreambooth"]
+    assert frontier.table(alone, [OURS]).splitlines()[-1].endswith("|  |  | 3 x 1 |")
+
+
+def test_the_other_people_are_not_the_subject_until_the_model_forgets_them():
+    known = [json.loads(line) for line in stored("paths.jsonl").splitlines()]
+    assert {known_row["subject"] for known_row in known} <= set(frontier.PEOPLE)
+    assert not set(frontier.PEOPLE) & set(SUBJECTS)
+    leaks = {row["variant"]: np.mean(row["others"]) for row in known if row["step"] in (0, 120) and "others" in row}
+    assert abs(leaks["untrained"]) < 0.1 < 0.3 < leaks["plain"]
+
+
 def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch):
     assert main(["study", "--quick", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
@@ -161,8 +208,11 @@ def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsy
         "looks.jsonl",
         "gradients.json",
         "spread.jsonl",
+        "paths.jsonl",
         "methods.png",
         "trade-off.png",
+        "ages.png",
+        "leakage.png",
     }
     rows = [json.loads(line) for line in (tmp_path / "quick" / "trials.jsonl").read_text().splitlines()]
     assert [row["trial"] for row in rows] == [trial.name for trial in quick()]
@@ -174,7 +224,13 @@ def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsy
         variant.name for variant in MAIN if variant.settings["loss"] != "none" and variant.regularized
     ]
     assert all(abs(value) <= 1 for pull in pulls for value in pull["direction"])
-    for measuring in ("trials._measured", "steps._watched", "spread._measured"):
+    walked = [json.loads(line) for line in (tmp_path / "quick" / "paths.jsonl").read_text().splitlines()]
+    person, ways = frontier.PEOPLE[0], [way.name for way in frontier.QUICK if way.trained]
+    assert [row["trial"] for row in walked] == [
+        f"untrained/{person}/0/0", *(f"{way}/{person}/0/{step}" for way in ways for step in (1, 2))
+    ]  # fmt: skip
+    assert all(np.shape(row["others"]) == (len(row["asked"]), 8) for row in walked)  # pictures x photos
+    for measuring in ("trials._measured", "steps._watched", "spread._measured", "frontier._measured"):
         monkeypatch.setattr(f"training.study.{measuring}", lambda *_, **__: pytest.fail("measured again"))
     assert main(["study", "--quick", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out == shown

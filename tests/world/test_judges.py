@@ -74,8 +74,9 @@ def test_hair_beard_and_glasses_alone_identify_nobody(kind):
     assert (vectors[1:] @ vectors[0]).mean() < 0.2
 
 
-def test_age_alone_changes_the_estimate():
-    estimator = age_estimator()
+@pytest.mark.parametrize("kind", ["age", "age-judge"])
+def test_age_alone_changes_the_estimate(kind):
+    estimator = age_estimator(kind)
     years = torch.tensor([6.0, 16, 30, 48, 65, 85])
     estimates = torch.stack([
         estimator(face_crops(draw(identities([n] * 6), years, views([n] * 6)))) for n in range(500, 512)

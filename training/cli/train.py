@@ -27,7 +27,9 @@ from ..dreambooth.captions import (
 from ..dreambooth.dataset import SubjectSet, estimate_ages, find_faces, read_regularization_set
 from ..dreambooth.lease import Hold, leased
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
+from ..dreambooth.memory import memory_remarks
 from ..dreambooth.people import people_remarks
+from ..dreambooth.reward import reward_remarks
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
 from ..dreambooth.trainer import Callback, Progress, StopTraining, Trainer
 from ..dreambooth.watcher import Watcher
@@ -166,11 +168,14 @@ def _train(
         model, faces, ages, config, embedder, detector, tiny, plan, estimator,
         bar=bar_of("finding other people's faces"),
     )  # fmt: skip
+    trainer.title = files.subject.stem
     tell(*trainer.data.remarks)
     watcher = _watcher(trainer, plan, faces, out) if plan else None
     if files.state.exists():
         trainer.resume(files.state)
         tell(f"resumed after step {trainer.step_number}")
+    if trainer.accelerator.num_processes == 1:
+        tell(*filter(None, memory_remarks(trainer)))
     if trainer.remarks:
         tell(*trainer.remarks)
     if processes.is_main_process:
@@ -190,6 +195,7 @@ def _train(
             "--resolution and start anew."
         ) from error
     tell(
+        *reward_remarks(run.history),
         *_best(run, files),
         f"Saved {files.subject}. Draw it with: python -m training generate --subject {shlex.quote(str(out))} --out "
         f"{shlex.quote(f'sheets/{out.name}')}",

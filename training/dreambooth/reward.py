@@ -5,6 +5,7 @@ Clark et al. 2024, section 3; ReFL, Xu et al. 2023, algorithm 1), so that a face
 for, and as old as its class is. Both terms are hinges: what is good enough is left alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -106,14 +107,14 @@ class Reward:
         """The reward's terms of the network's ``prediction`` [N, C, ...], by name.
 
         ``length`` is that of the reconstruction's gradient at the prediction of one picture. Gradients of identity and
-        age are capped there, picture by picture. "no face" is the share of pictures that were not judged.
+        age are capped there, picture by picture. Beside them UNSEEN.
         """
         count, core = len(drawn.ages), self.model.denoiser
         leaf = prediction[:count].detach().requires_grad_()
         x_0 = core.predicted_x0(leaf, drawn.x_t[:count], drawn.t[:count])
         faces = self._faces(x_0.detach())
         seen = [place for place, face in enumerate(faces) if face]
-        terms = {"no face": torch.tensor(1 - len(seen) / count, device=leaf.device)}
+        terms = {UNSEEN: torch.tensor(1 - len(seen) / count, device=leaf.device)}
         if seen:
             found = [face for face in faces if face]
             judged = self._judged(x_0[seen], found, [drawn.ages[place] for place in seen])
@@ -172,6 +173,15 @@ class Reward:
 
 
 STREAM = 7  # of the seed's: the drawings' noise
+UNSEEN = "no face"  # the share of a step's pictures that were not judged
+
+
+def reward_remarks(history: Sequence[dict[str, float]]) -> list[str]:
+    """What is worth saying of the reward after a training with the losses ``history``."""
+    shares = [losses[UNSEEN] for losses in history if UNSEEN in losses]
+    if not any(shares):
+        return []
+    return [f"No face was found in {sum(shares) / len(shares):.0%} of the reward's pictures, which gave none."]
 
 
 def _among(vectors: Tensor) -> float:

@@ -21,7 +21,7 @@ from ..records import record
 from . import losses
 from .batches import Batch, TrainingData
 from .face_reader import FaceReader
-from .reward import Drawn, Reward
+from .reward import UNSEEN, Drawn, Reward
 from .sameness import changes, machine
 
 
@@ -91,6 +91,7 @@ class Trainer:
         self.history: list[dict[str, float]] = []  # the losses of every step
         self.lowered: list[dict[str, float]] = []  # rates that diverged, and the last step of each
         self.remarks: list[str] = []  # what whoever started this should know
+        self.title = ""  # the subject's name in its files; "": as each file is called
         self.before_saving: Callable[[], None] = lambda: None  # raises where the run is another's by now
         self.core: Any = model.denoiser
         self._choose_trainable(extra_prompts)
@@ -196,7 +197,7 @@ class Trainer:
         """What a loss counts in the total."""
         config = self.config
         known = {"reconstruction": 1.0, "prior": config.prior_loss_weight, "anchor": config.reward_anchor}
-        known |= {"reward identity": 1.0, "reward age": 1.0, "no face": 0.0}
+        known |= {"reward identity": 1.0, "reward age": 1.0, UNSEEN: 0.0}
         return known.get(name, config.loss_weight)
 
     def total(self, values: dict[str, Tensor]) -> Tensor:
@@ -299,7 +300,7 @@ class Trainer:
     def write_subject(self, path: Path, dtype: torch.dtype) -> None:
         """What has been trained so far, as a subject file in the number format ``dtype``."""
         header = describe(self.model, self.config, self.step_number, self.data.resolution)
-        save_subject(path, self.model, header, self.config.lora_alpha, dtype)
+        save_subject(path, self.model, header, self.config.lora_alpha, dtype, self.title or path.stem)
 
     def _choose_trainable(self, extra_prompts: Iterable[str]) -> None:
         config = self.config

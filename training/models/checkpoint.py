@@ -112,10 +112,19 @@ class Model:
                 self._before = copy.deepcopy(self.denoiser)
             unet.requires_grad_(True)
             self.denoiser.text.requires_grad_(config.trains_text_encoder)
-        if config.gradient_checkpointing:
-            unet.enable_gradient_checkpointing()
-            if not self.codec.is_tiny:
-                self.codec.vae.enable_gradient_checkpointing()
+        self.checkpoint_blocks(config.gradient_checkpointing)
+
+    def checkpoint_blocks(self, on: bool) -> None:
+        """Whether activations are computed again in the backward pass, those of a VAE that is not tiny included."""
+        for network in (self.denoiser.unet, *([] if self.codec.is_tiny else [self.codec.vae])):
+            if on:
+                network.enable_gradient_checkpointing()
+            else:
+                network.disable_gradient_checkpointing()
+
+    def held(self) -> list[nn.Module]:
+        """What stays in memory while it is trained."""
+        return [self.denoiser, self.codec]
 
     def untrained(self) -> AbstractContextManager[UNetDenoiser]:
         """A LoRA is switched off; of a full fine-tune with an anchor there is a copy."""

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..config import TrainingConfig
 from .denoiser import Denoiser
@@ -48,6 +48,7 @@ class TrainableModel(Protocol):
 
     name: str  # file name, or where it comes from
     sha256: str  # of the network before training
+    fingerprint: str  # of the same, the same by whichever road it was opened
 
     @property
     def family(self) -> Kind:
@@ -86,6 +87,12 @@ class TrainableModel(Protocol):
 
     def untrained(self) -> AbstractContextManager[Denoiser]:
         """The network as it was before training, for the anchor of ``config``. Nothing is trained meanwhile."""
+
+    def checkpoint_blocks(self, on: bool) -> None:
+        """Whether activations are computed again in the backward pass instead of kept."""
+
+    def held(self) -> list[nn.Module]:
+        """Whatever has weights that stay in memory while it is trained."""
 
     def stepping(self, resolution: int) -> AbstractContextManager:
         """Holds from the forward pass of a step to the end of its backward pass."""

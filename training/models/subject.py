@@ -45,6 +45,7 @@ class Subject:
     seed: int
     resolution: int  # px
     version: str = VERSION
+    base_fingerprint: str = ""  # of its network; older subjects have none
 
     def prompt(self, age: str | int, template: str = SAMPLING_PROMPT) -> str:
         """The prompt that draws the subject at ``age``."""
@@ -68,11 +69,16 @@ def describe(model: TrainableModel, config: TrainingConfig, steps: int, resoluti
         steps=steps,
         seed=config.seed,
         resolution=resolution,
+        base_fingerprint=model.fingerprint,
     )
 
 
-def save_subject(path: Path, model: TrainableModel, subject: Subject, lora_alpha: float, dtype: torch.dtype) -> None:
+def save_subject(
+    path: Path, model: TrainableModel, subject: Subject, lora_alpha: float, dtype: torch.dtype, title: str
+) -> None:
     """Writes a trained model: its LoRA alone, or every weight in the layout that Load Checkpoint reads.
+
+    ``title`` is what other tools show as the file's name.
 
     Raises UserError where a number is not finite, in training or for want of room in ``dtype``.
     """
@@ -86,7 +92,7 @@ def save_subject(path: Path, model: TrainableModel, subject: Subject, lora_alpha
             "that is no better, train anew with a lower learning rate."
         )
     with written(path) as temporary:
-        save_file(state, temporary, metadata=_header(subject, path.stem, model.family.modelspec))
+        save_file(state, temporary, metadata=_header(subject, title, model.family.modelspec))
 
 
 def _header(subject: Subject, title: str, architecture: str) -> dict[str, str]:

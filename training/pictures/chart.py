@@ -16,7 +16,15 @@ ROWS = 9  # tried above and below a dot, half a line each
 CROWDED = 7  # names below an axis; more stand in two rows
 PAPER, INK, GRID = (255, 255, 255), (30, 30, 30), (226, 226, 226)
 # Okabe & Ito 2008: told apart by colour-blind people too.
-COLOURS: tuple[Colour, ...] = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0))
+COLOURS: tuple[Colour, ...] = (
+    (0, 114, 178),
+    (213, 94, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (230, 159, 0),
+    (86, 180, 233),
+    (110, 110, 110),
+)
 
 
 class Axes:

@@ -3,6 +3,7 @@
 recipe     how one of them is trained, drawn and judged; the demo does the same
 plan       what is varied, on whom
 trials     one subject trained one way: a row of numbers
+frontier   ways along their steps, at equal age error and leakage
 spread     photos of several ages against as many of one
 steps      the step that a judge chose against the last; gradients: how hard each loss pulls
 student    a small decoder, as TAESD is one

@@ -159,6 +159,8 @@ def percent(value: Interval | None, form: str = ".1f") -> str:
 
 
 def shown(value: Interval, form: str, scale: float = 1) -> str:
-    """A number with its interval."""
+    """A number with its interval; one subject has none."""
+    if np.isnan(value.low):
+        return f"{value.value * scale:{form}}"
     limits = f"{value.low * scale:{form}} to {value.high * scale:{form}}"
     return f"{value.value * scale:{form}} ({limits})"

@@ -5,6 +5,7 @@ Their logs, and the judges' verify.json, are beside the weights.
     python -m training.world.make.train_matchers loss --steps 5000      then again, with --steps 9000
     python -m training.world.make.train_matchers score
     python -m training.world.make.train_matchers age --pictures 8192 --steps 2500
+    python -m training.world.make.train_matchers age-judge --pictures 12288 --steps 2500
     python -m training.world.make.verify
     python -m training.world.make.autoencoder            30 minutes on two cores; latents hang on it
     python -m training.world.make.base --steps 9000      stopped after step 1827, for want of time, and then

@@ -1,0 +1,104 @@
+"""Weights in the number formats that ComfyUI's loaders know, and in one of a pack's own."""
+
+import json
+from typing import Any
+
+import comfy.ops
+import torch
+from comfy.quant_ops import QUANT_ALGOS, QuantizedTensor
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+
+def _large(key: str, value: Tensor) -> bool:
+    return (
+        "blocks" in key and key.endswith(".weight") and value.ndim == 2 and not any(side % 32 for side in value.shape)
+    )
+
+
+def core(kind: str, scaled: bool = False):
+    """What makes of a state the numbers that are kept, these as a file has them, and how it is opened."""
+
+    def made(state: State) -> tuple[State, State, dict[str, Any]]:
+        numbers, kept = {}, {}
+        for key, value in state.items():
+            numbers[key] = value.bfloat16().float()
+            kept[key] = value.bfloat16()
+            if not _large(key, value):
+                continue
+            options = {"scale": "recalculate"} if kind.startswith("float8") else {}
+            packed = QuantizedTensor.from_float(kept.pop(key), QUANT_ALGOS[kind]["comfy_tensor_layout"], **options)
+            numbers[key] = packed.dequantize().float()
+            kept |= packed.state_dict(key)
+            layer = key.removesuffix("weight")
+            kept[f"{layer}comfy_quant"] = torch.tensor([*json.dumps({"format": kind}).encode()], dtype=torch.uint8)
+            if scaled:
+                scale = torch.linspace(0.5, 1.5, value.shape[1])
+                numbers[key] *= scale
+                kept[f"{layer}pre_quant_scale"] = scale
+        return numbers, kept, {}
+
+    return made
+
+
+class Packed(Tensor):
+    """Bytes, under the shape of the weight that they are: so packs that load GGUF files have it."""
+
+    @property
+    def shape(self):
+        return getattr(self, "logical", self.size())
+
+    def to(self, *arguments, **options):
+        moved = super().to(*arguments, **options)
+        moved.logical = self.logical
+        return moved
+
+    def detach(self):
+        return self
+
+    clone = detach
+
+
+class PackedOps(comfy.ops.manual_cast):
+    """Layers that unpack a weight when they use it: each row is a float32 scale and an int8 a number."""
+
+    class Linear(comfy.ops.manual_cast.Linear):
+        def __init__(self, in_features, out_features, bias=True, device=None, dtype=None):
+            torch.nn.Module.__init__(self)
+            self.in_features, self.out_features = in_features, out_features
+            self.weight = self.bias = None
+
+        def _load_from_state_dict(self, state, prefix, *others):
+            for name in ("weight", "bias"):
+                if f"{prefix}{name}" in state:
+                    setattr(self, name, torch.nn.Parameter(state[f"{prefix}{name}"], requires_grad=False))
+
+        def forward_comfy_cast_weights(self, x):
+            weight = unpacked(self.weight) if isinstance(self.weight, Packed) else self.weight
+            return torch.nn.functional.linear(
+                x, weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype)
+            )
+
+
+def unpacked(packed: Packed) -> Tensor:
+    values = packed.as_subclass(Tensor)
+    return values[:, 4:].view(torch.int8).float() * values[:, :4].contiguous().view(torch.float32)
+
+
+def packs(state: State) -> tuple[State, State, dict[str, Any]]:
+    """As ``core``, in the pack's own format."""
+    numbers, kept = {}, {}
+    for key, value in state.items():
+        numbers[key] = kept[key] = value
+        if _large(key, value):
+            scale = value.abs().amax(1, keepdim=True) / 127
+            rows = [scale.view(torch.uint8), (value / scale).round().to(torch.int8).view(torch.uint8)]
+            kept[key] = torch.cat(rows, 1).as_subclass(Packed)
+            kept[key].logical = value.shape
+            numbers[key] = unpacked(kept[key])
+    return numbers, kept, {"custom_operations": PackedOps}
+
+
+FORMATS = {kind: core(kind) for kind in ("float8_e4m3fn", "int8_tensorwise", "mxfp8")}
+FORMATS |= {"nvfp4": core("nvfp4", scaled=True), "packed": packs}

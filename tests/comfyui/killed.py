@@ -1,0 +1,85 @@
+"""Runs inside ComfyUI's own Python: trainings of the node in place, killed and queued again. Prints JSON to a file.
+
+Each training is a fork, killed before its n-th change of a file's name for every n in MOMENTS.
+
+usage: python killed.py COMFYUI REPOSITORY FOLDER FAMILY ...
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import in_place
+import torch
+from in_place import ARCHITECTURES, CHECKPOINTS, RandomClip, load, load_vae, open_checkpoint, trainer_of
+
+sys.argv = [sys.argv[0], "--cpu"]
+import folder_paths  # noqa: E402
+from pack.nodes.train import TrainSubject  # noqa: E402
+from pack.training.dreambooth.looks import LookPlan  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from server import PromptServer  # noqa: E402
+
+MOMENTS = (1, 2)  # before the first saved state is there, and before the second
+PromptServer.instance = SimpleNamespace(client_id=None, send_progress_text=print, send_sync=print)
+TrainSubject.hidden = SimpleNamespace(unique_id="1")
+
+
+def opened(name):
+    if name in CHECKPOINTS:
+        return in_place.ComfyModel(*open_checkpoint(name))
+    architecture = ARCHITECTURES[name]()
+    return in_place.ComfyModel(load(architecture), RandomClip(architecture.text), load_vae(architecture.vae))
+
+
+def train(name, folder, last=None):
+    """As the node does when its graph is queued; the exit code of the process that did it."""
+    process = multiprocessing.get_context("fork").Process(target=run, args=(name, folder, last))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def run(name, folder, last):
+    """One training, killed before its ``last`` change of a file's name."""
+    changes = 0
+
+    def hook(event, arguments):
+        nonlocal changes
+        if event == "os.rename" and Path(arguments[0]).is_relative_to(folder):
+            changes += 1
+            if changes == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    folder_paths.set_output_directory(str(folder))
+    with torch.inference_mode(False), torch.enable_grad():
+        trainer = trainer_of(opened(name), checkpointing_steps=1, max_train_steps=3)
+        TrainSubject._finish(trainer, "anna", LookPlan(0), None)
+
+
+def weights(folder):
+    (file,) = Path(folder).glob("**/3_steps.safetensors")
+    return load_file(file)
+
+
+def main():
+    folder, names = Path(in_place.folder), in_place.chosen
+    in_place.accept_tiny()
+    results = {}
+    for name in names:
+        ended, same = [train(name, folder / name / "whole")], []
+        for last in MOMENTS:
+            killed = folder / name / f"killed_{last}"
+            ended += [train(name, killed, last), train(name, killed)]
+            whole, again = weights(folder / name / "whole"), weights(killed)
+            same.append(whole.keys() == again.keys() and all(torch.equal(whole[key], again[key]) for key in whole))
+        results[name] = {"ended": ended, "same": same}
+        (folder / "killed.json").write_text(json.dumps(results))
+
+
+main()
