@@ -42,7 +42,7 @@ def advanced(widget: io.Input) -> io.Input:
 
 
 def telling(widget: io.Input, **options: Any) -> io.Input:
-    """``widget``, of which the front end is told ``options`` too. ComfyUI 0.3.64 does not let all constructors say it."""
+    """``widget``, of which the front end is told ``options`` too: constructors of ComfyUI 0.3.64 take none."""
     widget.extra_dict = {**(widget.extra_dict or {}), **options}
     return widget
 
