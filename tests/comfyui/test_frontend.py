@@ -149,6 +149,8 @@ def test_fields_appear_with_their_choice(page, modern):
 
     assert "identity strength" in (few := shown()) and "rank" not in few and "token" not in few
     assert "identity strength" not in shown(loss="none")
+    if modern:  # advanced inputs are then the front end's own to show
+        return
     page.evaluate("() => app.graph._nodes[0].toggleAdvanced()")
     everything = shown(loss="contrastive")
     assert "rank" in everything and "temperature" in everything and "triplet margin" not in everything
