@@ -190,10 +190,14 @@ def within(steps: list[int], points: np.ndarray, years: float, leakage: float) -
 
 
 def at_equal(pairs: list[tuple[Course, Course]]) -> tuple[float, float]:
-    """FNMR of the first ways and of the second, where the second's is lowest and the first err and leak no more."""
+    """FNMR of the second ways at the middle of their path, and of the first where these err and leak no more.
+
+    At the end of the path chance would count against the first alone, whose path could not go on either: of two ways
+    that are alike the first then seemed 66 % worse in a simulation of 12 subjects; in the middle, 9 %.
+    """
     ours, theirs = (path(list(side)) for side in zip(*pairs, strict=True))
-    best = theirs[1][theirs[1][:, 0].argmin()]
-    return within(*ours, *best[1:]), float(best[0])
+    rate, years, leakage = theirs[1][len(theirs[0]) // 2]
+    return within(*ours, years, leakage), float(rate)
 
 
 def change(pairs: list[tuple[Course, Course]]) -> float:

@@ -64,7 +64,8 @@ FRONTIER = """## At equal age error and equal leakage
 
 Every way gets better at likeness with its steps, and worse at ages and at drawing anybody else. So here {people} other
 people are trained for {steps} steps, judged on the way, and a way is held against DreamBooth where it errs and leaks no
-more than DreamBooth does where that is most alike. *Leakage* is the similarity to the subject of the people whom the
+more than DreamBooth does at its step {middle}. (Two limits at once are on the strict side: of two ways that are alike,
+the one held against the other seems a tenth worse.) *Leakage* is the similarity to the subject of the people whom the
 trained model draws for "photo of a child" and so on, without the token. Ages are told by a second estimator, since the
 first one is in the reward. Paths begin at the untrained model. `paths.jsonl` holds every comparison.
 """
@@ -81,7 +82,8 @@ def write(out: Path, rows: list[dict], looks: list[dict], albums: list[dict], wa
     pictures = {"methods.png": change_plot(main)}
     if walked:
         people, found = len({row["subject"] for row in walked}), frontier.courses(walked)
-        text += [FRONTIER.format(people=people, steps=size.path[-1]), frontier.table(walked)]
+        middle = size.path[(len(size.path) - 1) // 2]
+        text += [FRONTIER.format(people=people, steps=size.path[-1], middle=middle), frontier.table(walked)]
         for name, what, words in (("ages.png", 1, "years off"), ("leakage.png", 2, "leakage, mean cosine")):
             pictures[name] = paths(found, list(frontier.WAYS), what, words)
             text.append(f"![FNMR over {words}, a line for each way to train]({name})\n")
