@@ -63,11 +63,12 @@ By identity x age, which the judge chooses by, the jury gives the last step {las
 FRONTIER = """## At equal age error and equal leakage
 
 Every way gets better at likeness with its steps, and worse at ages and at drawing anybody else. So here other people
-({people} so far) are trained for {steps} steps, judged on the way, and a way is held against DreamBooth where it errs and
-leaks no more than DreamBooth does at its step {middle}. (Two limits at once are on the strict side: of two ways that are
-alike, the one held against the other seems a tenth worse.) *Leakage* is the similarity to the subject of the people whom the
-trained model draws for "photo of a child" and so on, without the token. Ages are told by a second estimator, since the
-first one is in the reward. Paths begin at the untrained model. `paths.jsonl` holds every comparison.
+({people} so far) are trained for {steps} steps, judged on the way, and a way is held against DreamBooth where it errs
+and leaks no more than DreamBooth does at its step {middle}. (Two limits at once are on the strict side: of two ways
+that are alike, the one held against the other seems a tenth worse.) *Leakage* is the similarity to the subject of the
+people whom the trained model draws for "photo of a child" and so on, without the token. Ages are told by a second
+estimator, since the first one is in the reward. Paths begin at the untrained model. `paths.jsonl` holds every
+comparison.
 """
 
 
