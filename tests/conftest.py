@@ -1,4 +1,9 @@
+import os
+
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # two workers with all threads each slow each other tenfold
+    os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 from tests.judges import dlib_weights, judges  # noqa: F401
 
