@@ -32,7 +32,7 @@ def study(options: StudyOptions, cluster: ClusterOptions) -> int:
         out, size, todo = out / "quick", plan.QUICK, plan.quick()
     file, looks, pulls = out / "trials.jsonl", out / "looks.jsonl", out / page.GRADIENTS
     albums, photographed = out / "spread.jsonl", len(size.watched) * len(spread.ALBUMS)
-    walked, ways = out / "paths.jsonl", frontier.plan(size, options.seeds)
+    walked, ways = out / "paths.jsonl", frontier.plan(size, 1 if options.quick else options.seeds)
     try:
         with (
             opened(cluster, local=False) as queue,

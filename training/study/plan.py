@@ -27,7 +27,7 @@ class Size:
 
 
 WHOLE = Size(70, (101, 102), SUBJECTS, 160, 20, 24, (40, 80, 120))
-QUICK = Size(3, (101,), SUBJECTS[:2], 2, 1, 3, (1, 2))  # shows that everything runs and nothing else
+QUICK = Size(3, (101,), SUBJECTS[:1], 2, 1, 3, (1, 2))  # shows that everything runs and nothing else
 
 
 @dataclass(frozen=True)
