@@ -14,8 +14,7 @@ import numpy as np
 
 from ..ages import AGE_CLASSES, class_of, fill_prompt, years_off
 from ..biometrics.bootstrap import Interval, interval
-from ..biometrics.rates import fnmr_at_fmr
-from ..cast.queue import Queue, all_of, in_turn
+from ..cast.queue import Queue, in_turn
 from ..dreambooth.trainer import Progress, Trainer
 from ..faces.age_estimators import CropAgeEstimator
 from ..pictures.photos import to_image
@@ -24,11 +23,11 @@ from ..world.shipped import age_estimator
 from . import plan as plans
 from .plan import DREAMBOOTH, SEEDS, TRUE, UNTRAINED, Size, Trial, Variant
 from .recipe import PRESET, regularization_set, subject_set, trainer_of
-from .results import REPETITIONS, percent, shown
-from .trials import Jury, keep, read, true_pictures
+from .results import FMR_TARGETS, REPETITIONS, fnmr, markdown, percent, shown, similarity
+from .trials import jury, measure_missing, true_pictures
 
 PEOPLE = range(HELD_OUT + 48, HELD_OUT + 60)  # nobody on whom a setting, a loss or a reward was tried
-FMR = 0.01
+FMR = FMR_TARGETS[0]
 GRID = 201  # points on a path
 REWARD = {"loss": "none", "reward_every": 3, "reward_start": 0.0}
 FIRST = (
@@ -67,33 +66,23 @@ def measure_all(
     trials: list[Trial], file: Path, size: Size, progress: Callable[[], None], queue: Queue = in_turn
 ) -> None:
     """Runs the ``trials`` that ``file`` does not hold yet, and keeps a row of each step on their paths."""
-    rows = read(file)
-    order = [f"{trial.name}/{step}" for trial in trials for step in _steps(trial, size)]
-    todo = {trial.name: trial for trial in trials if f"{trial.name}/{_steps(trial, size)[-1]}" not in rows}
-    for _ in range(len(trials) - len(todo)):
-        progress()
-    for found in all_of(queue(functools.partial(_measured, size=size), todo)):
-        keep(file, rows, found, order)
-        progress()
+    items = {trial.name: trial for trial in trials}
+    names = {name: [f"{name}/{step}" for step in _steps(trial, size)] for name, trial in items.items()}
+    measure_missing(file, items, names, functools.partial(_measured, size=size), progress, queue)
 
 
 def _steps(trial: Trial, size: Size) -> tuple[int, ...]:
     return size.path if trial.variant.trained else (0,)
 
 
-@functools.cache
-def _jury(noises: tuple[int, ...]) -> Jury:
-    """Its age estimator is not the one that rewards."""
-    return Jury(noises, CropAgeEstimator(age_estimator("age-judge")))
-
-
 def _measured(trial: Trial, size: Size) -> list[dict]:
-    subject, jury, rows = subject_set(trial.subject), _jury(size.noises), []
+    subject, rows = subject_set(trial.subject), []
+    judges = jury(size.noises, "age-judge")  # the first age estimator is in the reward
 
     def keep_row(step: int, pictures, others) -> None:
         known = {"variant": trial.variant.name, "subject": trial.subject, "seed": trial.seed, "step": step}
-        seen = {"others": jury.alike(others, subject)} if others else {}
-        rows.append({"trial": f"{trial.name}/{step}"} | known | jury.measure(pictures, subject) | seen)
+        seen = {"others": judges.alike(others, subject)} if others else {}
+        rows.append({"trial": f"{trial.name}/{step}"} | known | judges.measure(pictures, subject) | seen)
 
     if trial.variant == TRUE:
         keep_row(0, true_pictures(trial.subject, len(size.noises)), None)
@@ -111,7 +100,7 @@ def _measured(trial: Trial, size: Size) -> list[dict]:
     def look(progress: Progress | None = None) -> None:
         step = progress.step if progress else 0
         if step in _steps(trial, size):
-            keep_row(step, jury.draw(trainer), _others(trainer, asked, size.noises))
+            keep_row(step, judges.draw(trainer), _others(trainer, asked, size.noises))
 
     if trial.variant.trained:
         trainer.run(None, [look])
@@ -175,9 +164,8 @@ def path(people: list[Course]) -> tuple[list[int], np.ndarray]:
     points = []
     for step in steps:
         seen = [course[step] for course in people]
-        mated, non_mated = (np.concatenate([getattr(one, side) for one in seen]) for side in ("mated", "non_mated"))
         means = [float(np.mean([getattr(one, what) for one in seen])) for what in ("years_off", "leakage")]
-        points.append([fnmr_at_fmr(mated, non_mated, FMR).fnmr, *means])
+        points.append([fnmr(seen, FMR), *means])
     return steps, np.array(points)
 
 
@@ -223,22 +211,19 @@ def table(rows: list[dict], ways: Iterable[Variant] = WAYS) -> str:
         return ""
     head = ["", "steps", "FNMR at FMR 1 %", "similarity", "age class right", "years off", "leakage",
             "FNMR at equal years off and leakage", "against DreamBooth", "subjects x seeds"]  # fmt: skip
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines]) + "\n"
+    return markdown([head, ["---"] * len(head), *lines])
 
 
 def _ended(seen: list[Seen]) -> list[str]:
     """What a way is after its last step."""
-
-    def fnmr(drawn: list[Seen]) -> float:
-        return float(path([{0: one} for one in drawn])[1][0, 0])
 
     def mean(what: Callable[[Seen], float]) -> Interval:
         return interval(lambda drawn: float(np.mean([what(one) for one in drawn])), seen, repetitions=REPETITIONS)
 
     leaks = mean(lambda one: one.leakage)
     return [
-        percent(interval(fnmr, seen, repetitions=REPETITIONS)),
-        shown(mean(lambda one: float(one.mated.mean())), ".3f"),
+        percent(interval(lambda drawn: fnmr(drawn, FMR), seen, repetitions=REPETITIONS)),
+        shown(interval(similarity, seen, repetitions=REPETITIONS), ".3f"),
         percent(mean(lambda one: one.right)),
         shown(mean(lambda one: one.years_off), ".1f"),
         "" if np.isnan(leaks.value) else shown(leaks, ".3f"),

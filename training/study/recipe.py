@@ -11,7 +11,7 @@ from ..dreambooth.dataset import RegularizationSet, SubjectSet, find_faces
 from ..dreambooth.looks import LookPlan
 from ..dreambooth.previews import draw_ages
 from ..dreambooth.trainer import Trainer
-from ..faces.age_estimators import AgeEstimator, CropAgeEstimator
+from ..faces.age_estimators import CropAgeEstimator
 from ..faces.find import FaceDetector
 from ..faces.observation import Observer
 from ..models.sampler import Preset
@@ -75,6 +75,6 @@ def draw_six(trainer: Trainer, seed: int) -> list[Image.Image]:
     return draw_ages(trainer, seed=seed, preset=PRESET, batch_size=6)
 
 
-def drawn_observer(estimator: AgeEstimator | None = None) -> Observer:
-    """The embedder that never trained anybody here, and ``estimator``, by default the world's first."""
-    return Observer(known_place, world_embedder("score"), estimator or CropAgeEstimator(age_estimator()))
+def drawn_observer(ages: str = "age") -> Observer:
+    """The embedder that never trained anybody here, and the age estimator ``ages``."""
+    return Observer(known_place, world_embedder("score"), CropAgeEstimator(age_estimator(ages)))

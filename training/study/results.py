@@ -1,8 +1,9 @@
 """Rows of trials to rates and ages, each with its bootstrap interval over subjects, and the table of them."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -62,13 +63,25 @@ def _joined(rows: list[dict]) -> SubjectRows:
     )
 
 
-def fnmr(subjects: list[SubjectRows], target: float) -> float:
+class Compared(Protocol):
+    """One subject's similarities."""
+
+    @property
+    def mated(self) -> np.ndarray:
+        """Any number of them."""
+
+    @property
+    def non_mated(self) -> np.ndarray:
+        """Likewise."""
+
+
+def fnmr(subjects: Sequence[Compared], target: float) -> float:
     """FNMR at the threshold where FMR, over all these subjects, is at most ``target``."""
     mated = np.concatenate([subject.mated for subject in subjects])
     return fnmr_at_fmr(mated, np.concatenate([subject.non_mated for subject in subjects]), target).fnmr
 
 
-def similarity(subjects: list[SubjectRows]) -> float:
+def similarity(subjects: Sequence[Compared]) -> float:
     """Mean over subjects of the mean mated similarity."""
     return float(np.mean([subject.mated.mean() for subject in subjects]))
 
@@ -150,6 +163,11 @@ def table(found: list[Result], baseline: str = "DreamBooth") -> str:
                 f"{row.subjects} x {row.seeds}",
             ]
         )
+    return markdown(lines)
+
+
+def markdown(lines: list[list[str]]) -> str:
+    """A table of ``lines``, of which the first is its head and the second the dashes below."""
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..ages import AGE_CLASSES, DISPLAY_NAMES, class_middle
-from ..cast.queue import Queue, all_of, in_turn
+from ..cast.queue import Queue, in_turn
 from ..dreambooth.dataset import SubjectSet, find_faces
 from ..pictures.photos import Photo
 from ..world.draw.photos import photos
 from ..world.draw.place import known_place
 from .plan import DREAMBOOTH, Size, Variant
 from .recipe import regularization_set, trainer_of
-from .results import Result, percent, results, shown
-from .trials import jury, keep, read
+from .results import Result, markdown, percent, results, shown
+from .trials import jury, measure_missing
 
 COUNT = 9  # photos of each person
 TRUTH_VIEWS = range(200, 204)  # in no photo
@@ -47,17 +47,12 @@ def album(person: int, photographed: Photographed) -> SubjectSet:
 
 def measure_all(file: Path, size: Size, progress: Callable[[], None], queue: Queue = in_turn) -> None:
     """Trains every person that ``file`` does not hold yet from each of the ALBUMS, with plain DreamBooth."""
-    rows = read(file)
-    plan = {f"{one.name}/{person}": (person, one) for person in size.watched for one in ALBUMS}
-    todo = {name: trial for name, trial in plan.items() if name not in rows}
-    for _ in range(len(plan) - len(todo)):
-        progress()
-    for row in all_of(queue(functools.partial(_measured, size=size), todo)):
-        keep(file, rows, [row], list(plan))
-        progress()
+    items = {f"{one.name}/{person}": (person, one) for person in size.watched for one in ALBUMS}
+    names = {name: [name] for name in items}
+    measure_missing(file, items, names, functools.partial(_measured, size=size), progress, queue)
 
 
-def _measured(trial: tuple[int, Photographed], size: Size) -> dict:
+def _measured(trial: tuple[int, Photographed], size: Size) -> list[dict]:
     (person, photographed), judges = trial, jury(size.noises)
     trainer = trainer_of(album(person, photographed), regularization_set(), DREAMBOOTH.config(0, size.steps))
     trainer.run()
@@ -65,7 +60,8 @@ def _measured(trial: tuple[int, Photographed], size: Size) -> dict:
     views = len(TRUTH_VIEWS)
     first = {age: views * place for place, age in enumerate(AGE_CLASSES)}
     row["mated"] = [line[first[age] : first[age] + views] for age, line in zip(row["asked"], row["mated"], strict=True)]
-    return {"trial": f"{photographed.name}/{person}", "variant": photographed.name, "subject": person, "seed": 0} | row
+    known = {"trial": f"{photographed.name}/{person}", "variant": photographed.name, "subject": person, "seed": 0}
+    return [known | row]
 
 
 def truth(person: int) -> SubjectSet:
@@ -108,4 +104,4 @@ def table(rows: Iterable[dict]) -> str:
         rates = [percent(one.fnmr["0.01"]) for one in pair]
         alike = [shown(one.similarity, ".3f") for one in pair]
         lines.append([DISPLAY_NAMES[age], *rates, *alike, *(shown(one.age_error, ".1f") for one in pair)])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return markdown(lines)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ages import AGE_CLASSES
 from ..biometrics.bootstrap import Interval, interval
-from ..cast.queue import Queue, all_of, in_turn
+from ..cast.queue import Queue, in_turn
 from ..catalogue import DRAWN_AGES, load_age_estimator
 from ..dreambooth.looks import Judge, Look, best
 from ..dreambooth.previews import draw_ages
@@ -20,7 +20,7 @@ from ..world.shipped import world_embedder
 from .plan import DREAMBOOTH, Size, Variant
 from .recipe import regularization_set, subject_set, trainer_of
 from .results import Result, results
-from .trials import jury, keep, read
+from .trials import jury, measure_missing
 
 LAST = Variant("last", "the last step")
 CHOSEN = Variant("chosen", "the step that the judge chose")
@@ -28,14 +28,9 @@ CHOSEN = Variant("chosen", "the step that the judge chose")
 
 def watch_all(file: Path, size: Size, progress: Callable[[], None], queue: Queue = in_turn) -> None:
     """Trains every person that ``file`` does not hold yet with DreamBooth, and keeps a row of each look."""
-    rows = read(file)
-    todo = {f"watched/{person}": person for person in size.watched if f"{person}/{size.watched_steps}" not in rows}
-    order = [f"{person}/{step}" for person in size.watched for step in range(size.watched_steps + 1)]
-    for _ in range(len(size.watched) - len(todo)):
-        progress()
-    for looks in all_of(queue(functools.partial(_watched, size=size), todo)):
-        keep(file, rows, looks, order)
-        progress()
+    items = {f"watched/{person}": person for person in size.watched}
+    names = {name: [f"{person}/{step}" for step in range(size.watched_steps + 1)] for name, person in items.items()}
+    measure_missing(file, items, names, functools.partial(_watched, size=size), progress, queue)
 
 
 def _watched(person: int, size: Size) -> list[dict]:

@@ -3,9 +3,10 @@
 import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from PIL import Image
@@ -17,7 +18,6 @@ from ..cast.queue import Queue, all_of, in_turn
 from ..dreambooth.dataset import SubjectSet
 from ..dreambooth.losses import decode_probability
 from ..dreambooth.trainer import Trainer
-from ..faces.age_estimators import AgeEstimator
 from ..faces.find import CROP_SCALE, Face
 from ..faces.observation import Observation
 from ..files import written
@@ -31,6 +31,8 @@ from ..world.draw.traits import identities, views
 from .plan import OTHERS, TRUE, Size, Trial
 from .recipe import draw_six, drawn_observer, regularization_set, subject_set, trainer_of
 from .student import student
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -52,29 +54,41 @@ def measure_all(
     plan: list[Trial], file: Path, size: Size, progress: Callable[[], None], queue: Queue = in_turn
 ) -> None:
     """Runs the trials of ``plan`` that ``file`` does not hold yet, and keeps each there as a line of JSON."""
+    items = {trial.name: trial for trial in plan}
+    names = {name: [name] for name in items}
+    measure_missing(file, items, names, functools.partial(_timed, size=size), progress, queue)
+
+
+def measure_missing(
+    file: Path,
+    items: Mapping[str, Item],
+    names: Mapping[str, list[str]],
+    work: Callable[[Item], list[dict]],
+    progress: Callable[[], None],
+    queue: Queue,
+) -> None:
+    """Does ``work`` on each of ``items`` of which ``file`` lacks the last row, and keeps the rows that it gives there.
+
+    ``names`` are those of every item's rows, by which these are ordered; ``progress`` is called for each item.
+    """
     rows = read(file)
-    todo = {trial.name: trial for trial in plan if trial.name not in rows}
-    for _ in range(len(plan) - len(todo)):
+    places = {name: place for place, name in enumerate(name for each in names.values() for name in each)}
+    todo = {name: item for name, item in items.items() if names[name][-1] not in rows}
+    for _ in range(len(items) - len(todo)):
         progress()
-    for row in all_of(queue(functools.partial(_timed, size=size), todo)):
-        keep(file, rows, [row], [trial.name for trial in plan])
+    for found in all_of(queue(work, todo)):
+        rows.update({row["trial"]: row for row in found})
+        ordered = sorted(rows.values(), key=lambda row: places.get(row["trial"], -1))
+        with written(file) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in ordered))
         progress()
-
-
-def keep(file: Path, rows: dict[str, dict], new: list[dict], order: list[str]) -> None:
-    """Adds ``new`` rows to ``rows`` and writes all of them to ``file``: those of ``order`` as they stand in it."""
-    rows.update({row["trial"]: row for row in new})
-    places = {name: place for place, name in enumerate(order)}
-    ordered = sorted(rows.values(), key=lambda row: places.get(row["trial"], -1))
-    with written(file) as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in ordered))
 
 
 class Jury:
     """Those who trained nobody, the other people that they compare with, and the noises of what they are shown."""
 
-    def __init__(self, noises: tuple[int, ...], estimator: AgeEstimator | None = None):
-        self.observer, self.noises = drawn_observer(estimator), noises
+    def __init__(self, noises: tuple[int, ...], ages: str):
+        self.observer, self.noises = drawn_observer(ages), noises
         faces = draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS))
         self.others = [self.observer.observe("another", to_image(face)) for face in faces]
 
@@ -104,15 +118,15 @@ class Jury:
 
 
 @functools.cache  # one a process, which measures many trials
-def jury(noises: tuple[int, ...]) -> Jury:
-    """Those who judge pictures from ``noises``."""
-    return Jury(noises)
+def jury(noises: tuple[int, ...], ages: str = "age") -> Jury:
+    """Those who judge pictures from ``noises``; ``ages`` names the age estimator."""
+    return Jury(noises, ages)
 
 
-def _timed(trial: Trial, size: Size) -> dict:
+def _timed(trial: Trial, size: Size) -> list[dict]:
     start = time.monotonic()
     row = {"trial": trial.name, **_measured(trial, jury(size.noises), size.steps)}
-    return row | {"seconds": round(time.monotonic() - start, 1)}
+    return [row | {"seconds": round(time.monotonic() - start, 1)}]
 
 
 def _measured(trial: Trial, jury: Jury, steps: int) -> dict:
