@@ -80,7 +80,8 @@ def build_trainer(
     data = TrainingData(
         subject, regularization, config, resolution, model.codec, embedder, detector, device, decode_probability, bar
     )
-    inputs |= _data_inputs(data)
+    matcher = digest(embedder.state_dict()) if embedder and config.reads_faces else ""
+    inputs |= _data_inputs(data, matcher)
     reader = None
     if data.reads_faces and embedder:
         window = latent_window(data.face_squares, resolution // decoder.factor, decoder.factor)
@@ -91,14 +92,13 @@ def build_trainer(
         judges = _judges(config, detector, embedder, estimator, device)
         reward = Reward(model, data, config, decoder, judges, bf16=precision == "bf16")
         inputs["reward"] = {
-            "matcher": digest(judges.embedder.state_dict()),
+            "matcher": matcher,
             "age network": digest(judges.network.state_dict()) if judges.network else "",
         }
         prompts += reward.prompts()
     trainer = Trainer(model, data, config, accelerator, inputs, reader, reward, prompts)
     observer = looks.observer if looks else None
-    used = embedder if reader or reward else None
-    if observer and used and digest(observer.embedder.state_dict()) == digest(used.state_dict()):
+    if observer and (reader or reward) and digest(observer.embedder.state_dict()) == matcher:
         trainer.remarks.append(
             f"The judge is the embedder of the identity loss or the reward ({observer.embedder.name}) and flatters "
             "what it trained; the best step to it may not be the best to others. Use another judge."
@@ -126,7 +126,7 @@ def _judges(
     return Judges(detector, embedder, years_network(estimator).to(device))
 
 
-def _data_inputs(data: TrainingData) -> dict[str, Any]:
+def _data_inputs(data: TrainingData, matcher: str) -> dict[str, Any]:
     """What it takes from the pictures, and from whoever reads faces in them."""
     found: dict[str, Any] = {"pictures": data.fingerprints(), "side": data.resolution}
     if said := data.said():
@@ -136,7 +136,7 @@ def _data_inputs(data: TrainingData) -> dict[str, Any]:
     if data.reads_faces and data.embedder:
         chance = data.decode_probability
         found |= {
-            "matcher": digest(data.embedder.state_dict()),
+            "matcher": matcher,
             "negatives": digest({"vectors": data.negatives}),
             "decoded": f"{chance.__module__}.{chance.__qualname__}",
         }
