@@ -60,8 +60,8 @@ function foldAdvanced(node, widget) {
   })
 }
 
-function fit(node, tall = 0) {
-  node.setSize([node.size[0], Math.max(tall, node.computeSize()[1])])
+function fit(node) {
+  node.setSize([node.size[0], node.computeSize()[1]])
   app.canvas?.setDirty(true, true)
 }
 
@@ -88,14 +88,13 @@ function followChoices(node) {
     const before = owner[method]
     owner[method] = function (...given) {
       const result = before?.apply(this, given)
-      then(...given)
+      then()
       return result
     }
   }
-  after(node, 'onConfigure', ({ size }) => {
+  after(node, 'onConfigure', () => {
     lists.forEach(listSavedValue)
     follow()
-    if (rules.length) fit(node, size[1]) // until now it was as tall as with all its fields
   })
   after(node, 'toggleAdvanced', () => fit(node))
   const choices = new Set(rules.flatMap(([, rule]) => Object.keys(rule)))
