@@ -1,5 +1,8 @@
 """Pieces of graphs that the tests put together."""
 
+import numpy as np
+from PIL import Image
+
 from tests.comfyui.conftest import FACENET
 from tools.server import Graph
 
@@ -97,3 +100,26 @@ class Studio(Graph):
 
 
 _PROMPT = {"template": "photo of a {token} {class_word} as {age}", "token": "sks", "class_word": "person"}
+
+
+def pictures(server, outcome, node):
+    return [
+        np.asarray(Image.open(server.base / "output" / image["subfolder"] / image["filename"])).astype(int)
+        for image in outcome.outputs[node]["images"]
+    ]
+
+
+def text_of(graph, link):
+    """What a STRING output says, by way of a node that shows text."""
+    return graph.add("PreviewAny", source=link)
+
+
+def save_lora(server):
+    """ComfyUI's node, which was renamed after 0.3.64."""
+    return "SaveLoRA" if "SaveLoRA" in server.get("/object_info") else "SaveLoRANode"
+
+
+def ran(server, graph):
+    outcome = server.run(graph)
+    assert outcome.status == "success", outcome.error.get("exception_message") or server.log.read_text()[-3000:]
+    return outcome

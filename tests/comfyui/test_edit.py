@@ -5,8 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.comfyui.graphs import SIDE, Studio
-from tests.comfyui.test_graphs import pictures, ran, text_of
+from tests.comfyui.graphs import SIDE, Studio, pictures, ran, text_of
 from tools.server import Refused
 
 
