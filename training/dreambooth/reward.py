@@ -158,7 +158,8 @@ class Reward:
     def _with_others(self, drawn: Drawn) -> Drawn:
         """The same noisy pictures again, of which the prompts name nobody."""
         others = [self._prompt(age, self.config.regularization_prompt) for age in drawn.ages]
-        with self.model.untrained() as before:
+        autocast = torch.autocast(drawn.x_t.device.type, torch.bfloat16, enabled=self.bf16)
+        with self.model.untrained() as before, autocast:  # as accelerate has it around the model that is trained
             kept = before(drawn.x_t, drawn.t, others)
         return replace(
             drawn,

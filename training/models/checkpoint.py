@@ -109,10 +109,16 @@ class Model:
             add_lora(self.denoiser, config)
         else:
             if config.reward_every and config.reward_anchor:
-                self._before = copy.deepcopy(self.denoiser)
+                self._before = self._copy(config.trains_text_encoder)
             unet.requires_grad_(True)
             self.denoiser.text.requires_grad_(config.trains_text_encoder)
         self.checkpoint_blocks(config.gradient_checkpointing)
+
+    def _copy(self, with_text: bool) -> UNetDenoiser:
+        """The denoiser as it is, beside the codec; nothing else will move it there."""
+        text = self.denoiser.text
+        shared = {} if with_text else {id(text): text}
+        return copy.deepcopy(self.denoiser, shared).to(next(self.codec.parameters()).device)
 
     def checkpoint_blocks(self, on: bool) -> None:
         """Whether activations are computed again in the backward pass, those of a VAE that is not tiny included."""
