@@ -4,117 +4,21 @@ Any way that trains longer is more alike, draws ages worse, and draws other peop
 better only if it is more alike where it errs and leaks no more than another.
 """
 
-import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ..ages import AGE_CLASSES, class_of, fill_prompt, years_off
+from ..ages import AGE_CLASSES, DISPLAY_NAMES, class_of, years_off
 from ..biometrics.bootstrap import Interval, interval
-from ..cast.queue import Queue, in_turn
-from ..dreambooth.trainer import Progress, Trainer
-from ..faces.age_estimators import CropAgeEstimator
-from ..pictures.photos import to_image
-from ..world.draw.population import HELD_OUT
-from ..world.shipped import age_estimator
-from . import plan as plans
-from .plan import DREAMBOOTH, SEEDS, TRUE, UNTRAINED, Size, Trial, Variant
-from .recipe import PRESET, regularization_set, subject_set, trainer_of
+from ..biometrics.rates import fnmr as share_below
+from ..biometrics.rates import fnmr_at_fmr
+from .plan import DREAMBOOTH, FIRST, TRUE, UNTRAINED, WAYS, Variant
 from .results import FMR_TARGETS, REPETITIONS, fnmr, markdown, percent, shown, similarity
-from .trials import jury, measure_missing, true_pictures
 
-PEOPLE = range(HELD_OUT + 48, HELD_OUT + 60)  # nobody on whom a setting, a loss or a reward was tried
 FMR = FMR_TARGETS[0]
 GRID = 201  # points on a path
-REWARD = {"loss": "none", "reward_every": 3, "reward_start": 0.0}
-FIRST = (
-    TRUE,
-    UNTRAINED,
-    Variant("plain", "plain", {"loss": "none"}, regularized=False),
-    DREAMBOOTH,
-    Variant("reward", "+ reward", REWARD),
-)
-REST = (
-    Variant("reward-identity", "+ reward of identity alone", REWARD | {"reward_age": 0.0}),
-    Variant("reward-anchor", "+ reward and anchor", REWARD | {"reward_anchor": 1.0}),
-    Variant("prior-0.3", "DreamBooth, prior 0.3", {"loss": "none", "prior_loss_weight": 0.3}),
-    Variant("prior-0.1", "DreamBooth, prior 0.1", {"loss": "none", "prior_loss_weight": 0.1}),
-    Variant("biometric-0.02", "+ biometric 0.02", {"loss": "biometric", "loss_weight": 0.02}),
-    Variant("triplet-0.1", "+ triplet", {"loss": "triplet", "loss_weight": 0.1}),
-)
-WAYS = (*FIRST, *REST)
-QUICK = (UNTRAINED, DREAMBOOTH, FIRST[-1])
-
-
-def plan(size: Size, seeds: int) -> list[Trial]:
-    """Every training, of everybody the first ways before the others, so that a stopped study has a table."""
-    people, groups = (PEOPLE[:1], (QUICK,)) if size == plans.QUICK else (PEOPLE, (FIRST, REST))
-    return [
-        Trial(way, person, seed)
-        for seed in SEEDS[:seeds]
-        for ways in groups
-        for person in people
-        for way in ways
-        if way.trained or seed == 0
-    ]
-
-
-def measure_all(
-    trials: list[Trial], file: Path, size: Size, progress: Callable[[], None], queue: Queue = in_turn
-) -> None:
-    """Runs the ``trials`` that ``file`` does not hold yet, and keeps a row of each step on their paths."""
-    items = {trial.name: trial for trial in trials}
-    names = {name: [f"{name}/{step}" for step in _steps(trial, size)] for name, trial in items.items()}
-    measure_missing(file, items, names, functools.partial(_measured, size=size), progress, queue)
-
-
-def _steps(trial: Trial, size: Size) -> tuple[int, ...]:
-    return size.path if trial.variant.trained else (0,)
-
-
-def _measured(trial: Trial, size: Size) -> list[dict]:
-    subject, rows = subject_set(trial.subject), []
-    judges = jury(size.noises, "age-judge")  # the first age estimator is in the reward
-
-    def keep_row(step: int, pictures, others) -> None:
-        known = {"variant": trial.variant.name, "subject": trial.subject, "seed": trial.seed, "step": step}
-        seen = {"others": judges.alike(others, subject)} if others else {}
-        rows.append({"trial": f"{trial.name}/{step}"} | known | judges.measure(pictures, subject) | seen)
-
-    if trial.variant == TRUE:
-        keep_row(0, true_pictures(trial.subject, len(size.noises)), None)
-        return rows
-    config = trial.variant.config(trial.seed, size.path[-1])
-    asked = [fill_prompt(config.regularization_prompt, age=age) for age in AGE_CLASSES]
-    trainer = trainer_of(
-        subject,
-        regularization_set() if trial.variant.regularized else None,
-        config,
-        estimator=CropAgeEstimator(age_estimator()) if config.reward_every else None,
-        extra_prompts=asked,
-    )
-
-    def look(progress: Progress | None = None) -> None:
-        step = progress.step if progress else 0
-        if step in _steps(trial, size):
-            keep_row(step, judges.draw(trainer), _others(trainer, asked, size.noises))
-
-    if trial.variant.trained:
-        trainer.run(None, [look])
-    else:
-        look()
-    return rows
-
-
-def _others(trainer: Trainer, prompts: list[str], noises: tuple[int, ...]) -> list:
-    """Other people at the six ages, from the noises from which the subject is drawn."""
-    side = trainer.data.resolution
-    return [
-        to_image(one) for seed in noises for one in trainer.model.draw(prompts, side, seed, PRESET, 6, lambda: None)
-    ]
 
 
 @dataclass(frozen=True)
@@ -148,7 +52,7 @@ def courses(rows: Iterable[dict]) -> dict[str, dict[int, Course]]:
 
 def _seen(rows: list[dict]) -> Seen:
     pairs = [pair for row in rows for pair in zip(row["years"], row["asked"], strict=True)]
-    others = [value for row in rows for value in np.ravel(row.get("others", []))]
+    others = [value for row in rows for value in row.get("others", [])]
     return Seen(
         np.concatenate([np.ravel(row["mated"]) for row in rows]),
         np.concatenate([np.ravel(row["non_mated"]) for row in rows]),
@@ -194,8 +98,11 @@ def change(pairs: list[tuple[Course, Course]]) -> float:
     return ours / theirs - 1 if theirs else np.nan
 
 
-def table(rows: list[dict], ways: Iterable[Variant] = WAYS) -> str:
-    """Markdown, a row a way; intervals are 95 %, over subjects, which are paired where ways are compared."""
+def table(rows: list[dict], ways: Iterable[Variant] = WAYS, compared: bool = True) -> str:
+    """Markdown, a row a way after its last step; intervals are 95 %, over subjects, which are paired.
+
+    With ``compared`` FNMR stands against DreamBooth's too, once after as many steps, once at equal cost.
+    """
     found, lines = courses(rows), []
     known = found.get(DREAMBOOTH.name, {})
     for way in ways:
@@ -206,11 +113,14 @@ def table(rows: list[dict], ways: Iterable[Variant] = WAYS) -> str:
         ended = [course[last] for course in people.values() if last in course]
         pairs = [(course, known[subject]) for subject, course in people.items() if subject in known]
         seeds = len({row["seed"] for row in rows if row["variant"] == way.name})
-        lines.append([way.label, str(last), *_ended(ended), *_against(way, pairs), f"{len(people)} x {seeds}"])
+        versus = _against(way, pairs) if compared else []
+        lines.append([way.label, *_ended(ended), *versus, f"{len(people)} x {seeds}"])
     if not lines:
         return ""
-    head = ["", "steps", "FNMR at FMR 1 %", "similarity", "age class right", "years off", "leakage",
-            "FNMR at equal years off and leakage", "against DreamBooth", "subjects x seeds"]  # fmt: skip
+    head = ["", "FNMR at FMR 1 %", "similarity", "age class right", "years off", "leakage"]
+    if compared:
+        head += ["FNMR against DreamBooth's after as many steps", "at equal years off and leakage"]
+    head.append("subjects x seeds")
     return markdown([head, ["---"] * len(head), *lines])
 
 
@@ -233,5 +143,36 @@ def _ended(seen: list[Seen]) -> list[str]:
 def _against(way: Variant, pairs: list[tuple[Course, Course]]) -> list[str]:
     if not pairs or not way.trained or way == DREAMBOOTH:
         return ["", ""]
-    rate = interval(lambda drawn: at_equal(drawn)[0], pairs, repetitions=REPETITIONS)
-    return [percent(rate), percent(interval(change, pairs, repetitions=REPETITIONS), "+.0f")]
+    last = min(max(course) for pair in pairs for course in pair)
+    ended = [tuple(course[last] for course in pair) for pair in pairs]
+    changes = interval(_change, ended, repetitions=REPETITIONS), interval(change, pairs, repetitions=REPETITIONS)
+    return ["nowhere" if np.isnan(one.value) else percent(one, "+.0f") for one in changes]
+
+
+def _change(pairs: list[tuple[Seen, Seen]]) -> float:
+    ours, theirs = (fnmr(list(side), FMR) for side in zip(*pairs, strict=True))
+    return ours / theirs - 1 if theirs else np.nan
+
+
+def by_age(rows: list[dict], ways: Iterable[Variant] = FIRST) -> str:
+    """Markdown, a row a way after its last step: of each age asked for FNMR and the mean of the estimated years.
+
+    A way's threshold is that of all its ages together.
+    """
+    lines = []
+    for way in ways:
+        mine = [row for row in rows if row["variant"] == way.name]
+        ended = [row for row in mine if row["step"] == max(one["step"] for one in mine)]
+        if not ended:
+            continue
+        mated, years = defaultdict(list), defaultdict(list)
+        for row in ended:
+            for age, similarities, estimated in zip(row["asked"], row["mated"], row["years"], strict=True):
+                mated[age] += similarities
+                years[age].append(estimated)
+        everyone = [np.concatenate([np.ravel(row[kind]) for row in ended]) for kind in ("mated", "non_mated")]
+        threshold = fnmr_at_fmr(*everyone, FMR).threshold
+        cells = [f"{share_below(mated[age], threshold):.0%}, {np.mean(years[age]):.0f} years" for age in AGE_CLASSES]
+        lines.append([way.label, *cells])
+    head = ["FNMR at FMR 1 %, years estimated", *(DISPLAY_NAMES[age] for age in AGE_CLASSES)]
+    return markdown([head, ["---"] * len(head), *lines]) if lines else ""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..dreambooth.trainer import Trainer
-from .plan import DREAMBOOTH, MAIN, Size, Variant
+from .plan import DREAMBOOTH, LOSSES, Size, Variant
 from .recipe import regularization_set, subject_set, trainer_of
 
 
@@ -22,15 +22,13 @@ class Pull:
 
 
 def measure(size: Size) -> list[dict]:
-    """A Pull for each identity loss of the main table, on one subject, half through a DreamBooth run."""
+    """A Pull for each of the LOSSES, on one subject, half through a DreamBooth run."""
     subject, steps = subject_set(size.watched[0]), max(1, size.steps // 2)
     trained = trainer_of(subject, regularization_set(), DREAMBOOTH.config(0, steps))
     trained.run()
     weights = trained.core.unet.state_dict()
     pulls = []
-    for variant in MAIN:
-        if variant.settings["loss"] == "none" or not variant.regularized:
-            continue
+    for variant in LOSSES:
         trainer = trainer_of(subject, regularization_set(), variant.config(0, steps))
         trainer.core.unet.load_state_dict(weights)
         pulls.append(asdict(_pull(variant, trainer, range(steps, steps + size.gradient_batches))))

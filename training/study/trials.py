@@ -1,38 +1,33 @@
-"""One trial: train a subject one way, draw it, and compare."""
+"""What every trial needs: rows that are kept, and a jury that compares what was drawn."""
 
 import functools
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import torch
+import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from ..ages import AGE_CLASSES, class_middle
 from ..biometrics.comparisons import against
-from ..cast.queue import Queue, all_of, in_turn
+from ..cast.queue import Queue, all_of
 from ..dreambooth.dataset import SubjectSet
-from ..dreambooth.losses import decode_probability
 from ..dreambooth.trainer import Trainer
-from ..faces.find import CROP_SCALE, Face
 from ..faces.observation import Observation
 from ..files import written
 from ..pictures.photos import to_image
 from ..records import parse_json, record
 from ..world.draw.drawing import draw
 from ..world.draw.photos import photos
-from ..world.draw.place import known_place
 from ..world.draw.population import some_ages
 from ..world.draw.traits import identities, views
-from .plan import OTHERS, TRUE, Size, Trial
-from .recipe import draw_six, drawn_observer, regularization_set, subject_set, trainer_of
-from .student import student
+from .plan import OTHERS
+from .recipe import draw_six, drawn_observer
 
 Item = TypeVar("Item")
+DIGITS = 3  # of a similarity that is kept
 
 
 @dataclass(frozen=True)
@@ -48,15 +43,6 @@ def read(file: Path) -> dict[str, dict]:
         row = parse_json(line, source := f"Line {number} of {file}")
         rows[record(_Row, row, source).trial] = row
     return rows
-
-
-def measure_all(
-    plan: list[Trial], file: Path, size: Size, progress: Callable[[], None], queue: Queue = in_turn
-) -> None:
-    """Runs the trials of ``plan`` that ``file`` does not hold yet, and keeps each there as a line of JSON."""
-    items = {trial.name: trial for trial in plan}
-    names = {name: [name] for name in items}
-    measure_missing(file, items, names, functools.partial(_timed, size=size), progress, queue)
 
 
 def measure_missing(
@@ -104,14 +90,14 @@ class Jury:
         return {
             "asked": asked,
             "years": [round(one.estimate.years, 1) for one in seen if one.estimate],
-            "mated": against(seen, photos).matrix.round(4).tolist(),
-            "non_mated": against(seen, self.others).matrix.round(4).tolist(),
+            "mated": against(seen, photos).matrix.round(DIGITS).tolist(),
+            "non_mated": against(seen, self.others).matrix.round(DIGITS).tolist(),
         }
 
-    def alike(self, pictures: list[Image.Image], subject: SubjectSet) -> list[list[float]]:
-        """Similarities of every picture of somebody else to every photo."""
+    def alike(self, pictures: list[Image.Image], subject: SubjectSet) -> list[float]:
+        """The mean similarity of every picture of somebody else to the photos."""
         seen = [self.observer.observe("another", picture) for picture in pictures]
-        return against(seen, self._photos(subject)).matrix.round(4).tolist()
+        return np.round(against(seen, self._photos(subject)).means, DIGITS).tolist()
 
     def _photos(self, subject: SubjectSet) -> list[Observation]:
         return [self.observer.observe(photo.name, photo.image()) for photo in subject.photos]
@@ -123,48 +109,7 @@ def jury(noises: tuple[int, ...], ages: str = "age") -> Jury:
     return Jury(noises, ages)
 
 
-def _timed(trial: Trial, size: Size) -> list[dict]:
-    start = time.monotonic()
-    row = {"trial": trial.name, **_measured(trial, jury(size.noises), size.steps)}
-    return [row | {"seconds": round(time.monotonic() - start, 1)}]
-
-
-def _measured(trial: Trial, jury: Jury, steps: int) -> dict:
-    subject = subject_set(trial.subject)
-    if trial.variant == TRUE:
-        pictures = true_pictures(trial.subject, len(jury.noises))
-    else:
-        pictures = jury.draw(_trained(trial, subject, steps))
-    known = {"variant": trial.variant.name, "subject": trial.subject, "seed": trial.seed}
-    return known | jury.measure(pictures, subject)
-
-
 def true_pictures(person: int, count: int) -> list[Image.Image]:
     """The person at the middle of each age class, drawn by the program in ``count`` views that are in no photo."""
     return [photos(person, class_middle(age), 1, view)[0] for view in range(100, 100 + count) for age in AGE_CLASSES]
 
-
-def _trained(trial: Trial, subject: SubjectSet, steps: int) -> Trainer:
-    variant = trial.variant
-    trainer = trainer_of(
-        subject_set(trial.subject, detector=whole_picture) if variant.whole else subject,
-        regularization_set() if variant.regularized else None,
-        variant.config(trial.seed, steps),
-        tiny_vae=student() if variant.student else None,
-        decode_probability=_anytime if variant.anytime else decode_probability,
-    )
-    if variant.trained:
-        trainer.run()
-    return trainer
-
-
-def _anytime(t: Tensor, timesteps: int) -> Tensor:
-    """As many decodes as (1 - t/T)^2 gives on average, at every t alike."""
-    return torch.full(t.shape, decode_probability(torch.arange(timesteps), timesteps).mean().item())
-
-
-def whole_picture(image: Image.Image) -> list[Face]:
-    """A FaceDetector that takes the picture for the face."""
-    face = known_place(image)[0]
-    inset = (1 - 1 / CROP_SCALE) / 2 * image.width
-    return [Face((inset, inset, image.width - inset, image.width - inset), face.landmarks)]
