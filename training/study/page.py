@@ -16,7 +16,7 @@ ROWS = ("paths", "tried", "looks", "spread")  # files of rows, without their end
 
 ABOUT = """# What keeps a person the same person?
 
-{people} people of the drawn world whom no network has seen and on whom no setting was tried, trained in several ways for
+{people} people of the drawn world whom no network has seen and on whom no setting was tried, trained in several ways
 {steps} steps, drawn at the six ages and judged by an embedder and an age estimator that trained and rewarded nobody.
 Mated comparisons: every drawn picture with each of the subject's eight photos, which show one age. Non-mated: every
 drawn picture with each of {others} other people. A threshold is taken for each row, where its FMR is at most 1 %.
