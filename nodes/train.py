@@ -154,7 +154,6 @@ class TrainSubject(io.ComfyNode):
         """Trains, or finds the same run finished on disk."""
         config = config_of({key: value[0] for key, value in widgets.items()})
         embedder = face_embedder[0] if config.reads_faces else None
-        estimator = age_estimator(embedder, None, None) if embedder and config.reward_every else None
         pictures = photos_of(photos, photo_ages, captions, masks)
         find = detector(face_embedder[0])
         remarks = read_once(ages[0].photos, watched) if ages[0] else []
@@ -163,6 +162,7 @@ class TrainSubject(io.ComfyNode):
         warn(cls.hidden.unique_id, people)
         with torch.inference_mode(False), torch.enable_grad():
             make_room()
+            estimator = age_estimator(embedder, None, None) if embedder and config.reward_every else None
             opened = _open(config, model[0], clip[0], vae[0])
             try:
                 plan = _look_plan(preview_every[0], judge[0])

@@ -6,7 +6,6 @@ Runs inside ComfyUI's own Python, or any that has its packages; without a GPU on
 Every case prints a line as soon as it is done; those that no longer fit into SECONDS are named at the end.
 """
 
-import gc
 import importlib.util
 import sys
 import time
@@ -87,7 +86,9 @@ def main(comfyui: str, seconds: str = "600", *flags: str) -> None:
 
     tiny = "--tiny" in flags
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    print(f"{device}, torch {torch.__version__}; LoRA of rank 16 on attention, batch 1 and a regularization image, bf16")
+    print(
+        f"{device}, torch {torch.__version__}; LoRA of rank 16 on attention, batch 1 and a regularization image, bf16"
+    )
     opened: dict[str, tuple] = {}
     left = list(TINY if tiny else CASES)
     while left and time.monotonic() - START < float(seconds):
@@ -132,7 +133,11 @@ def opened_model(name: str, tiny: bool) -> tuple:
             kept["bn.running_var"] = kept["bn.running_var"].abs() + 0.5
         vae = comfy.sd.VAE(sd=kept)
     print(f"{name}: {count / 1e9:.2f} billion weights, {time.monotonic() - START:.0f} s from the start", flush=True)
-    return model, RandomClip(config.get("context_dim") or config["context_in_dim"], 1280 if name == "SDXL" else None), vae
+    return (
+        model,
+        RandomClip(config.get("context_dim") or config["context_in_dim"], 1280 if name == "SDXL" else None),
+        vae,
+    )
 
 
 def random_state(kind: Callable, low: bool = True, **config: Any) -> dict[str, torch.Tensor]:
@@ -163,7 +168,9 @@ class RandomClip:
         return prompt
 
     def encode_from_tokens_scheduled(self, prompt: str) -> list:
-        return [[torch.randn(1, 77, self.width), {"pooled_output": torch.randn(1, self.pooled) if self.pooled else None}]]
+        return [
+            [torch.randn(1, 77, self.width), {"pooled_output": torch.randn(1, self.pooled) if self.pooled else None}]
+        ]
 
 
 def timed(case: Case, model: Any, clip: RandomClip, vae: Any) -> str:
@@ -222,11 +229,9 @@ def timed(case: Case, model: Any, clip: RandomClip, vae: Any) -> str:
 
 
 def _forget() -> None:
-    import comfy.model_management
+    from pack.nodes.comfy.device import make_room
 
-    comfy.model_management.unload_all_models()
-    gc.collect()
-    comfy.model_management.soft_empty_cache()
+    make_room()
 
 
 if __name__ == "__main__":

@@ -3,11 +3,10 @@
 import copy
 from typing import Any
 
-import comfy.model_management
 import torch
 from torch import Tensor, nn
 
-from .loaded import adopt, static
+from .loaded import adopt, load, static
 
 
 class ComfyCodec(nn.Module):
@@ -39,7 +38,7 @@ class ComfyCodec(nn.Module):
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Latents of ``pixels`` [B, 3, H, W], and 0 as their standard deviation: ComfyUI gives the mean alone."""
-        comfy.model_management.load_models_gpu([self.patcher])
+        load(self.patcher)
         x = self.vae.process_input((pixels + 1) / 2).to(self.vae.device, self.vae.vae_dtype)
         x = x.unsqueeze(2) if self.vae.latent_dim == 3 else x
         latents = self.format.process_in(self.network.encode(x).float())

@@ -44,7 +44,8 @@ def _mtcnn() -> FaceDetector:
 
 def make_room() -> None:
     """Takes every model that ComfyUI holds off the GPU; they come back when they are next used."""
-    comfy.model_management.unload_all_models()
+    with torch.inference_mode():  # in which they were loaded
+        comfy.model_management.unload_all_models()
     give_back()
 
 

@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from typing import Any
 
+import comfy.model_management
 import comfy.ops
 import torch
 from comfy.quant_ops import QuantizedTensor
@@ -27,15 +28,33 @@ def static(patcher):
         ) from error
 
 
+def load(*patchers, **options: Any) -> None:
+    """Loads models as ComfyUI's nodes have them loaded, in inference mode.
+
+    Weights of that mode that are moved outside of it, such as those of a model that has to make room, are neither in
+    it nor out of it afterwards, and even a view of them fails.
+    """
+    with torch.inference_mode():
+        comfy.model_management.load_models_gpu(list(patchers), **options)
+
+
 def adopt(module: nn.Module) -> None:
     """Takes weights and buffers that were loaded in inference mode out of it; their memory stays the same."""
     for part in module.modules():
         tables: Any = (part._parameters, part._buffers)
         for table in tables:
             for name, value in table.items():
-                if value is None or not value.is_inference() or isinstance(value.data, QuantizedTensor):
+                if value is None or isinstance(value.data, QuantizedTensor) or _outside_inference(value):
                     continue
                 table[name] = _out_of_inference(value)
+
+
+def _outside_inference(value: torch.Tensor) -> bool:
+    """Whether autograd can keep ``value``. One that was moved outside inference mode only seems to have left it."""
+    try:
+        return not value.is_inference() and value._version >= 0
+    except RuntimeError:
+        return False
 
 
 def _out_of_inference(value: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ from ...training.models.keys import StateDict
 from ...training.models.sampler import Preset
 from .codec import ComfyCodec
 from .family import family_of
-from .loaded import adopt, cast_weight, static
+from .loaded import adopt, cast_weight, load, static
 from .network import ComfyDenoiser
 from .probe import probe
 from .quick import quick_way
@@ -100,7 +100,8 @@ class ComfyModel:
         """Encodes ``prompts`` as CLIP Text Encode does."""
         with torch.no_grad():
             for prompt in dict.fromkeys(prompts):
-                encoded = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
+                with torch.inference_mode():  # as its node does: it may be moved
+                    encoded = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
                 self.denoiser.prompts[prompt] = [[cond.clone(), _out_of_inference(extra)] for cond, extra in encoded]
 
     def release_text(self) -> None:
@@ -185,7 +186,7 @@ class ComfyModel:
         sizes = self.patcher.loaded_size(), self.codec.patcher.loaded_size()
         if self.patcher.is_injected and sizes == self._opened:
             return
-        comfy.model_management.load_models_gpu([self.patcher, self.codec.patcher], force_full_load=True)
+        load(self.patcher, self.codec.patcher, force_full_load=True)
         adopt(self.patcher.model)
         self.codec.open()
         self._opened = self.patcher.loaded_size(), self.codec.patcher.loaded_size()
@@ -193,7 +194,8 @@ class ComfyModel:
     def close(self) -> None:
         """Takes the adapters off ComfyUI's modules and gives the memory back."""
         self._opened = None
-        self.patcher.detach()
+        with torch.inference_mode():
+            self.patcher.detach()
 
     @torch.no_grad()
     def draw(
@@ -209,13 +211,15 @@ class ComfyModel:
         quick = quick_way(self.source, self.denoiser.prediction_type)
         noise = torch.randn(1, *self.codec.shape(resolution), generator=torch.Generator().manual_seed(seed))
         pictures = []
+        self._opened = None  # the sampler may move what it finds
         for prompt in prompts:
-            latents = comfy.sample.sample(
-                self.patcher, noise, quick.steps, quick.guidance, quick.sampler, quick.scheduler,
-                self.denoiser.prompts[prompt], self.denoiser.prompts[""], torch.zeros_like(noise),
-                callback=lambda *_: progress(), disable_pbar=True, seed=seed,
-            )  # fmt: skip
-            comfy.model_management.load_models_gpu([self.codec.patcher])
+            with torch.inference_mode():
+                latents = comfy.sample.sample(
+                    self.patcher, noise, quick.steps, quick.guidance, quick.sampler, quick.scheduler,
+                    self.denoiser.prompts[prompt], self.denoiser.prompts[""], torch.zeros_like(noise),
+                    callback=lambda *_: progress(), disable_pbar=True, seed=seed,
+                )  # fmt: skip
+            load(self.codec.patcher)
             pictures.append(self.codec.pixels(latents).cpu())
         return torch.cat(pictures).clamp(-1, 1)
 

@@ -225,6 +225,18 @@ def open_checkpoint(name):
     return model, clip, vae
 
 
+def move_always():
+    """Every load and unload gives weights new memory, as it does where there is a GPU to go to."""
+    to = torch.nn.Module.to
+    torch.nn.Module.to = lambda module, *arguments, **options: to(module, *arguments, **options)._apply(torch.clone)
+
+
+def moved(patcher, vae):
+    """Leaves the weights as a way to a GPU and back does: outside inference mode, with new data in old tensors."""
+    for module in (patcher.model, vae.first_stage_model):
+        module._apply(torch.clone)
+
+
 def by_hand(sampling, x_t, sigma, raw):
     """x_0 from the network's output, by the papers' equations."""
     data = getattr(sampling, "sigma_data", 1.0)
@@ -254,6 +266,7 @@ def measure(name):
     def model():
         return ComfyModel(another(), clip, vae)
 
+    moved(source, vae)
     whole = trainer_of(ComfyModel(source, clip, vae), **reward)
     whole.run()
     result["family"] = whole.model.family.name
@@ -387,6 +400,7 @@ def six_ages():
 def main():
     results = {"six ages": six_ages()}
     accept_tiny()
+    move_always()
     for name in chosen or [*CHECKPOINTS, *ARCHITECTURES]:
         start = time.monotonic()
         with torch.inference_mode(False):

@@ -112,4 +112,3 @@ def jury(noises: tuple[int, ...], ages: str = "age") -> Jury:
 def true_pictures(person: int, count: int) -> list[Image.Image]:
     """The person at the middle of each age class, drawn by the program in ``count`` views that are in no photo."""
     return [photos(person, class_middle(age), 1, view)[0] for view in range(100, 100 + count) for age in AGE_CLASSES]
-
