@@ -16,7 +16,7 @@ DRAWN_EMBEDDERS = {"drawn-loss": "loss", "drawn-score": "score"}  # for faces dr
 UNTRAINED_FACENET = "untrained"  # for tests
 EMBEDDERS = (*FACENET, DLIB, MOBILEFACENET, *DRAWN_EMBEDDERS, UNTRAINED_FACENET)
 SCORERS = (MOBILEFACENET, DLIB, "casia-webface", "vggface2")  # the best first, by what was measured of them
-DRAWN_AGES = "drawn-age"  # for faces drawn by program
+DRAWN_AGES, DRAWN_AGE_JUDGE = "drawn-age", "drawn-age-judge"  # for drawn faces: to train with, and to judge with
 FACE_API = "face-api"
 
 
@@ -82,9 +82,9 @@ def _is_there(name: str, folder: Path) -> bool:
 
 
 def load_age_estimator(source: str, folder: Path | None = None, download: bool = False) -> AgeEstimator:
-    """``face-api``, whose files are found as an embedder's; ``drawn-age``; or the CLIP in the folder ``source``."""
-    if source == DRAWN_AGES:
-        return CropAgeEstimator(age_estimator())
+    """``face-api``, whose files are found as an embedder's; one for drawn faces; or the CLIP in folder ``source``."""
+    if source in (DRAWN_AGES, DRAWN_AGE_JUDGE):
+        return CropAgeEstimator(age_estimator(source.removeprefix("drawn-")))
     if source != FACE_API:
         return clip_in(Path(source))
     files = [obtain(file, folder or weights_folder(), download) for file in (face_api.FACE_API, face_api.MANIFEST)]

@@ -2,7 +2,7 @@
 
 import torch
 
-from ...training.catalogue import DRAWN_AGES, DRAWN_EMBEDDERS, age_estimator_for
+from ...training.catalogue import DRAWN_AGE_JUDGE, DRAWN_AGES, age_estimator_for
 from ...training.errors import UserError
 from ...training.faces.age_estimators import AgeEstimator, ZeroShotAgeEstimator
 from ...training.faces.embedders import FaceEmbedder
@@ -15,6 +15,8 @@ CLIP_HELP = (
     "faces (drawn-loss, drawn-score) have their own."
 )
 
+DRAWN = {"drawn-loss": DRAWN_AGES, "drawn-score": DRAWN_AGE_JUDGE}  # who judges has seen none of whom it judges
+
 
 def age_estimator(embedder: FaceEmbedder | None, vision, words) -> AgeEstimator | None:
     """Of a CLIP's two halves; without either, the world's for drawn faces, and face-api's for others if it is there.
@@ -23,8 +25,7 @@ def age_estimator(embedder: FaceEmbedder | None, vision, words) -> AgeEstimator 
     """
     if vision is None and words is None:
         name = embedder.name if embedder else ""
-        own = DRAWN_AGES if name in DRAWN_EMBEDDERS else None
-        return age_estimator_for(name, own, face_file(FACE_API.name).parent)
+        return age_estimator_for(name, DRAWN.get(name), face_file(FACE_API.name).parent)
     if vision is None or words is None:
         raise UserError("Judging ages needs both clip_vision and clip, two halves of one CLIP. Wire both or none.")
     model = words.cond_stage_model

@@ -108,7 +108,8 @@ def try_it_here(g: Canvas) -> Row:
         "IDAgingTrainSubject", model=world["model"], clip=world["clip"], vae=world["vae"], photos=world["photos"],
         ages=world["ages"], face_embedder=embedder["face_embedder"], name="drawn", method="full", max_train_steps=100,
         resolution=64, learning_rate="2.5e-4", train_text_encoder="off", train_batch_size=4, random_flip=False,
-        gradient_checkpointing=False, preview_every=25, wide=400, tall=440,
+        gradient_checkpointing=False, preview_every=25, lr_scheduler="cosine", loss="none", reward_every=3,
+        reward_start=0.0, reward_pictures=4, reward_identity=1.0, reward_age=3.0, wide=400, tall=440,
     )  # fmt: skip
     ages = sequence(g, train["clip"], train["subject"])
     small = replace(SD, side=64, never="", sampler=SD.sampler | {"cfg": 6.0})
@@ -137,7 +138,7 @@ def try_it_here(g: Canvas) -> Row:
             g.note(
                 "Press Run",
                 "Press *Run*: there is nothing to choose and nothing to download. A person who was drawn by program is "
-                "trained from eight photos, in about two minutes on two cores, and is then drawn at six ages and "
+                "trained from eight photos, in about three minutes on two cores, and is then drawn at six ages and "
                 "scored.",
                 "Another *person* in group 1 is another face; another *seed* in *Draw* is another pose.",
                 "With photos of your own and Stable Diffusion, go on with the graph *train_subject*.",

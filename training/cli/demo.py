@@ -9,14 +9,16 @@ from tqdm import tqdm
 
 from ..ages import AGE_CLASSES, display_name
 from ..biometrics.comparisons import against
-from ..catalogue import DRAWN_AGES
+from ..catalogue import DRAWN_AGE_JUDGE
 from ..dreambooth.curves import curves
+from ..faces.age_estimators import CropAgeEstimator
 from ..faces.observation import Observer
 from ..options import check, option, spelled
 from ..pictures.photos import save
 from ..pictures.sheet import contact_sheet, headed
-from ..study.recipe import RECIPE, YEARS, draw_six, drawn_observer, regularization_set, subject_set, trainer_of
+from ..study.recipe import SHOWN, YEARS, draw_six, drawn_observer, regularization_set, subject_set, trainer_of
 from ..world.draw.photos import SUBJECT, write_photos
+from ..world.shipped import age_estimator
 from .console import say
 from .score import ScoreOptions, score
 from .shared import LAST_PERSON, PERSON_HELP
@@ -44,14 +46,15 @@ def demo(options: DemoOptions) -> int:
     subject = subject_set(options.person)
     photos = [photo.image() for photo in subject.photos]
     say(f"Drew {len(photos)} photos of one person, and other people of all ages, into {out}.")
-    trainer = trainer_of(subject, regularization_set(), replace(RECIPE, max_train_steps=steps))
+    estimator = CropAgeEstimator(age_estimator())
+    trainer = trainer_of(subject, regularization_set(), replace(SHOWN, max_train_steps=steps), estimator=estimator)
     before = draw_six(trainer, NOISE)
     with tqdm(total=steps, unit="step", desc="training") as bar:
         trainer.run(out / "training-state.pt", [lambda _: bar.update()])
     trainer.write_subject(out / "subject.safetensors", torch.float16)
     after = draw_six(trainer, NOISE)
 
-    observer = drawn_observer()
+    observer = drawn_observer("age-judge")  # the other one is in the reward
     references = [observer.observe(f"photo {number}", photo) for number, photo in enumerate(photos, 1)]
     sheets = [(f"{len(photos)} photos at {YEARS:g} years", _row(photos, PHOTO, [""] * len(photos)))]
     for folder, heading, pictures in (
@@ -71,7 +74,7 @@ def demo(options: DemoOptions) -> int:
         photo_age=int(YEARS),
         trained_with="drawn-loss",
         embedder="drawn-score",
-        age_estimator=DRAWN_AGES,
+        age_estimator=DRAWN_AGE_JUDGE,
         report=(out / "report.html", out / "report.json"),
     )
     say(f"\n$ python -m training score {spelled(scoring)}")

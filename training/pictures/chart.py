@@ -50,7 +50,8 @@ class Axes:
         self.keys = 0.0
         self.taken: list[tuple[float, float, float, float]] = []  # by dots and labels
         self.inked: list[Place] = []  # points of the lines, close together
-        self.waiting: list[tuple[str, list[Place], Colour | None]] = []  # labels, where they may go, what is under them
+        # labels, where they may go, what is under them, and their own colour
+        self.waiting: list[tuple[str, list[Place], Colour | None, Colour]] = []
         self.draw.text((LEFT, 14), title, INK, self.font)
         self.draw.text(((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10), x_label, INK, self.small, anchor="ms")
         self._sideways(y_label)
@@ -103,25 +104,26 @@ class Axes:
             for y in range(TOP, HEIGHT - BOTTOM, 16):
                 self._stroke([(across, y), (across, y + 8)], INK, 2)
             sides = (across + 8, across - 8 - self._length(words))
-            self.waiting.append((words, [(left, TOP + 8 + row * LINE) for row in range(ROWS) for left in sides], PAPER))
+            places = [(left, TOP + 8 + row * LINE) for row in range(ROWS) for left in sides]
+            self.waiting.append((words, places, PAPER, INK))
 
-    def label(self, x: float, y: float, words: str) -> None:
+    def label(self, x: float, y: float, words: str, colour: Colour = INK) -> None:
         """Words near the dot at a point."""
         (across, up), width = self.at(x, y), self._length(words)
         sides = (across + 14, across - 14 - width, across - width / 2)
         tops = [up + (sign * row - 1) * LINE / 2 for row in range(ROWS) for sign in (-1, 1)]
-        self.waiting.append((words, [(left, top) for top in tops for left in sides], PAPER))
+        self.waiting.append((words, [(left, top) for top in tops for left in sides], PAPER, colour))
 
     def picture(self) -> Image.Image:
         """The chart, with the labels that waited."""
-        for words, places, under in self.waiting:
+        for words, places, under, colour in self.waiting:
             size = self._length(words), LINE
             boxes = [self._inside(place, size) for place in places]
             box = min(boxes, key=self._struck)
             self.taken.append(box)
             if under:
                 self.draw.rectangle(box, under)
-            self.draw.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), words, INK, self.small, anchor="mm")
+            self.draw.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), words, colour, self.small, anchor="mm")
         self.waiting.clear()
         return self.image
 
@@ -132,7 +134,7 @@ class Axes:
         self.draw.rectangle((left, top, right, bottom), fill=(120, 120, 120, 40))
         sides = (left + 8, right - 8 - self._length(label))
         corners = [(side, up) for up in (top + 4, bottom - 4 - LINE) for side in sides]
-        self.waiting.append((label, corners, None))
+        self.waiting.append((label, corners, None, INK))
 
     def key(self, label: str, colour: Colour) -> None:
         """One more entry of the legend, along the top of the frame."""

@@ -5,7 +5,7 @@ better only if it is more alike where it errs and leaks no more than another.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,15 +112,15 @@ def table(rows: list[dict], ways: Iterable[Variant] = WAYS, compared: bool = Tru
         last = max(step for course in people.values() for step in course)
         ended = [course[last] for course in people.values() if last in course]
         pairs = [(course, known[subject]) for subject, course in people.items() if subject in known]
-        seeds = len({row["seed"] for row in rows if row["variant"] == way.name})
+        trainings = len({(row["subject"], row["seed"]) for row in rows if row["variant"] == way.name})
         versus = _against(way, pairs) if compared else []
-        lines.append([way.label, *_ended(ended), *versus, f"{len(people)} x {seeds}"])
+        lines.append([way.label, *_ended(ended), *versus, f"{trainings} of {len(people)}"])
     if not lines:
         return ""
     head = ["", "FNMR at FMR 1 %", "similarity", "age class right", "years off", "leakage"]
     if compared:
         head += ["FNMR against DreamBooth's after as many steps", "at equal years off and leakage"]
-    head.append("subjects x seeds")
+    head.append("trainings of subjects")
     return markdown([head, ["---"] * len(head), *lines])
 
 
@@ -154,7 +154,7 @@ def _change(pairs: list[tuple[Seen, Seen]]) -> float:
     return ours / theirs - 1 if theirs else np.nan
 
 
-def by_age(rows: list[dict], ways: Iterable[Variant] = FIRST) -> str:
+def by_age(rows: list[dict], ways: Iterable[Variant] = FIRST, ages: Sequence[str] = AGE_CLASSES) -> str:
     """Markdown, a row a way after its last step: of each age asked for FNMR and the mean of the estimated years.
 
     A way's threshold is that of all its ages together.
@@ -172,7 +172,7 @@ def by_age(rows: list[dict], ways: Iterable[Variant] = FIRST) -> str:
                 years[age].append(estimated)
         everyone = [np.concatenate([np.ravel(row[kind]) for row in ended]) for kind in ("mated", "non_mated")]
         threshold = fnmr_at_fmr(*everyone, FMR).threshold
-        cells = [f"{share_below(mated[age], threshold):.0%}, {np.mean(years[age]):.0f} years" for age in AGE_CLASSES]
+        cells = [f"{share_below(mated[age], threshold):.0%}, {np.mean(years[age]):.0f} years" for age in ages]
         lines.append([way.label, *cells])
-    head = ["FNMR at FMR 1 %, years estimated", *(DISPLAY_NAMES[age] for age in AGE_CLASSES)]
+    head = ["FNMR at FMR 1 %, years estimated", *(DISPLAY_NAMES[age] for age in ages)]
     return markdown([head, ["---"] * len(head), *lines]) if lines else ""

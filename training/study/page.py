@@ -6,28 +6,32 @@ from ..files import written
 from ..pictures.photos import save
 from ..records import read_json
 from . import frontier, gradients, spread
-from .plan import OTHERS, TRIED, WAYS, Size
+from .plan import FIRST, OTHERS, REST, TRIED, Size
 from .plots import paths
 from .results import table
 from .steps import compared, gain, steps_chosen
 
 GRADIENTS = "gradients.json"
 ROWS = ("paths", "tried", "looks", "spread")  # files of rows, without their ending
+PLOTTED = [*FIRST, *REST[:4]]  # as many as there are colours
 
 ABOUT = """# What keeps a person the same person?
 
 {people} people of the drawn world whom no network has seen and on whom no setting was tried, trained in several ways
-{steps} steps, drawn at the six ages and judged by an embedder and an age estimator that trained and rewarded nobody.
-Mated comparisons: every drawn picture with each of the subject's eight photos, which show one age. Non-mated: every
-drawn picture with each of {others} other people. A threshold is taken for each row, where its FMR is at most 1 %.
+for {steps} steps, drawn at the six ages and judged by an embedder and an age estimator that trained and rewarded
+nobody. Mated comparisons: every drawn picture with each of the subject's eight photos, which show one age. Non-mated:
+every drawn picture with each of {others} other people. A threshold is taken for each row, where its FMR is at most 1 %.
 "Years off" is how far the estimated age lies outside the class that was asked for. *Leakage* is the similarity to the
 subject of the people whom the trained model draws for "photo of a child" and so on, without the token. Brackets: 95 %
 bootstrap intervals over subjects.
 
-Every way gets better at likeness with its steps, and worse at ages and at drawing anybody else. So a way is held against
-DreamBooth twice: after as many steps, and at equal cost, where it errs and leaks no more than DreamBooth does at its step
-{middle}, along paths that begin at the untrained model. ("nowhere": it does so on no step. Two limits at once are on the
-strict side: of two ways that are alike, the one held against the other seems a tenth worse.)
+Every way gets better at likeness with its steps, and worse at ages and at drawing anybody else. So a way is held
+against DreamBooth twice: after as many steps, and at equal cost, where it errs and leaks no more than DreamBooth does
+at its step {middle}, along paths that begin at the untrained model. ("nowhere": it does so on no step. Two limits at
+once are on the strict side: of two ways that are alike, the one held against the other seems a tenth worse.)
+
+The [reward](../docs/settings.md#the-reward-train-on-the-pictures-that-are-asked-for) draws 4 pictures in 4 sampling
+steps after every third step of the training; the small one 2 pictures in 2.
 
 `python -m training study` made this folder and goes on where it was stopped; `paths.jsonl` holds every comparison.
 """
@@ -75,7 +79,7 @@ def write(out: Path, rows: dict[str, list[dict]], size: Size) -> str:
     shown = frontier.table(walked)
     text = [ABOUT.format(people=people, steps=size.path[-1], middle=middle, others=len(OTHERS)), shown]
     for name, what, words in (("ages.png", 1, "years off"), ("leakage.png", 2, "leakage, mean cosine")):
-        save(paths(found, list(WAYS), what, words), out / name)
+        save(paths(found, PLOTTED, what, words), out / name)
         text.append(f"![FNMR over {words}, a line for each way to train]({name})\n")
     text += [BY_AGE + frontier.by_age(walked)]
     if tried:

@@ -13,11 +13,10 @@ def paths(found: dict[str, dict[int, Course]], ways: list[Variant], what: int, w
     across = with_room([value for _, points in walked for value in points[:, what]], 0.2)
     axes = Axes("Along the steps of the training: further down is more alike, further left costs less", words,
                 "FNMR at FMR 1 %", across, (0, 1.05))  # fmt: skip
-    for number, (way, points) in enumerate(walked):
-        colour = COLOURS[number % len(COLOURS)]
+    for colour, (way, points) in zip(COLOURS, walked, strict=False):
         places = [(float(point[what]), float(point[0])) for point in points]
-        axes.line(places, colour, 4 if number < len(COLOURS) else 2)
+        axes.line(places, colour)
         for place in places:
             axes.dot(*place, colour)
-        axes.label(*places[-1], way.label)
+        axes.label(*places[-1], way.label, colour)
     return axes.picture()
