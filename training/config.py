@@ -117,12 +117,12 @@ class TrainingConfig:
     )
     reward_start: float = option(0.5, help="share of the training after which the reward begins", low=0, high=1)
     reward_pictures: int = option(2, help="pictures that the reward draws at a time, of different ages", low=1, high=6)
-    reward_steps: int = option(4, help="sampling steps of these pictures; the last one is trained", low=1, high=50)
+    reward_steps: int = option(2, help="sampling steps of these pictures; the last one is trained", low=1, high=50)
     reward_identity: float = option(
-        0.3, help="the reward's pull towards the photos, at most, as a share of the reconstruction's", low=0
+        1.0, help="the reward's pull towards the photos, at most, as a share of the reconstruction's", low=0
     )
     reward_age: float = option(
-        0.3, help="the reward's pull towards the years of the age, at most, as a share of the reconstruction's", low=0
+        3.0, help="the reward's pull towards the years of the age, at most, as a share of the reconstruction's", low=0
     )
     reward_anchor: float = option(
         0.0, help="weight of staying with the base model on the same drawings of other people", low=0

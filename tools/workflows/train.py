@@ -109,7 +109,7 @@ def try_it_here(g: Canvas) -> Row:
         ages=world["ages"], face_embedder=embedder["face_embedder"], name="drawn", method="full", max_train_steps=100,
         resolution=64, learning_rate="2.5e-4", train_text_encoder="off", train_batch_size=4, random_flip=False,
         gradient_checkpointing=False, preview_every=25, lr_scheduler="cosine", loss="none", reward_every=3,
-        reward_start=0.0, reward_pictures=4, reward_identity=1.0, reward_age=3.0, wide=400, tall=440,
+        reward_start=0.0, reward_pictures=4, reward_steps=4, wide=400, tall=440,
     )  # fmt: skip
     ages = sequence(g, train["clip"], train["subject"])
     small = replace(SD, side=64, never="", sampler=SD.sampler | {"cfg": 6.0})

@@ -29,7 +29,7 @@ from ..pictures.photos import Photo
 from .console import say
 
 MEAN_DECODES = decode_probability(torch.arange(TIMESTEPS), TIMESTEPS).mean().item()  # a third of the steps
-REWARD_EVERY = 16  # steps, from the half of the training on
+REWARD_EVERY = 12  # steps, from the half of the training on
 WINDOW = 40  # latents a side that a portrait's face needs, of 64
 UNET = {"sample_size": 64, "cross_attention_dim": 768}  # diffusers' defaults are Stable Diffusion 1.5 but for these
 VAE = {

@@ -38,6 +38,7 @@ REWARD: dict[str, Any] = {  # chosen likewise
     "reward_every": 3,
     "reward_start": 0.0,
     "reward_pictures": 4,
+    "reward_steps": 4,
     "reward_identity": 1.0,
     "reward_age": 3.0,
 }
