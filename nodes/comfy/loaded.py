@@ -13,9 +13,7 @@ from ...training.errors import UserError
 try:
     from comfy.quant_ops import QuantizedTensor
 except ImportError:  # ComfyUI 0.3.64 has no quantised tensors
-
-    class QuantizedTensor(torch.Tensor):
-        """What no weight is."""
+    QuantizedTensor: Any = ()
 
 
 def static(patcher):
