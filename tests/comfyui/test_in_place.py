@@ -176,7 +176,7 @@ def autograd(comfyui, python, tmp_path_factory):
 @pytest.mark.parametrize(
     ("broken", "sentence"),
     [
-        ("overwriting", "the gradient breaks at double_blocks.0.img_mlp.1 (one of the variables needed for gradient"),
+        ("overwriting", "the gradient breaks at double_blocks.0.img_mlp (one of the variables needed for gradient"),
         ("detaching", "double_blocks.0.img_mlp.1 lets no gradient through."),
     ],
 )
