@@ -6,14 +6,10 @@ from typing import Any
 import comfy.model_management
 import comfy.ops
 import torch
+from comfy.quant_ops import QuantizedTensor
 from torch import nn
 
 from ...training.errors import UserError
-
-try:
-    from comfy.quant_ops import QuantizedTensor
-except ImportError:  # ComfyUI 0.3.64 has no quantised tensors
-    QuantizedTensor: Any = ()
 
 
 def static(patcher):
@@ -21,7 +17,7 @@ def static(patcher):
 
     Raises UserError where ComfyUI cannot make one.
     """
-    if not hasattr(patcher, "is_dynamic") or not patcher.is_dynamic():  # ComfyUI 0.3.64 knows no other
+    if not patcher.is_dynamic():
         return patcher.clone()
     try:
         return patcher.clone(disable_dynamic=True)
@@ -77,9 +73,6 @@ def cast_weight(layer, dtype: torch.dtype, device: torch.device):
 
     Where that scales its input first (NVFP4 after AWQ), the scales are in the weight's columns.
     """
-    if not hasattr(comfy.ops, "uncast_bias_weight"):  # ComfyUI 0.3.64
-        yield comfy.ops.cast_bias_weight(layer, None, dtype=dtype, device=device, bias_dtype=dtype)[0]
-        return
     weight, bias, stream = comfy.ops.cast_bias_weight(
         layer, None, dtype=dtype, device=device, bias_dtype=dtype, offloadable=True
     )

@@ -10,6 +10,7 @@ import comfy.sample
 import comfy.utils
 import torch
 from comfy.patcher_extension import PatcherInjection
+from comfy.quant_ops import QuantizedTensor
 from torch import Tensor, nn
 
 from ...training.config import TrainingConfig
@@ -21,7 +22,7 @@ from ...training.models.keys import StateDict
 from ...training.models.sampler import Preset
 from .codec import ComfyCodec
 from .family import family_of
-from .loaded import QuantizedTensor, adopt, cast_weight, load, static
+from .loaded import adopt, cast_weight, load, static
 from .network import ComfyDenoiser
 from .probe import probe
 from .quick import quick_way
