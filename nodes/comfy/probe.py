@@ -20,13 +20,17 @@ def probe(denoiser: ComfyDenoiser, codec: ComfyCodec, family: str) -> int:
     x_t = torch.randn(1, *codec.shape(LATENTS * codec.factor), generator=generator).to(device)
     t = torch.tensor([len(denoiser.sigmas) // 2], device=device)
     reached: list[str] = []
+    ended: list[str] = []
     hooks = [
-        module.register_forward_hook(_Reporter(name, reached))
+        module.register_forward_hook(_Reporter(name, reached, ended))
         for name, module in denoiser.patcher.model.diffusion_model.named_modules()
         if name
     ]
     try:
-        denoiser(x_t, t, [next(iter(denoiser.prompts))]).square().mean().backward()
+        prediction = denoiser(x_t, t, [next(iter(denoiser.prompts))])
+        if ended:
+            raise UserError(f"{family} cannot be trained in place: {ended[0]} lets no gradient through.")
+        prediction.square().mean().backward()
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
@@ -45,11 +49,15 @@ def probe(denoiser: ComfyDenoiser, codec: ComfyCodec, family: str) -> int:
 
 
 class _Reporter:
-    """A forward hook: notes the module when the gradient has come back to its output."""
+    """A forward hook: notes a module that ends the gradient, and one to whose output it has come back."""
 
-    def __init__(self, name: str, reached: list[str]):
-        self.name, self.reached = name, reached
+    def __init__(self, name: str, reached: list[str], ended: list[str]):
+        self.name, self.reached, self.ended = name, reached, ended
 
     def __call__(self, module, inputs, output) -> None:
-        if isinstance(output, Tensor) and output.requires_grad:
+        if not isinstance(output, Tensor):
+            return
+        if output.requires_grad:
             output.register_hook(lambda _: self.reached.append(self.name))
+        elif any(isinstance(value, Tensor) and value.requires_grad for value in inputs):
+            self.ended.append(self.name)

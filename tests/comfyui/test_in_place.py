@@ -162,3 +162,23 @@ def test_killed_and_queued_again_a_run_ends_as_if_nobody_had(comfyui, python, re
     subprocess.run([python, script, comfyui, REPOSITORY, results["folder"], "SD1"], check=True, cwd=comfyui)
     found = json.loads((results["folder"] / "killed.json").read_text())
     assert found["SD1"] == {"ended": [0, KILLED, 0, KILLED, 0], "same": [True, True]}
+
+
+@pytest.fixture(scope="module")
+def autograd(comfyui, python, tmp_path_factory):
+    """What a ComfyUI said of networks that break autograd."""
+    folder = tmp_path_factory.mktemp("autograd")
+    script = REPOSITORY / "tests/comfyui/autograd.py"
+    subprocess.run([python, script, comfyui, REPOSITORY, folder], check=True, cwd=comfyui)
+    return json.loads((folder / "autograd.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        ("overwriting", "the gradient breaks at double_blocks.0.img_mlp (one of the variables needed for gradient"),
+        ("detaching", "double_blocks.0.img_mlp.1 lets no gradient through."),
+    ],
+)
+def test_a_network_that_breaks_autograd_is_refused_with_the_modules_name(autograd, broken, sentence):
+    assert f"Flux2 cannot be trained in place: {sentence}" in autograd[broken]
