@@ -86,9 +86,7 @@ def main(comfyui: str, seconds: str = "600", *flags: str) -> None:
 
     tiny = "--tiny" in flags
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    print(
-        f"{device}, torch {torch.__version__}; LoRA of rank 16 on attention, batch 1 and a regularization image, bf16"
-    )
+    print(f"{device}, torch {torch.__version__}; LoRA of rank 16, a photo and a regularization image a step")
     opened: dict[str, tuple] = {}
     left = list(TINY if tiny else CASES)
     while left and time.monotonic() - START < float(seconds):
@@ -101,6 +99,7 @@ def main(comfyui: str, seconds: str = "600", *flags: str) -> None:
             print(f"{case}: {timed(case, *opened[case.model])}", flush=True)
         except (RuntimeError, UserError) as error:  # out of memory is one
             print(f"{case}: {type(error).__name__}: {str(error)[:300]}", flush=True)
+            opened.clear()  # with whatever was left on it
     for case in left:
         print(f"{case}: no time left")
 
@@ -133,11 +132,8 @@ def opened_model(name: str, tiny: bool) -> tuple:
             kept["bn.running_var"] = kept["bn.running_var"].abs() + 0.5
         vae = comfy.sd.VAE(sd=kept)
     print(f"{name}: {count / 1e9:.2f} billion weights, {time.monotonic() - START:.0f} s from the start", flush=True)
-    return (
-        model,
-        RandomClip(config.get("context_dim") or config["context_in_dim"], 1280 if name == "SDXL" else None),
-        vae,
-    )
+    width = config["context_in_dim"] if flux else config["context_dim"]
+    return model, RandomClip(512 if flux else 77, width, 1280 if name == "SDXL" else None), vae
 
 
 def random_state(kind: Callable, low: bool = True, **config: Any) -> dict[str, torch.Tensor]:
@@ -156,21 +152,20 @@ def random_state(kind: Callable, low: bool = True, **config: Any) -> dict[str, t
 
 
 class RandomClip:
-    """In the place of a text encoder, which is off the GPU while a network is trained: 77 tokens of every prompt."""
+    """In the place of a text encoder, which is off the GPU while a network is trained."""
 
     layer_idx = None
 
-    def __init__(self, width: int, pooled: int | None):
-        self.width, self.pooled = width, pooled
+    def __init__(self, tokens: int, width: int, pooled: int | None):
+        self.tokens, self.width, self.pooled = tokens, width, pooled
         self.patcher = SimpleNamespace(model_state_dict=lambda prefix=None: {}, patches={}, backup={})
 
     def tokenize(self, prompt: str) -> str:
         return prompt
 
     def encode_from_tokens_scheduled(self, prompt: str) -> list:
-        return [
-            [torch.randn(1, 77, self.width), {"pooled_output": torch.randn(1, self.pooled) if self.pooled else None}]
-        ]
+        pooled = torch.randn(1, self.pooled) if self.pooled else None
+        return [[torch.randn(1, self.tokens, self.width), {"pooled_output": pooled}]]
 
 
 def timed(case: Case, model: Any, clip: RandomClip, vae: Any) -> str:

@@ -104,7 +104,7 @@ class Axes:
             for y in range(TOP, HEIGHT - BOTTOM, 16):
                 self._stroke([(across, y), (across, y + 8)], INK, 2)
             sides = (across + 8, across - 8 - self._length(words))
-            places = [(left, TOP + 8 + row * LINE) for row in range(ROWS) for left in sides]
+            places: list[Place] = [(left, TOP + 8 + row * LINE) for row in range(ROWS) for left in sides]
             self.waiting.append((words, places, PAPER, INK))
 
     def label(self, x: float, y: float, words: str, colour: Colour = INK) -> None:

@@ -144,7 +144,7 @@ def _against(way: Variant, pairs: list[tuple[Course, Course]]) -> list[str]:
     if not pairs or not way.trained or way == DREAMBOOTH:
         return ["", ""]
     last = min(max(course) for pair in pairs for course in pair)
-    ended = [tuple(course[last] for course in pair) for pair in pairs]
+    ended = [(ours[last], theirs[last]) for ours, theirs in pairs]
     changes = interval(_change, ended, repetitions=REPETITIONS), interval(change, pairs, repetitions=REPETITIONS)
     return ["nowhere" if np.isnan(one.value) else percent(one, "+.0f") for one in changes]
 

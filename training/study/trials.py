@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 from PIL import Image
 
 from ..ages import AGE_CLASSES, class_middle
@@ -97,7 +96,7 @@ class Jury:
     def alike(self, pictures: list[Image.Image], subject: SubjectSet) -> list[float]:
         """The mean similarity of every picture of somebody else to the photos."""
         seen = [self.observer.observe("another", picture) for picture in pictures]
-        return np.round(against(seen, self._photos(subject)).means, DIGITS).tolist()
+        return against(seen, self._photos(subject)).matrix.mean(axis=1).round(DIGITS).tolist()
 
     def _photos(self, subject: SubjectSet) -> list[Observation]:
         return [self.observer.observe(photo.name, photo.image()) for photo in subject.photos]
