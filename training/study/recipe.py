@@ -53,10 +53,10 @@ def subject_set(person: int, count: int = 8, detector: FaceDetector = known_plac
 
 @functools.cache  # the study asks for it in every trial
 def regularization_set(per_class: int = 20) -> RegularizationSet:
-    """Other people, ``per_class`` of each age class."""
+    """Other people, ``per_class`` of each age class, in the order of their files: as the command line reads them."""
     named = [
         (Photo(f"{age}_{number:04}.png", picture), age)
-        for age, faces in age_set(per_class).items()
+        for age, faces in sorted(age_set(per_class).items())
         for number, picture in enumerate(faces, 1)
     ]
     return RegularizationSet(*map(list, zip(*named, strict=True)))
