@@ -3,10 +3,8 @@
 import math
 
 from comfy_api.latest import io
-from PIL import Image
 
-from ..training.errors import UserError
-from ..training.pictures.sheet import contact_sheet, headed
+from ..training.pictures.sheet import sheet_of_rows
 from .comfy.checks import in_turn
 from .comfy.images import to_batch, to_pictures
 from .comfy.sockets import CATEGORY, FaceEmbedder, advanced, also_called
@@ -67,33 +65,5 @@ class AgingSheet(io.ComfyNode):
         size = pictures[0].size
         same = [picture if picture.size == size else picture.resize(size) for picture in pictures]
         headings = [name.strip() for name in rows[0].split(",") if name.strip()]
-        sheet = _sheet(same, ["\n".join(row) for row in labels], columns[0], headings, similarities)
+        sheet = sheet_of_rows(same, ["\n".join(row) for row in labels], columns[0], headings, similarities)
         return io.NodeOutput(to_batch([sheet]))
-
-
-def _sheet(
-    pictures: list[Image.Image], labels: list[str], columns: int, headings: list[str], similarities: list[float] | None
-) -> Image.Image:
-    """With a heading for each row where there are ``headings``. Raises UserError where they are too many or too few."""
-    if not headings:
-        return contact_sheet(pictures, labels, columns)
-    starts = range(0, len(pictures), columns)
-    if len(headings) != len(starts):
-        raise UserError(
-            f"{len(pictures)} pictures in {columns} columns are {len(starts)} rows and need as many headings, not "
-            f"{len(headings)}."
-        )
-    parts = []
-    for name, start in zip(headings, starts, strict=True):
-        part = slice(start, start + columns)
-        mean = f", {_mean(similarities[part])}" if similarities else ""
-        parts.append((name + mean, contact_sheet(pictures[part], labels[part], columns)))
-    return headed(parts, max(20, pictures[0].width // 12))
-
-
-def _mean(similarities: list[float]) -> str:
-    seen = [similarity for similarity in similarities if not math.isnan(similarity)]
-    if not seen:
-        return "no face"
-    missing = len(similarities) - len(seen)
-    return f"mean {sum(seen) / len(seen):.3f}" + (f", {missing} without a face" if missing else "")

@@ -1,7 +1,11 @@
+import math
+
 import numpy as np
+import pytest
 from PIL import Image
 
-from training.pictures.sheet import FOUND, MISSING, annotated, contact_sheet
+from training.errors import UserError
+from training.pictures.sheet import FOUND, MISSING, annotated, contact_sheet, mean_similarity, sheet_of_rows
 
 GREY = (90, 90, 90)
 
@@ -33,3 +37,16 @@ def test_a_sheet_holds_every_picture_whole_in_reading_order():
         assert len(rows) == 30 * 20
         middles.append((rows.mean(), columns.mean()))
     assert middles == sorted(middles)
+
+
+def test_rows_have_headings_with_the_mean_of_those_that_have_a_face():
+    pictures = [Image.new("RGB", (30, 20), (n * 40, 20, 20)) for n in range(1, 5)]
+    plain, named = sheet_of_rows(pictures, list("abcd"), 2, []), sheet_of_rows(pictures, list("abcd"), 2, ["x", "y"])
+    assert plain.height < named.height and plain.width == named.width
+    assert np.array_equal(plain, contact_sheet(pictures, list("abcd"), 2))
+    told = sheet_of_rows(pictures, list("abcd"), 2, ["x", "y"], [0.5, math.nan, 0.1, 0.3])
+    assert not np.array_equal(told, named)
+    assert mean_similarity([0.5, math.nan]) == "mean 0.500, 1 without a face"
+    assert mean_similarity([0.1, 0.3]) == "mean 0.200" and mean_similarity([math.nan]) == "no face"
+    with pytest.raises(UserError, match="are 2 rows and need as many headings, not 1"):
+        sheet_of_rows(pictures, list("abcd"), 2, ["x"])

@@ -4,6 +4,8 @@ import math
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ..errors import UserError
+
 GAP = 12  # px between pictures
 BACKGROUND, INK = (24, 24, 27), (235, 235, 235)
 FOUND, MISSING = (74, 222, 128), (185, 28, 28)
@@ -66,3 +68,39 @@ def headed(sheets: list[tuple[str, Image.Image]], size: int = 20) -> Image.Image
         result.paste(sheet, (0, y + line))
         y += line + sheet.height
     return result
+
+
+def sheet_of_rows(
+    pictures: list[Image.Image],
+    labels: list[str],
+    columns: int,
+    headings: list[str],
+    similarities: list[float] | None = None,
+) -> Image.Image:
+    """A contact sheet with one of ``headings`` over each row, or without any; they say the row's mean similarity.
+
+    A similarity is nan where no face was found. Raises UserError for too many or too few headings.
+    """
+    if not headings:
+        return contact_sheet(pictures, labels, columns)
+    starts = range(0, len(pictures), columns)
+    if len(headings) != len(starts):
+        raise UserError(
+            f"{len(pictures)} pictures in {columns} columns are {len(starts)} rows and need as many headings, not "
+            f"{len(headings)}."
+        )
+    parts = []
+    for name, start in zip(headings, starts, strict=True):
+        part = slice(start, start + columns)
+        mean = f", {mean_similarity(similarities[part])}" if similarities else ""
+        parts.append((name + mean, contact_sheet(pictures[part], labels[part], columns)))
+    return headed(parts, max(20, pictures[0].width // 12))
+
+
+def mean_similarity(similarities: list[float]) -> str:
+    """The mean of those that are no nan, and how many are, in words."""
+    seen = [similarity for similarity in similarities if not math.isnan(similarity)]
+    if not seen:
+        return "no face"
+    missing = len(similarities) - len(seen)
+    return f"mean {sum(seen) / len(seen):.3f}" + (f", {missing} without a face" if missing else "")
