@@ -116,10 +116,11 @@ class LoadPhotos(io.ComfyNode):
     ) -> io.NodeOutput:
         """Reads the pictures, and what is said of them."""
         path = input_folder(folder)
-        photos = read_photos(path, "photos", sub_folders)
+        others = [] if sub_folders else other_folders(path)
+        photos = read_photos(path, "photos", others)
         pictures, oddities = zip(*read_all(photos, watched), strict=True)
         remarks = [*left_out(path), *chain.from_iterable(oddities)]
-        if not sub_folders and (others := other_folders(path)):
+        if others:
             remarks.append(f"Left out are the sub-folders {', '.join(others)}; the switch sub_folders takes them in.")
         tell(remarks, cls.hidden.unique_id)
         if ages.strip() == ESTIMATED:

@@ -152,12 +152,12 @@ def test_prompts_of_photos(config, age, caption, prompt):
 
 def test_sub_folders_that_no_age_names_are_read_by_a_switch_only(tmp_path):
     folder = folder_of(tmp_path, ["a.png", "child/b.png", "ages/c.png", "34/raw/d.png"])
-    assert other_folders(folder) == ["34/raw", "ages"]
-    assert [photo.name for photo in read_photos(folder, "photos", sub_folders=False)] == ["a.png", "child/b.png"]
+    assert (others := other_folders(folder)) == ["34/raw", "ages"]
+    assert [photo.name for photo in read_photos(folder, "photos", others)] == ["a.png", "child/b.png"]
     assert len(read_photos(folder, "photos")) == 4
 
 
 def test_a_folder_with_nothing_but_other_folders_says_so(tmp_path):
     folder = folder_of(tmp_path, ["photos/a.png", "ages/b.png"])
     with pytest.raises(UserError, match=r"sub-folders \(ages, photos\)"):
-        read_photos(folder, "photos", sub_folders=False)
+        read_photos(folder, "photos", other_folders(folder))

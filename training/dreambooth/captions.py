@@ -1,7 +1,7 @@
 """What is said of a picture in its name, its folder and the text beside it: an age, and a caption."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -76,21 +76,20 @@ def _is_age(name: str) -> bool:
     return age_class(name) is not None or whole_years(name) is not None
 
 
-def read_photos(folder: Path, what: str, sub_folders: bool = True) -> list[Photo]:
+def read_photos(folder: Path, what: str, without: Collection[str] = ()) -> list[Photo]:
     """The subject's photos in ``folder``, each with the age that is said of it, its caption and its mask.
 
     Numbers that count the photos are no ages: 1_anna.jpg, 2_anna.jpg, 3_anna.jpg. Raises UserError where the name of a
-    photo, its folder and its caption contradict each other; ``what`` says what was wanted. Without ``sub_folders``
-    those of ``other_folders`` are left out, and it is an error that no photo is left.
+    photo, its folder and its caption contradict each other; ``what`` says what was wanted. Photos in the sub-folders
+    ``without`` are left out, and it is an error that no photo is left.
     """
     photos, root = read_folder(folder, what), folder if folder.is_dir() else folder.parent
-    if not sub_folders and (others := other_folders(root)):
-        photos = [photo for photo in photos if str(Path(photo.name).parent) not in others]
-        if not photos:
-            raise UserError(
-                f"All {what} in {folder} lie in its sub-folders ({', '.join(others)}). Choose one of these, or switch "
-                "sub_folders on to take them all for one person."
-            )
+    photos = [photo for photo in photos if str(Path(photo.name).parent) not in without]
+    if not photos:
+        raise UserError(
+            f"All {what} in {folder} lie in its sub-folders ({', '.join(without)}). Choose one of these, or switch "
+            "sub_folders on to take them all for one person."
+        )
     paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
     numbers = [leading_years(path.stem) for path in paths if not re.match(r"\d+[ _-]years?\b", path.stem)]
     counting = len(photos) > 2 and sorted(n for n in numbers if n is not None) in (
