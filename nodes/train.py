@@ -24,7 +24,8 @@ from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
 from ..training.dreambooth.watcher import Watcher
 from ..training.errors import UserError
 from ..training.files import checked_name, read_state_dict
-from ..training.models.checkpoint import Model, open_tiny_vae
+from ..training.models.checkpoint import open_tiny_vae
+from ..training.models.model import Model
 from ..training.models.subject import read_subject
 from ..training.pictures.photos import read_once
 from .comfy.bridge import IN_PLACE, open_comfy

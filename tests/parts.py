@@ -21,8 +21,9 @@ from training.dreambooth.watcher import Watcher
 from training.faces.crops import SquareCrop
 from training.faces.embedders import UNKNOWN
 from training.faces.find import Face
-from training.models.checkpoint import Model, model_from_state_dict
+from training.models.checkpoint import model_from_state_dict
 from training.models.families import SD1, Family
+from training.models.model import Model
 from training.pictures.photos import Photo
 
 SIDE = 64  # px

@@ -6,9 +6,10 @@ import comfy.ops
 import torch
 
 from ...training.errors import UserError
-from ...training.models.checkpoint import Model, model_from_state_dict
+from ...training.models.checkpoint import model_from_state_dict
 from ...training.models.families import FAMILIES
 from ...training.models.keys import StateDict
+from ...training.models.model import Model
 from .family import family_of
 from .levels import prediction_type
 

@@ -47,8 +47,8 @@ def shallow_checkpoint() -> dict[str, torch.Tensor]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig
 
-    from training.models.checkpoint import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
     from training.models.families import SD1
+    from training.models.model import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
     from training.models.text import new_tower
 
     torch.manual_seed(0)

@@ -28,8 +28,8 @@ spec.loader.exec_module(sys.modules["pack"])
 
 from pack.nodes.comfy.bridge import open_comfy  # noqa: E402
 from pack.training.config import LORA_LAYERS, TrainingConfig  # noqa: E402
-from pack.training.models.checkpoint import model_to_state_dict  # noqa: E402
 from pack.training.models.lora import add_lora, lora_state_dict  # noqa: E402
+from pack.training.models.model import model_to_state_dict  # noqa: E402
 
 T = 400
 

@@ -11,8 +11,8 @@ import torch
 from tests.parts import SIDE, tiny_model, tiny_trainer, weights
 from training.config import LOSSES
 from training.dreambooth.looks import LookPlan
-from training.models.checkpoint import vae_to_state_dict
 from training.models.families import FAMILIES, SD1
+from training.models.model import vae_to_state_dict
 from training.models.sampler import PRESETS, one_noise, sample
 
 REPOSITORY = Path(__file__).parent.parent.parent

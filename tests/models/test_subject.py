@@ -9,9 +9,10 @@ from tests.parts import SIDE, tiny_model, tiny_trainer
 from tests.tiny import tiny_checkpoint
 from training.errors import UserError
 from training.files import read_state_dict
-from training.models.checkpoint import model_from_state_dict, model_to_state_dict
+from training.models.checkpoint import model_from_state_dict
 from training.models.families import FAMILIES, SD1
 from training.models.lora import lora_state_dict, merge_lora
+from training.models.model import model_to_state_dict
 from training.models.sampler import PRESETS, one_noise, sample
 from training.models.subject import HEADER, open_subject, read_subject
 

@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from training.models.checkpoint import model_from_state_dict, model_to_state_dict, vae_to_state_dict
+from training.models.checkpoint import model_from_state_dict
 from training.models.families import SD1
 from training.models.keys import unet_keys
+from training.models.model import model_to_state_dict, vae_to_state_dict
 from training.models.text import tokenize
 from training.world.captions import RARE, SPREAD, Words, caption, filler, vocabulary
 from training.world.make import autoencoder, base, loop, train_matchers

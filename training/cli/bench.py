@@ -17,10 +17,10 @@ from ..dreambooth.dataset import RegularizationSet, SubjectSet
 from ..dreambooth.looks import LOOK_EVERY
 from ..dreambooth.trainer import Trainer
 from ..faces.find import CROP_SCALE, Face
-from ..models.checkpoint import Model
 from ..models.denoiser import UNetDenoiser
 from ..models.families import CONTEXT_LENGTH, END_OF_TEXT, SD1
 from ..models.levels import TIMESTEPS
+from ..models.model import Model
 from ..models.sampler import PREVIEW
 from ..models.text import TextEncoder, new_tower
 from ..models.vae import LatentCodec

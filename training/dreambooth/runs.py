@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ..files import check_room, clear_partial, written
-from ..models.checkpoint import Model
+from ..models.model import Model
 from ..pictures.photos import Photo, save
 from ..records import read_json
 from ..records import record as read_record

@@ -9,7 +9,8 @@ denoiser    latents and prompts to a prediction
 fingerprint which model it is, in seconds
 text, vae   prompts to conditioning; pixels to latents and back
 folder      what the files of a diffusers folder say
-checkpoint  files and folders to a Model, and back
+model       the parts of one together, and its tensors as a single file names them
+checkpoint  files and folders to a Model
 lora        put in, taken out, merged
 subject     what was trained, as a file with a header
 sampler     pictures out of a model

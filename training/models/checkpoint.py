@@ -1,25 +1,20 @@
-"""Stable Diffusion models out of single files and diffusers folders, without any network, and back to one file."""
+"""Stable Diffusion models out of single files and diffusers folders, without any network."""
 
-import copy
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..config import TrainingConfig
 from ..errors import UserError
-from ..files import digest, read_state_dict
+from ..files import read_state_dict
 from . import keys
 from .denoiser import SCHEDULE, UNetDenoiser
 from .families import (
     SD1,
     SD2,
     SDXL,
-    Family,
     Part,
     Tower,
     looks_like_v_prediction,
@@ -28,12 +23,10 @@ from .families import (
     unet_config,
     vae_config,
 )
-from .fingerprint import fingerprint
 from .folder import settings_in, weights_in
 from .keys import StateDict
 from .levels import TIMESTEPS
-from .lora import add_lora, lora_state_dict, without_lora
-from .sampler import PREVIEW, Preset, one_noise, sample
+from .model import Model, model_to_state_dict, unet_fingerprint, unet_sha256
 from .text import TextEncoder, TextTower, new_tower
 from .vae import LatentCodec
 
@@ -44,115 +37,6 @@ NUMBERS = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.fl
 _SCALES = (".weight_scale", ".scale_weight", ".comfy_quant", ".absmax", "scaled_fp8")  # multiply what is quantised
 # What diffusers and transformers raise on settings of no network, depending on which they stumble over.
 _BUILDING_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RuntimeError)
-
-
-@dataclass
-class Model:
-    """A diffusion model in diffusers' and transformers' modules: on the CPU, float32 and frozen when it is opened."""
-
-    family: Family
-    denoiser: UNetDenoiser  # holds the UNet and the text encoder
-    codec: LatentCodec
-    name: str
-    sha256: str  # of the UNet before training, as float16: the same from any file format and from memory
-    unmapped: StateDict = field(default_factory=dict)  # tensors of the checkpoint that no module holds, kept for saving
-    fingerprint: str = ""  # of the same UNet; by this a subject trained in place knows its base
-    guidance = 3.0  # of drawings in a few steps
-    _before: UNetDenoiser | None = field(
-        default=None, init=False, repr=False
-    )  # what a full fine-tune with an anchor began with
-
-    @property
-    def resolution(self) -> int:
-        """Side of the pictures that the model was trained on, px. SD 2.x has two: 512 for epsilon, 768 for v."""
-        if self.family is SD2 and self.denoiser.prediction_type == "epsilon":
-            return 512
-        return self.family.resolution
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Model":
-        """This model on ``device``, its networks in ``dtype``; the noise schedule keeps its precision."""
-        self.denoiser.to(device)
-        for module in (self.denoiser.unet, self.denoiser.text, self.codec):
-            module.to(device, dtype)
-        return self
-
-    def inputs(self) -> dict[str, Any]:
-        """What the result of a training takes from it, by name."""
-        return {
-            "UNet": digest(self.denoiser.unet.state_dict()),
-            "prediction type": self.denoiser.prediction_type,
-            "noise schedule": digest({"alphas_cumprod": self.denoiser.alphas_cumprod}),
-            "text encoder": digest(self.denoiser.text.state_dict()),
-            "VAE": digest(self.codec.state_dict()),
-        }
-
-    def prepare(self, config: TrainingConfig, precision: str, device: torch.device) -> None:
-        """A frozen UNet in ``precision``, all in the fastest layout; the accelerator moves what is trained."""
-        unet = self.denoiser.unet
-        if config.method == "lora" and precision != "no":
-            unet.to(torch.bfloat16 if precision == "bf16" else torch.float16)
-        unet.to(memory_format=torch.channels_last)  # the fastest layout for convolutions, on GPU and CPU
-        self.codec.to(device).to(memory_format=torch.channels_last)
-
-    def freeze_text(self, prompts: list[str]) -> None:
-        """Encodes ``prompts`` once; from here on only these can be asked for."""
-        self.denoiser.text.freeze(prompts)
-
-    def release_text(self) -> None:
-        """Takes the text encoder, which is not asked any more, off the device."""
-        self.denoiser.text.to("cpu")
-
-    def choose_trainable(self, config: TrainingConfig) -> None:
-        """A LoRA, or every weight of UNet and text encoder as ``config`` has it."""
-        unet = self.denoiser.unet
-        if config.method == "lora":
-            add_lora(self.denoiser, config)
-        else:
-            if config.reward_every and config.reward_anchor:
-                self._before = copy.deepcopy(self.denoiser)
-            unet.requires_grad_(True)
-            self.denoiser.text.requires_grad_(config.trains_text_encoder)
-        self.checkpoint_blocks(config.gradient_checkpointing)
-
-    def checkpoint_blocks(self, on: bool) -> None:
-        """Whether activations are computed again in the backward pass, those of a VAE that is not tiny included."""
-        for network in (self.denoiser.unet, *([] if self.codec.is_tiny else [self.codec.vae])):
-            if on:
-                network.enable_gradient_checkpointing()
-            else:
-                network.disable_gradient_checkpointing()
-
-    def held(self) -> list[nn.Module]:
-        """What stays in memory while it is trained."""
-        return [self.denoiser, self.codec]
-
-    def untrained(self) -> AbstractContextManager[UNetDenoiser]:
-        """A LoRA is switched off; of a full fine-tune with an anchor there is a copy."""
-        return nullcontext(self._before) if self._before else without_lora(self.denoiser)
-
-    def stepping(self, resolution: int) -> AbstractContextManager:
-        """On the CPU oneDNN reorders each kernel at each call, which costs more than convolving a small map."""
-        unet = self.denoiser.unet
-        deepest = resolution // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
-        small = unet.device.type == "cpu" and deepest < 4
-        return torch.backends.mkldnn.flags(enabled=False) if small else nullcontext()
-
-    def draw(
-        self,
-        prompts: list[str],
-        resolution: int,
-        seed: int,
-        preset: Preset | None = None,
-        batch_size: int = 2,
-        progress: Callable[[], None] = lambda: None,
-    ) -> Tensor:
-        """Pictures [B, 3, H, W] in [-1, 1] on the CPU, one a prompt, from one noise; quickly where no ``preset`` is."""
-        noise = one_noise(self, resolution, seed)
-        return sample(self, prompts, noise, preset or PREVIEW, batch_size=batch_size, progress=progress)
-
-    def trained(self, method: str, lora_alpha: float) -> StateDict:
-        """The LoRA in kohya's keys, or every weight in the single-file layout."""
-        return lora_state_dict(self.denoiser, lora_alpha) if method == "lora" else model_to_state_dict(self)
 
 
 def open_model(path: Path, prediction_type: str | None = None) -> Model:
@@ -187,48 +71,18 @@ def model_from_state_dict(checkpoint: StateDict, name: str, prediction_type: str
         vae = _empty(part.name, AutoencoderTiny)
     else:
         vae = _empty(part.name, AutoencoderKL, **vae_config(part, family))
-    weights = {ours: checkpoint.get(theirs) for ours, theirs in _vae_keys(vae).items()}
+    weights = {ours: checkpoint.get(theirs) for ours, theirs in keys.vae_keys(vae).items()}
     _fill(vae, {ours: _to_shape_of(vae, ours, value) for ours, value in weights.items()}, part.name)
 
     text = TextEncoder(family, [_tower_from(checkpoint, tower, name) for tower in family.towers])
     kind = prediction_type or ("v_prediction" if looks_like_v_prediction(checkpoint, family) else "epsilon")
     denoiser = UNetDenoiser(unet, text, kind, _schedule_of(checkpoint, name))
-    model = Model(family, denoiser, LatentCodec(vae), name, _unet_sha256(unet), fingerprint=_unet_fingerprint(unet))
+    model = Model(family, denoiser, LatentCodec(vae), name, unet_sha256(unet), fingerprint=unet_fingerprint(unet))
     mapped = model_to_state_dict(model)
     model.unmapped = {
         key: value for key, value in checkpoint.items() if key not in mapped and not key.startswith("model_ema.")
     }
     return model
-
-
-def model_to_state_dict(model: Model) -> StateDict:
-    """The model's tensors in the single-file layout, without copying where the layout lets it."""
-    state = model.unmapped | unet_to_state_dict(model.denoiser.unet)
-    state |= vae_to_state_dict(model.codec.vae)
-    for tower in model.denoiser.text.towers:
-        state |= tower_to_state_dict(tower)
-    return state
-
-
-def unet_to_state_dict(unet: nn.Module) -> StateDict:
-    """The UNet's tensors in the single-file keys."""
-    weights = unet.state_dict()
-    return {theirs: weights[ours] for ours, theirs in keys.unet_keys(unet).items()}
-
-
-def vae_to_state_dict(vae: nn.Module) -> StateDict:
-    """The VAE's tensors in the single-file layout, where its attention's linear layers are 1x1 convolutions."""
-    names, state = _vae_keys(vae), {}
-    for key, value in vae.state_dict().items():
-        linear = "attentions" in key and value.ndim == 2
-        state[names[key]] = value[:, :, None, None] if linear else value
-    return state
-
-
-def tower_to_state_dict(tower: TextTower) -> StateDict:
-    """A text tower's tensors in the single-file keys."""
-    write = keys.open_clip_to_checkpoint if tower.spec.open_clip else keys.clip_to_checkpoint
-    return write(tower.state_dict(), tower.spec.prefix)
 
 
 def open_tiny_vae(path: Path) -> LatentCodec:
@@ -255,15 +109,6 @@ def open_tiny_vae(path: Path) -> LatentCodec:
             tiny.register_module("encoder", nn.Identity())  # the decoder will do for training
         weights = {key: published.get(keys.tiny_vae_key(key)) for key in tiny.state_dict()}
     return LatentCodec(_fill(tiny, weights, f"tiny VAE in {path}"))
-
-
-def _unet_fingerprint(unet: nn.Module) -> str:
-    weights = unet_to_state_dict(unet)
-    return fingerprint({key.removeprefix(keys.UNET_PREFIX): value for key, value in weights.items()})
-
-
-def _unet_sha256(unet: nn.Module) -> str:
-    return digest({key: value.half() for key, value in unet_to_state_dict(unet).items()})
 
 
 def _empty(what: str, make: Callable[..., Network], *args: Any, **config: Any) -> Network:
@@ -311,13 +156,6 @@ def _schedule_of(checkpoint: StateDict, source: str) -> dict[str, Any]:
     return {"rescale_betas_zero_snr": True} if "ztsnr" in checkpoint else {}
 
 
-def _vae_keys(vae: Any) -> dict[str, str]:
-    if type(vae).__name__ == "AutoencoderTiny":
-        return {key: keys.tiny_vae_key(key) for key in vae.state_dict()}
-    levels = len(vae.config.block_out_channels)
-    return {key: keys.vae_key(key, levels) for key in vae.state_dict()}
-
-
 def _to_shape_of(vae: nn.Module, key: str, value: torch.Tensor | None) -> torch.Tensor | None:
     """Checkpoints write the VAE's attention as 1x1 convolutions, diffusers as linear layers."""
     if value is None or value.ndim != 4 or vae.get_parameter(key).ndim != 2:
@@ -361,7 +199,7 @@ def _open_folder(path: Path, prediction_type: str | None) -> Model:
         raise UserError(f"{path} takes {unet.config.in_channels} latent channels; a text-to-image model takes 4.")
     kind, schedule = _scheduler_settings(scheduler, prediction_type, path / "scheduler")
     denoiser = UNetDenoiser(unet, TextEncoder(family, towers), kind, schedule)
-    sha256, marks = _unet_sha256(unet), _unet_fingerprint(unet)
+    sha256, marks = unet_sha256(unet), unet_fingerprint(unet)
     return Model(family, denoiser, LatentCodec(vae), name, sha256, fingerprint=marks)
 
 

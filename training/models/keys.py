@@ -100,6 +100,14 @@ def tiny_vae_key(key: str) -> str:
     return f"{VAE_PREFIX}taesd_{side}.{int(index) + (side == 'decoder')}.{rest}"
 
 
+def vae_keys(vae: Any) -> dict[str, str]:
+    """The checkpoint's names of a VAE's weights, tiny or not, by diffusers' own."""
+    if type(vae).__name__ == "AutoencoderTiny":
+        return {key: tiny_vae_key(key) for key in vae.state_dict()}
+    levels = len(vae.config.block_out_channels)
+    return {key: vae_key(key, levels) for key in vae.state_dict()}
+
+
 def clip_to_checkpoint(state: StateDict, prefix: str) -> StateDict:
     """CLIP-L's weights under ``prefix`` ("cond_stage_model.transformer.")."""
     return {f"{prefix}text_model.{key.removeprefix('text_model.')}": value for key, value in state.items()}

@@ -10,7 +10,7 @@ from torch import Tensor
 from .levels import TIMESTEPS
 
 if TYPE_CHECKING:
-    from .checkpoint import Model
+    from .model import Model
 
 
 @dataclass(frozen=True)

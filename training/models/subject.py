@@ -14,10 +14,11 @@ from ..config import METHODS, TrainingConfig
 from ..errors import UserError
 from ..files import read_state_dict, utf8_name, written
 from ..records import parse_json, record
-from .checkpoint import Model, model_from_state_dict, open_model
+from .checkpoint import model_from_state_dict, open_model
 from .interface import TrainableModel
 from .levels import PREDICTIONS
 from .lora import merge_lora, not_finite
+from .model import Model
 
 VERSION = "0.1.0"
 HEADER = "identity_aging"  # our key in the safetensors header; everything under it is JSON

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from ..files import written
 from ..models import keys
-from ..models.checkpoint import Model, model_from_state_dict
+from ..models.checkpoint import model_from_state_dict
 from ..models.families import CONTEXT_LENGTH, END_OF_TEXT, SD1
 from ..models.keys import StateDict
+from ..models.model import Model
 from .captions import TEXT_WIDTH, filler
 from .shipped import shipped
 

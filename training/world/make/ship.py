@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from ...files import read_pickle
-from ...models.checkpoint import unet_to_state_dict, vae_to_state_dict
 from ...models.keys import StateDict
+from ...models.model import unet_to_state_dict, vae_to_state_dict
 from ..captions import SPREAD
 from ..model import checkpoint
 from .autoencoder import FOLDER, Autoencoder
