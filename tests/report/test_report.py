@@ -240,6 +240,19 @@ def test_names_cannot_write_html():
     assert "<script>" not in page(report, {}) and "<b>" not in page(report, {})
 
 
+def test_a_page_of_two_folders_says_nothing_of_ages_and_of_people_that_it_has_not():
+    from training.report.page import page
+
+    bare = page(build([face("a", 1, 1.0, 5)], PHOTOS, "one"), {})
+    full = page(build(IMAGES, PHOTOS, "one", people(9)), {})
+    for words, here in (("<th>age</th>", full), ("Dashed: thresholds", full), ("photos lie among themselves", bare)):
+        assert (words in bare, words in full) == (here is bare, here is full)
+    for html in (bare, full):
+        last = html[html.index("Every picture") :]
+        cells = [row.count("<td>") + row.count("<th>") for row in last.split("<tr>")[1:]]
+        assert len(set(cells)) == 1, "every row has a cell for each heading"
+
+
 def copies(pictures, photos):
     return find_copies(against(pictures, photos), among(photos))
 

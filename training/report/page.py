@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping
+from itertools import compress
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -25,6 +26,8 @@ CAPTIONS = {
     "by-age": "One dot a picture.",
     "ages": "On the diagonal the age is right. The right half is what the estimator gets wrong on photos.",
 }
+NOBODY_ELSE = "The nearer the drawn pictures lie to where the photos lie among themselves, the better."
+COLUMNS = ("age", "looks like", "mean similarity", "best", "best photo", "pixel correlation", "with photo")
 
 
 def page(report: BiometricReport, pictures: Mapping[str, Photo]) -> str:
@@ -33,6 +36,9 @@ def page(report: BiometricReport, pictures: Mapping[str, Photo]) -> str:
     def rates(rows: list[Row]) -> list[list[str]]:
         return table(report, "", rows, full=True) if rows else []
 
+    captions = CAPTIONS if report.non_mated.similarities.size else CAPTIONS | {"similarities": NOBODY_ELSE}
+    shown = _pictures(report, pictures)
+    known = [any(one["cells"][place] for one in shown) for place in range(len(COLUMNS))]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
@@ -41,12 +47,13 @@ def page(report: BiometricReport, pictures: Mapping[str, Photo]) -> str:
         lead=_lead(report),
         rows=rates(report.rows),
         remarks=report.remarks,
-        plots=[(name, _data(picture, "PNG"), CAPTIONS[name]) for name, picture in plots(report).items()],
+        plots=[(name, _data(picture, "PNG"), captions[name]) for name, picture in plots(report).items()],
         by_age=rates(report.by_age),
         by_gap=rates(report.by_gap),
         across=across_table(report),
         ages_and_copies=ages_sentences(report) + copies_sentences(report),
-        pictures=_pictures(report, pictures),
+        columns=list(compress(COLUMNS, known)),
+        pictures=[one | {"cells": list(compress(one["cells"], known))} for one in shown],
     )
 
 
