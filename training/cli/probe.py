@@ -15,7 +15,7 @@ from ..faces.find import MTCNNDetector, cut_square
 from ..models.checkpoint import open_model, open_tiny_vae
 from ..options import check, option
 from ..pictures.photos import read_folder, save
-from ..pictures.sheet import contact_sheet
+from ..pictures.sheet import contact_sheet, headed
 from .console import say
 from .shared import DOWNLOAD_HELP, EMBEDDER_HELP, WEIGHTS_HELP
 
@@ -62,14 +62,14 @@ def run(options: ProbeOptions) -> int:
     say(*_table(pulls, embedders))
     photo, face = next((photo, face) for photo, face in zip(target.photos, target.faces, strict=True) if face)
     other, _ = cut_square(photo.image(), face, options.resolution, MARGIN)
-    save(_sheet(pulls, other, embedders[1].name), options.out)
+    save(_sheet(pulls, other, embedders), options.out)
     say(f"wrote {options.out}")
     return 0
 
 
 def _table(pulls: list[Pull], embedders: list[FaceEmbedder]) -> list[str]:
     asked, judge = embedders
-    lines = [f"gradient of {asked.name}, judged by {judge.name}, which was not asked"]
+    lines = [_title(embedders)]
     width = max(len(pull.name) for pull in pulls)
     for pull in pulls:
         lines.append(
@@ -92,10 +92,21 @@ def _change(values: tuple[float, ...]) -> str:
     return f"{values[0]:.2f} -> {values[1]:.2f}"
 
 
-def _sheet(pulls: list[Pull], other: Image.Image, judge: str) -> Image.Image:
-    pictures, labels = [], []
+def _title(embedders: list[FaceEmbedder]) -> str:
+    asked, judge = embedders
+    return f"gradient of {asked.name}, judged by {judge.name}, which was not asked"
+
+
+def _sheet(pulls: list[Pull], other: Image.Image, embedders: list[FaceEmbedder]) -> Image.Image:
+    """A row for each photo: before, after, the other person; below it, to whom the judge finds it alike."""
+    judge, pictures, labels = embedders[1], [], []
     for pull in pulls:
         pictures += [pull.before, pull.after, other]
-        before, after = pull.to_target[judge]
-        labels += [f"before: {before:.2f}", f"after: {after:.2f}", f"the other, to {judge}"]
-    return contact_sheet(pictures, labels, columns=3)
+        for when, name in enumerate(("before", "after")):
+            sides = {"other": pull.to_target[judge.name][when], "oneself": pull.to_self[judge.name][when]}
+            meant = {side: verdict(similarity, judge.facts.thresholds) for side, similarity in sides.items()}
+            found = [f"{side}: {sides[side]:.2f}" + (f", {meant[side]}" if meant[side] else "") for side in sides]
+            labels.append("\n".join([name, *found]))
+        labels.append("the other")
+    sheet = contact_sheet(pictures, labels, columns=3)
+    return headed([(_title(embedders), sheet)], max(12, other.width // 13))
