@@ -32,7 +32,8 @@ WORLD = {
     "IDAgingTrainSubject": {
         "method": "full", "max_train_steps": 100, "resolution": SIDE, "learning_rate": "2.5e-4", "train_batch_size": 4,
         "train_text_encoder": "off", "random_flip": False, "preview_every": 25,
-        "lr_scheduler": "cosine", "loss": "none", "reward_every": 3, "reward_start": 0.0, "reward_pictures": 4, "reward_steps": 4,
+        "lr_scheduler": "cosine", "loss": "none",
+        "reward_every": 3, "reward_start": 0.0, "reward_pictures": 4, "reward_steps": 4,
     },
     "IDAgingLoadSubject": {"subject_file": "checkpoints/subject_00001_.safetensors"},
     "IDAgingLoadFaceEmbedder": {
