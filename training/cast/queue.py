@@ -40,10 +40,12 @@ def attempt(work: Callable[[Item], Result], item: Item) -> Result | Failure:
     """The result of ``work``, or why there is none, so that one item costs no other.
 
     The user's mistakes are the item's own; a full disk, or anything unforeseen, may go well elsewhere.
+    Either is told in the log too, since of an item that goes well elsewhere nothing else tells it.
     """
     try:
         return work(item)
     except UserError as error:
+        print(error, file=sys.stderr)
         return Failure(str(error), own=not isinstance(error, NotHere), node=node_id())
     except Exception as error:  # noqa: BLE001 - it is told in the table, with all of it in the log
         traceback.print_exc()
