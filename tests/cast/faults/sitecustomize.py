@@ -40,7 +40,7 @@ def held():
     while not pressed:
         time.sleep(0.1)
     signal.signal(signal.SIGINT, before)
-    signal.raise_signal(signal.SIGINT)
+    before(signal.SIGINT, None)
 
 
 Path.replace = replace  # type: ignore[method-assign]
