@@ -28,6 +28,8 @@ from training.pictures.photos import Photo
 
 SIDE = 64  # px
 FACE = Face((16.0, 12.0, 44.0, 48.0))
+SHAPED = ((200, 400), (300, 300), (220, 400), (400, 200))
+SHAPED_SIDE = 192  # px; the smallest of which there is more than one shape
 NO_LOOKS = LookPlan(0)
 
 
@@ -62,6 +64,12 @@ def tiny_model(family: Family = SD1, prediction_type: str | None = None, tiny_va
 
 def subject_set(count: int = 3, faces: list[Face | None] | None = None) -> SubjectSet:
     return SubjectSet([Photo(f"{n}.png", picture(n)) for n in range(count)], faces or [FACE] * count, [])
+
+
+def shaped_subject() -> SubjectSet:
+    """Four photos, which at SHAPED_SIDE have three shapes."""
+    photos = [Photo(f"{n}.png", picture(n).resize(size)) for n, size in enumerate(SHAPED)]
+    return SubjectSet(photos, [Face((70.0, 60.0, 130.0, 130.0))] * len(photos), [])
 
 
 def regularization_set(count: int = 6) -> RegularizationSet:

@@ -17,7 +17,7 @@ LORA_LAYERS = {
 }
 TIMESTEP_SAMPLINGS = ("uniform", "logit_normal", "shifted")
 PRECISIONS = ("no", "bf16", "fp16")
-CROPS = ("face", "photo")
+CROPS = ("face", "photo", "aspect")
 PHOTO_SETTINGS = ("photo_years", "background_weight", "face_mask")  # change nothing but what is known of photos
 REWARD_SETTINGS = (  # mean nothing where the first is 0
     "reward_every",
@@ -72,7 +72,9 @@ class TrainingConfig:
         multiple=64,
     )
     crop: str = option(
-        "face", help="cut photos to the face with a margin, or use as much of the photo as fits", choices=CROPS
+        "face",
+        help="cut photos to the face with a margin, to the largest square, or keep their aspect ratio, in buckets",
+        choices=CROPS,
     )
     face_margin: float = option(0.5, help="margin on each side of the face, in face sizes", low=0)
     random_flip: bool = option(True, help="mirror half of the pictures")

@@ -30,10 +30,10 @@ class ComfyCodec(nn.Module):
         """ComfyUI's first stage model."""
         return self.patcher.model
 
-    def shape(self, side: int) -> tuple[int, ...]:
-        """Of the latents of one picture of ``side`` px."""
+    def shape(self, width: int, height: int) -> tuple[int, ...]:
+        """Of the latents of one picture of so many px."""
         frames = (1,) if self.vae.latent_dim == 3 else ()
-        return self.format.latent_channels, *frames, side // self.factor, side // self.factor
+        return self.format.latent_channels, *frames, height // self.factor, width // self.factor
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -209,7 +209,7 @@ class ComfyModel:
     ) -> Tensor:
         """Pictures [B, 3, H, W] in [-1, 1] on the CPU, one a prompt, from one noise, by ComfyUI's own sampler."""
         quick = quick_way(self.source, self.denoiser.prediction_type)
-        noise = torch.randn(1, *self.codec.shape(resolution), generator=torch.Generator().manual_seed(seed))
+        noise = torch.randn(1, *self.codec.shape(resolution, resolution), generator=torch.Generator().manual_seed(seed))
         pictures = []
         self._opened = None  # the sampler may move what it finds
         for prompt in prompts:

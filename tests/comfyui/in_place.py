@@ -71,6 +71,10 @@ CHECKPOINTS = {
 }
 # Of these the step at which a training is stopped is rewarded: noise, a flow, and one with frames.
 REWARDED = ("SD1", "Flux", "WAN21_T2V")
+# Of these the photos have three shapes: a UNet, patches with places of their own, and one with frames.
+SHAPED = ("SDXL", "Flux2", "QwenImage")
+SHAPES = ((SIDE, 2 * SIDE), (SIDE, SIDE), (2 * SIDE, SIDE))
+ASPECT = {"crop": "aspect", "resolution": 3 * SIDE}  # the smallest side of which these are three shapes
 REWARD = {"reward_every": 3, "reward_start": 0.0, "reward_steps": 2, "reward_age": 0.0, "reward_anchor": 0.5}
 FACE = Face((16.0, 12.0, 44.0, 48.0))
 
@@ -89,9 +93,9 @@ class Embedder(torch.nn.Module):
         return torch.nn.functional.normalize(crops.flatten(1) @ self.matrix.T, dim=1)
 
 
-def photo(seed):
+def photo(seed, size=(SIDE, SIDE)):
     pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    return Photo(f"{seed}.png", Image.fromarray(pixels).resize((SIDE, SIDE)))
+    return Photo(f"{seed}.png", Image.fromarray(pixels).resize(size))
 
 
 def trainer_of(model, **settings):
@@ -99,7 +103,8 @@ def trainer_of(model, **settings):
         "resolution": SIDE, "crop": "photo", "loss": "biometric", "max_train_steps": STEPS, "learning_rate": 3e-3,
         "rank": 2, "lora_alpha": 4.0, "gradient_checkpointing": False, "train_batch_size": 2,
     } | settings  # fmt: skip
-    subject = SubjectSet([photo(n) for n in range(3)], [FACE] * 3, [])
+    sizes = SHAPES if settings["crop"] == "aspect" else [(SIDE, SIDE)] * 3
+    subject = SubjectSet([photo(n, size) for n, size in enumerate(sizes)], [FACE] * 3, [])
     ages = RegularizationSet([photo(10 + n) for n in range(6)], list(AGE_CLASSES))
     return build_trainer(
         model, subject, ages, TrainingConfig(**settings), Embedder(), lambda image: [FACE], looks=LookPlan(0), cpu=True
@@ -260,14 +265,14 @@ def measure(name):
         def another():
             return load(architecture)
 
-    result, reward = {}, REWARD if name in REWARDED else {}
+    result, more = {}, REWARD if name in REWARDED else ASPECT if name in SHAPED else {}
     before = {key: value.clone() for key, value in source.model.state_dict().items()}
 
     def model():
         return ComfyModel(another(), clip, vae)
 
     moved(source, vae)
-    whole = trainer_of(ComfyModel(source, clip, vae), **reward)
+    whole = trainer_of(ComfyModel(source, clip, vae), **more)
     whole.run()
     result["family"] = whole.model.family.name
     result["quick"] = asdict(quick_way(source, whole.core.prediction_type))
@@ -278,7 +283,7 @@ def measure(name):
     result["layers"] = len(whole.model.denoiser.adapters)
     expected = weights(whole)
 
-    stopped, state = trainer_of(model(), **reward), Path(folder) / f"{name}.pt"
+    stopped, state = trainer_of(model(), **more), Path(folder) / f"{name}.pt"
 
     def stop(progress):
         if progress.step == STOPPED:
@@ -287,7 +292,7 @@ def measure(name):
     with contextlib.suppress(KeyboardInterrupt):
         stopped.run(state, [stop])
     stopped.model.close()
-    resumed = trainer_of(model(), **reward)
+    resumed = trainer_of(model(), **more)
     resumed.resume(state)
     resumed.run()
     result["resumed_at"], result["same_run"] = STOPPED, resumed.run_id == whole.run_id
@@ -295,11 +300,12 @@ def measure(name):
     resumed.model.close()
 
     number = decoding_batch(whole)
+    result["shapes"] = sorted({(*whole.data.draw(batch).x_0.shape[-2:],) for batch in range(3)})
     randomise(whole)
     result["slope"] = slope(whole, number)
     plain = gradients(whole, number)
     result["without_gradient"] = [key for key in expected if key not in plain or not plain[key].any()]
-    checked = trainer_of(model(), gradient_checkpointing=True)
+    checked = trainer_of(model(), gradient_checkpointing=True, **more)
     randomise(checked)
     again = gradients(checked, number)
     result["checkpointing"] = apart(flat(again), flat(plain))

@@ -67,6 +67,13 @@ def test_the_reward_draws_with_noise_flows_and_frames(results, name):
     assert first["anchor"] < last["anchor"]  # which begins at nothing: a fresh LoRA is the base
 
 
+@pytest.mark.parametrize(("name", "factor"), [("SDXL", 8), ("Flux2", 16), ("QwenImage", 8)])
+def test_photos_of_three_aspect_ratios_are_trained_in_three_shapes(results, name, factor):
+    sides = [[128, 256], [192, 192], [256, 128]]
+    assert results[name]["shapes"] == [[side // factor for side in pair] for pair in sides]
+    assert results["SD1"]["shapes"] == [[8, 8]]
+
+
 def test_resumed_equals_uninterrupted_to_the_bit(result):
     assert result["same_run"]
     assert result["resumed"]

@@ -131,7 +131,7 @@ def test_faces_are_decoded_with_the_weight_as_probability(draws):
 def test_every_picture_is_used_equally_often(data, monkeypatch):
     used, encode = Counter(), data._posterior
     monkeypatch.setattr(
-        data, "_posterior", lambda kind, index, flip: used.update([(kind, index)]) or encode(kind, index, flip)
+        data, "_posterior", lambda kind, index, *more: used.update([(kind, index)]) or encode(kind, index, *more)
     )
     for number in range(300):
         data.draw(number)

@@ -131,9 +131,11 @@ def test_same_seed_gives_the_same_bits_and_another_seed_does_not():
 TWO_PROCESSES = """
 import sys, torch
 from pathlib import Path
-from tests.parts import tiny_trainer, weights
+from tests.parts import SHAPED_SIDE, shaped_subject, tiny_trainer, weights
 folder, batch = Path(sys.argv[1]), int(sys.argv[2])
-trainer = tiny_trainer(train_batch_size=batch, max_train_steps=4, checkpointing_steps=2, loss="biometric")
+reward = {"reward_every": 2, "reward_start": 0.0, "reward_pictures": batch, "reward_age": 0.0}
+shapes = {"subject": shaped_subject(), "crop": "aspect", "resolution": SHAPED_SIDE}
+trainer = tiny_trainer(train_batch_size=batch, max_train_steps=4, checkpointing_steps=2, **reward, **shapes)
 trainer.run(folder / "state.pt")
 if trainer.accelerator.is_main_process:
     torch.save(weights(trainer), folder / "weights.pt")

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,18 +16,17 @@ from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..errors import UserError
 from ..faces.crops import landmarks_of
 from ..faces.embedders import FaceEmbedder, embed_face
-from ..faces.find import Face, FaceDetector, cut_square
+from ..faces.find import Face, FaceDetector, cut_shape, cut_square
 from ..models.interface import Codec
 from ..models.levels import TIMESTEPS
+from ..pictures.buckets import Shape, bucket_of
 from ..pictures.masks import face_mask, mask_of
 from ..pictures.photos import Bar, Photo, to_tensor
 from .captions import instance_prompt
 from .dataset import RegularizationSet, SubjectSet
 from .losses import decode_probability
+from .order import Order
 from .quality import PhotoQuality, quality_remarks
-
-# Which of the seed's streams shuffles what. Other numbers would be other batches from the same seed.
-STREAMS = {"instance": 8, "regularization": 14, "reward": 6}
 
 
 class DecodeProbability(Protocol):
@@ -77,20 +77,25 @@ class TrainingData:
     ):
         margin = self._margin = config.face_margin if config.crop == "face" else None
         self.config, self.resolution, self.device = config, resolution, device
+        self.order = Order(config.seed)
         self.regularization, self.codec, self.embedder = regularization, codec, embedder
-        self.instances, quality = [], []
+        self.instances, self.shapes, quality = [], list[Shape](), []
         for photo, face in zip(subject.photos, subject.faces, strict=True):
             image = photo.image()
-            self.instances.append(cut_square(image, face, resolution, margin))
+            shape = bucket_of(image.size, resolution) if config.crop == "aspect" else (resolution, resolution)
+            self.shapes.append(shape)
+            self.instances.append(self._cut(image, face, shape))
             quality.append(PhotoQuality.of(photo.name, image, face, margin))
-        self.remarks = quality_remarks(quality, resolution)
+        self.remarks = quality_remarks(quality, [min(shape) for shape in self.shapes])
+        if config.crop == "aspect":
+            self.remarks.append(_shapes_remark(self.shapes))
         self._masks = [self._mask(*known) for known in zip(subject.photos, subject.faces, self.instances, strict=True)]
         self.reads_faces = config.loss in IDENTITY_LOSSES
         self.decode_probability = decode_probability
         self._photos = subject.photos
         self.instance_prompts = [instance_prompt(config, photo.age, photo.caption) for photo in subject.photos]
         self._others = regularization.photos if regularization else []
-        self._latents: dict[tuple[str, int, bool], tuple[Tensor, Tensor]] = {}
+        self._latents: dict[tuple[str, int, bool, Shape], tuple[Tensor, Tensor]] = {}
         self._references: dict[tuple[int, bool], Tensor] = {}
         self.negatives, self._negative_ages = torch.empty(0), list[str]()
         if not self.reads_faces:
@@ -149,21 +154,22 @@ class TrainingData:
         total = self.config.train_batch_size * processes
         share = slice(process * self.config.train_batch_size, (process + 1) * self.config.train_batch_size)
         kinds = 2 if self.regularization else 1
-        generator = self.generator(number)
+        generator = self.order.generator(number)
         flips = torch.rand(kinds, total, generator=generator) < 0.5 * self.config.random_flip
         t = torch.randint(TIMESTEPS, (kinds, total), generator=generator)
         chance = torch.rand(total, generator=generator)
         negative = torch.randint(max(1, len(self.negatives)), (total,), generator=generator)
-        noise = torch.randn(kinds, 2, total, *self.codec.shape(self.resolution), generator=generator)
+        chosen = [self.order.alike(self.shapes, number, total)[share]]
+        shape = self.shapes[chosen[0][0]]
+        noise = torch.randn(kinds, 2, total, *self.codec.shape(*shape), generator=generator)
 
-        positions = range(number * total + share.start, number * total + share.stop)
-        chosen = [self.shuffled("instance", len(self.instances), positions)]
         prompts = [self.instance_prompts[index] for index in chosen[0]]
         if self.regularization:
-            chosen.append(self.shuffled("regularization", len(self.regularization.photos), positions))
+            positions = range(number * total + share.start, number * total + share.stop)
+            chosen.append(self.order.shuffled("regularization", len(self.regularization.photos), positions))
             prompts += [self._regularization_prompt(self.regularization.ages[index]) for index in chosen[1]]
         posteriors = [
-            self._posterior(kind, index, bool(flip))
+            self._posterior(kind, index, bool(flip), shape)
             for kind, indices, row in zip(("instance", "regularization"), chosen, flips[:, share], strict=False)
             for index, flip in zip(indices, row, strict=True)
         ]
@@ -177,7 +183,7 @@ class TrainingData:
             _, face = self.instances[index]
             if embedder and face and kept[place]:
                 if flip:
-                    face = face.mirrored(self.resolution)
+                    face = face.mirrored(shape[0])
                 decode.append(place)
                 squares.append(embedder.crop.square(face))
                 landmarks.append(landmarks_of([face]))
@@ -190,7 +196,7 @@ class TrainingData:
             t=t[:, share].flatten().to(self.device),
             prompts=prompts,
             weight=self._weights(chosen[0], flips[0, share].tolist(), (mean.shape[-2], mean.shape[-1])),
-            instances=len(positions),
+            instances=len(chosen[0]),
             decode=torch.tensor(decode, dtype=torch.int64),
             squares=torch.tensor(squares).reshape(-1, 4),
             landmarks=torch.cat(landmarks) if landmarks else torch.empty(0, 5, 2),
@@ -204,7 +210,7 @@ class TrainingData:
         assert self.embedder and face
         if (index, flip) not in self._references:
             if flip:
-                picture, face = ImageOps.mirror(picture), face.mirrored(self.resolution)
+                picture, face = ImageOps.mirror(picture), face.mirrored(picture.width)
             self._references[index, flip] = embed_face(self.embedder, picture, face, self.device)
         return self._references[index, flip]
 
@@ -214,19 +220,11 @@ class TrainingData:
         apart = {index: 0 if other is None else classes_apart(age, other) for index, other in known}
         return [index for index, classes in apart.items() if classes == min(apart.values())]
 
-    def generator(self, *key: int) -> torch.Generator:
-        """One that depends on the seed and ``key`` alone."""
-        state = np.random.SeedSequence([self.config.seed, *key]).generate_state(1, np.uint64)[0]
-        return torch.Generator().manual_seed(int(state >> np.uint64(1)))
-
-    def shuffled(self, kind: str, count: int, positions: range) -> list[int]:
-        """Which of ``count`` pictures stand at ``positions`` of an endless sequence, shuffled anew every round."""
-        rounds = {}
-        for position in positions:
-            turn = position // count
-            if turn not in rounds:
-                rounds[turn] = torch.randperm(count, generator=self.generator(turn, STREAMS[kind])).tolist()
-        return [rounds[position // count][position % count] for position in positions]
+    def _cut(self, picture: Image.Image, face: Face | None, shape: Shape) -> tuple[Image.Image, Face | None]:
+        """What is trained of a picture or its mask, and the face in it."""
+        if self.config.crop == "aspect":
+            return cut_shape(picture, face, shape)
+        return cut_square(picture, face, self.resolution, self._margin)
 
     def _mask(self, photo: Photo, face: Face | None, instance: tuple[Image.Image, Face | None]) -> Image.Image | None:
         """Where the person is in the training picture, if anything says it: 255 there, 0 around. Raises UserError."""
@@ -234,7 +232,7 @@ class TrainingData:
         mask = mask_of(photo)
         if mask is None:
             return face_mask(found.box, picture.size) if self.config.face_mask and found else None
-        cut, _ = cut_square(mask, face, self.resolution, self._margin)
+        cut, _ = self._cut(mask, face, picture.size)
         if cut.getextrema()[1] == 0:
             raise UserError(f"The mask of {photo.name} is black in the part that is trained, which is around the face.")
         return cut
@@ -244,7 +242,8 @@ class TrainingData:
         masks = [self._masks[index] for index in indices]
         if not any(masks):
             return None
-        rest, weights = self.config.background_weight, torch.ones(len(masks), 1, self.resolution, self.resolution)
+        width, height = self.shapes[indices[0]]
+        rest, weights = self.config.background_weight, torch.ones(len(masks), 1, height, width)
         for weight, mask, flip in zip(weights, masks, flips, strict=True):
             if mask:
                 person = torch.from_numpy(np.array(ImageOps.mirror(mask) if flip else mask)) / 255
@@ -252,13 +251,13 @@ class TrainingData:
         return torch.nn.functional.adaptive_avg_pool2d(weights, shape)[:, 0].to(self.device)
 
     @torch.no_grad()
-    def _posterior(self, kind: str, index: int, flip: bool) -> tuple[Tensor, Tensor]:
-        key = (kind, index, flip)
+    def _posterior(self, kind: str, index: int, flip: bool, shape: Shape) -> tuple[Tensor, Tensor]:
+        key = (kind, index, flip, shape)
         if key not in self._latents:
             if kind == "instance":
                 picture = self.instances[index][0]
             else:
-                picture, _ = cut_square(self._others[index].image(), None, self.resolution, None)
+                picture, _ = self._cut(self._others[index].image(), None, shape)
             pixels = to_tensor(ImageOps.mirror(picture) if flip else picture).to(self.device)
             mean, std = self.codec.encode(pixels)
             self._latents[key] = mean[0].cpu(), std[0].cpu()
@@ -299,6 +298,12 @@ def latent_window(
     """Side of the latent window, ``factor`` px a latent, that holds every face square and ``context`` around it."""
     largest = max(right - left for left, _, right, _ in squares)
     return min(latent_side, math.ceil(largest / factor) + 2 * context)
+
+
+def _shapes_remark(shapes: list[Shape]) -> str:
+    counts = Counter(shapes).most_common()
+    each = ", ".join(f"{width} x {height} px ({count})" for (width, height), count in counts)
+    return f"Photos are trained in {len(counts)} shape{'s' * (len(counts) > 1)}: {each}."
 
 
 def _sha256(content: bytes, about: object) -> str:

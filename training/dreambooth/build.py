@@ -84,7 +84,8 @@ def build_trainer(
     inputs |= _data_inputs(data, matcher)
     reader = None
     if data.reads_faces and embedder:
-        window = latent_window(data.face_squares, resolution // decoder.factor, decoder.factor)
+        longest = max(map(max, data.shapes))
+        window = latent_window(data.face_squares, longest // decoder.factor, decoder.factor)
         reader = FaceReader(decoder, embedder, window, bf16=precision == "bf16")
     prompts = [*extra_prompts, *(preview_prompts(config) if looks else [])]
     reward = None

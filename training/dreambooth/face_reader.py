@@ -10,13 +10,16 @@ from ..models.interface import Codec
 def decode_windows(codec: Codec, x_0: Tensor, squares: Tensor, window: int, bf16: bool) -> tuple[Tensor, Tensor]:
     """Pixels [K, 3, H, W] of the ``window`` x ``window`` latents around ``squares`` [K, 4], px of the picture.
 
-    Beside them where they lie in the picture, [K, 2], px.
+    A picture that is narrower or lower is decoded in all of its width or height. Beside them where they lie in the
+    picture, [K, 2], px.
     """
-    side, factor = x_0.shape[-1], codec.factor
+    factor, sides = codec.factor, torch.tensor([x_0.shape[-1], x_0.shape[-2]])
+    span = sides.clamp(max=window)
     middle = (squares[:, :2] + squares[:, 2:]) / (2 * factor)
-    corners = (middle - window / 2).round().long().clamp(0, side - window)
+    corners = (middle - span / 2).round().long().clamp(min=0).minimum(sides - span)
+    width, height = span.tolist()
     windows = [
-        latent[..., top : top + window, left : left + window]
+        latent[..., top : top + height, left : left + width]
         for latent, (left, top) in zip(x_0, corners.tolist(), strict=True)
     ]
     with torch.autocast(x_0.device.type, torch.bfloat16, enabled=bf16):

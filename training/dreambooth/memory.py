@@ -219,8 +219,9 @@ def _batch(trainer: Trainer, height: int, width: int) -> Batch:
     prompts = [*islice(cycle(data.instance_prompts), instances)]
     if data.regularization:
         prompts += islice(cycle(reversed(data.prompts())), instances)
-    shape, count = trainer.model.codec.shape(data.resolution), len(prompts)
-    x_0 = torch.randn(count, *shape[:-2], height, width, generator=torch.Generator().manual_seed(0)).to(device)
+    codec, count = trainer.model.codec, len(prompts)
+    shape = codec.shape(codec.factor * width, codec.factor * height)
+    x_0 = torch.randn(count, *shape, generator=torch.Generator().manual_seed(0)).to(device)
     return Batch(
         x_0=x_0,
         noise=x_0.flip(-1),
@@ -238,9 +239,9 @@ def _batch(trainer: Trainer, height: int, width: int) -> Batch:
 
 def _face(trainer: Trainer, reader: FaceReader, height: int, width: int) -> Counted:
     """Of decoding the faces of all instances in windows of this size."""
-    shape = trainer.model.codec.shape(trainer.data.resolution)
-    count, device = trainer.config.train_batch_size, trainer.accelerator.device
-    latents = torch.zeros(count, *shape[:-2], height, width, device=device, requires_grad=True)
+    codec, count, device = trainer.model.codec, trainer.config.train_batch_size, trainer.accelerator.device
+    shape = codec.shape(codec.factor * width, codec.factor * height)
+    latents = torch.zeros(count, *shape, device=device, requires_grad=True)
     with Ledger() as ledger:
         with torch.autocast(device.type, torch.bfloat16, enabled=reader.bf16):
             pixels = reader.codec.decode(latents)
@@ -263,11 +264,11 @@ def _embedding(trainer: Trainer, reader: FaceReader) -> int:
 def _picture(trainer: Trainer, height: int, width: int) -> Counted:
     """Of encoding a photo and decoding a preview."""
     codec, device = trainer.model.codec, trainer.accelerator.device
-    shape = codec.shape(trainer.data.resolution)
+    width, height = codec.factor * width, codec.factor * height
     with Ledger() as ledger:
-        codec.encode(torch.zeros(1, 3, codec.factor * height, codec.factor * width, device=device))
+        codec.encode(torch.zeros(1, 3, height, width, device=device))
         turn = len(ledger.moments) - 1
-        codec.decode(torch.zeros(1, *shape[:-2], height, width, device=device))
+        codec.decode(torch.zeros(1, *codec.shape(width, height), device=device))
     return ledger.result, turn
 
 

@@ -37,14 +37,14 @@ class PhotoQuality:
         return cls(name, side, float(laplacian.var()), signature(image))
 
 
-def quality_remarks(photos: Sequence[PhotoQuality], resolution: int) -> list[str]:
-    """A sentence on every photo that is small for training at ``resolution``, blurred, or there twice."""
+def quality_remarks(photos: Sequence[PhotoQuality], sides: Sequence[int]) -> list[str]:
+    """A sentence on every photo that is small for ``sides``, the shorter ones in training, blurred, or there twice."""
     remarks = []
     if len(photos) < FEW:
         remarks.append(f"Only {len(photos)} photo{'s' * (len(photos) > 1)}; 3-30 show more of what stays the same.")
-    for photo in photos:
-        if photo.side * ENLARGED < resolution:
-            remarks.append(f"{photo.name}: small; its {photo.side:.0f} px are enlarged to {resolution}.")
+    for photo, side in zip(photos, sides, strict=True):
+        if photo.side * ENLARGED < side:
+            remarks.append(f"{photo.name}: small; its {photo.side:.0f} px are enlarged to {side}.")
         elif photo.sharpness < BLURRED:
             remarks.append(f"{photo.name}: blurred, or flat; a sharper one teaches more.")
     for place, earlier in repeated([photo.signature for photo in photos]).items():

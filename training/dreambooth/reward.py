@@ -95,19 +95,20 @@ class Reward:
         count, total = config.reward_pictures, config.reward_pictures * processes
         share = slice(process * count, (process + 1) * count)
         places = range(number * total + share.start, number * total + share.stop)
-        ages = [AGE_CLASSES[place] for place in data.shuffled("reward", len(AGE_CLASSES), places)]
-        shape = data.codec.shape(data.resolution)
-        noise = torch.randn(total, *shape, generator=data.generator(number, STREAM))[share].to(data.device)
+        ages = [AGE_CLASSES[place] for place in data.order.shuffled("reward", len(AGE_CLASSES), places)]
+        shape = data.codec.shape(data.resolution, data.resolution)
+        noise = torch.randn(total, *shape, generator=data.order.generator(number, STREAM))[share].to(data.device)
         prompts = [self._prompt(age) for age in ages]
         x_t, t = before_last_step(core, noise, prompts, config.reward_steps, self.model.guidance)
         drawn = Drawn(ages, x_t, t, prompts, kept=x_t[:0])
         return self._with_others(drawn) if config.reward_anchor else drawn
 
-    def terms(self, prediction: Tensor, drawn: Drawn, length: Tensor) -> dict[str, Tensor]:
+    def terms(self, prediction: Tensor, drawn: Drawn, length: Tensor, processes: int = 1) -> dict[str, Tensor]:
         """The reward's terms of the network's ``prediction`` [N, C, ...], by name.
 
         ``length`` is that of the reconstruction's gradient at the prediction of one picture. Gradients of identity and
-        age are capped there, picture by picture. Beside them UNSEEN.
+        age are capped there, picture by picture, and added up, also over ``processes``, whose mean is taken afterwards.
+        Beside them UNSEEN.
         """
         count, core = len(drawn.ages), self.model.denoiser
         leaf = prediction[:count].detach().requires_grad_()
@@ -120,7 +121,7 @@ class Reward:
             judged = self._judged(x_0[seen], found, [drawn.ages[place] for place in seen])
             caps = {"reward identity": self.config.reward_identity, "reward age": self.config.reward_age}
             for name, each in judged.items():
-                (gradient,) = torch.autograd.grad(each.sum(), leaf, retain_graph=True)
+                (gradient,) = torch.autograd.grad(processes * each.sum(), leaf, retain_graph=True)
                 terms[name] = capped(each.mean(), prediction[:count], gradient, caps[name] * length)
         if len(drawn.kept):
             terms["anchor"] = torch.nn.functional.mse_loss(prediction[count:], drawn.kept)

@@ -163,13 +163,9 @@ class Trainer:
 
     def losses(self, batch: Batch, drawn: Drawn | None = None) -> dict[str, Tensor]:
         """Each loss of one micro-batch and of what was ``drawn`` beside it, unweighted, by name."""
-        config, core, count, size = self.config, self.core, batch.instances, len(batch.prompts)
+        config, core, count = self.config, self.core, batch.instances
         x_t = core.noised(batch.x_0, batch.noise, batch.t)
-        if drawn:  # one forward pass for all: several processes synchronise after each
-            together = torch.cat([x_t, drawn.x_t]), torch.cat([batch.t, drawn.t]), batch.prompts + drawn.prompts
-            prediction, rewarded = self.denoiser(*together).tensor_split([size])
-        else:
-            prediction, rewarded = self.denoiser(x_t, batch.t, batch.prompts), None
+        prediction, rewarded = self._predictions(x_t, batch, drawn)
         target = core.target(batch.x_0, batch.noise, batch.t)
 
         terms = {"reconstruction": losses.reconstruction(prediction[:count], target[:count], batch.weight)}
@@ -190,8 +186,19 @@ class Trainer:
             terms[config.loss] = each.sum() / count  # chosen with probability (1 - t/T)^2 instead of weighted by it
         if self.reward and drawn and rewarded is not None:
             length = losses.gradient_length(prediction[:count], target[:count], batch.weight)
-            terms |= self.reward.terms(rewarded, drawn, length)
+            length = self.accelerator.reduce(length, "mean")
+            terms |= self.reward.terms(rewarded, drawn, length, self.accelerator.num_processes)
         return terms
+
+    def _predictions(self, x_t: Tensor, batch: Batch, drawn: Drawn | None) -> tuple[Tensor, Tensor | None]:
+        """Of the batch and of what was drawn, which is square; in one forward pass, which is faster, if both are."""
+        if drawn is None:
+            return self.denoiser(x_t, batch.t, batch.prompts), None
+        if x_t.shape[1:] != drawn.x_t.shape[1:]:
+            return self.denoiser(x_t, batch.t, batch.prompts), self.denoiser(drawn.x_t, drawn.t, drawn.prompts)
+        together = torch.cat([x_t, drawn.x_t]), torch.cat([batch.t, drawn.t]), batch.prompts + drawn.prompts
+        prediction, rewarded = self.denoiser(*together).tensor_split([len(x_t)])
+        return prediction, rewarded
 
     def weight(self, name: str) -> float:
         """What a loss counts in the total."""

@@ -173,10 +173,25 @@ def cut_square(
 
     ``margin`` in face sizes on each side of the face; None, or no face: the largest square that fits, around the face.
     """
-    width, height = image.size
     cut = square_side(image, face, margin)
-    x, y = face.center if face else (width / 2, height / 2)
-    left = min(max(x - cut / 2, 0), width - cut)
-    top = min(max(y - cut / 2, 0), height - cut)
-    square = image.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + cut, top + cut))
-    return square, face.moved(left, top, side / cut) if face else None
+    return _cut(image, face, (cut, cut), (side, side))
+
+
+def cut_shape(image: Image.Image, face: Face | None, shape: tuple[int, int]) -> tuple[Image.Image, Face | None]:
+    """The largest part of ``image`` of the aspect ratio of ``shape`` (width, height), resized to that, around the face.
+
+    Beside it the face in it.
+    """
+    scale = min(image.width / shape[0], image.height / shape[1])
+    return _cut(image, face, (shape[0] * scale, shape[1] * scale), shape)
+
+
+def _cut(
+    image: Image.Image, face: Face | None, cut: tuple[float, float], shape: tuple[int, int]
+) -> tuple[Image.Image, Face | None]:
+    x, y = face.center if face else (image.width / 2, image.height / 2)
+    left = max(min(x - cut[0] / 2, image.width - cut[0]), 0)
+    top = max(min(y - cut[1] / 2, image.height - cut[1]), 0)
+    box = (left, top, min(left + cut[0], image.width), min(top + cut[1], image.height))
+    part = image.resize(shape, Image.Resampling.LANCZOS, box=box)
+    return part, face.moved(left, top, shape[0] / cut[0]) if face else None

@@ -30,8 +30,8 @@ class Codec(Protocol):
 
     factor: int  # px a latent
 
-    def shape(self, side: int) -> tuple[int, ...]:
-        """Of the latents of one picture of ``side`` px: [C, h, w], or [C, 1, h, w] of a model of videos."""
+    def shape(self, width: int, height: int) -> tuple[int, ...]:
+        """Of the latents of one picture of so many px: [C, h, w], or [C, 1, h, w] of a model of videos."""
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the latents of ``pixels`` [B, 3, H, W] in [-1, 1]."""

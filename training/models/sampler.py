@@ -43,7 +43,7 @@ def _scheduler(name: str, prediction_type: str, schedule: dict[str, Any]):
 
 def one_noise(model: "Model", resolution: int, seed: int) -> Tensor:
     """The starting noise [1, C, h, w] of ``seed``; drawn on the CPU, so that every machine draws the same."""
-    return torch.randn(1, *model.codec.shape(resolution), generator=torch.Generator().manual_seed(seed))
+    return torch.randn(1, *model.codec.shape(resolution, resolution), generator=torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()

@@ -16,9 +16,9 @@ class LatentCodec(nn.Module):
         super().__init__()
         self.vae = vae
 
-    def shape(self, side: int) -> tuple[int, ...]:
-        """Of the latents [C, h, w] of one picture of ``side`` px."""
-        return self.vae.config.latent_channels, side // self.factor, side // self.factor
+    def shape(self, width: int, height: int) -> tuple[int, ...]:
+        """Of the latents [C, h, w] of one picture of so many px."""
+        return self.vae.config.latent_channels, height // self.factor, width // self.factor
 
     @property
     def is_tiny(self) -> bool:
