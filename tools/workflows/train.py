@@ -113,7 +113,7 @@ def try_it_here(g: Canvas) -> Row:
     )  # fmt: skip
     ages = sequence(g, train["clip"], train["subject"])
     small = replace(SD, side=64, never="", sampler=SD.sampler | {"cfg": 6.0})
-    pictures, columns = ages_sampled(g, small, train["model"], train["clip"], world["vae"], ages, seed=101)
+    pictures, columns = ages_sampled(g, small, train["model"], train["clip"], world["vae"], ages, seed=9)
     judges = face_embedder(g, "drawn-score", "Another one, that scores")
     score = g.add(
         "IDAgingScoreIdentity", "How alike?", images=pictures, references=world["photos"],
