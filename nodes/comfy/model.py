@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ...training.config import TrainingConfig
 from ...training.errors import UserError
+from ...training.models.convolutions import fast_convolutions
 from ...training.models.families import SD1, SD2, SDXL
 from ...training.models.fingerprint import fingerprint
 from ...training.models.inplace import Lora, Undo, blocks, copy_norm_inputs, is_layer, wrap_block, wrap_layer
@@ -176,9 +177,12 @@ class ComfyModel:
     def stepping(self, resolution: int) -> Generator[None, None, None]:
         """ComfyUI in training: the weights on the device, and no shortcuts that have no gradient."""
         self._open()
+        levels = self.patcher.model.model_config.unet_config.get("channel_mult", ())  # a UNet's
+        deepest = resolution // self.codec.factor // 2 ** max(len(levels) - 1, 0)
         comfy.model_management.in_training = True
         try:
-            yield
+            with fast_convolutions(self.patcher.load_device, deepest):
+                yield
         finally:
             comfy.model_management.in_training = False
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..config import TrainingConfig
 from ..files import digest
 from . import keys
+from .convolutions import fast_convolutions
 from .denoiser import UNetDenoiser
 from .families import SD2, Family
 from .fingerprint import fingerprint
@@ -113,11 +114,10 @@ class Model:
         return nullcontext(self._before) if self._before else without_lora(self.denoiser)
 
     def stepping(self, resolution: int) -> AbstractContextManager:
-        """On the CPU oneDNN reorders each kernel at each call, which costs more than convolving a small map."""
+        """The fastest convolutions for pictures of ``resolution`` px."""
         unet = self.denoiser.unet
         deepest = resolution // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
-        small = unet.device.type == "cpu" and deepest < 4
-        return torch.backends.mkldnn.flags(enabled=False) if small else nullcontext()
+        return fast_convolutions(unet.device, deepest)
 
     def draw(
         self,
