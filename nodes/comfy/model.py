@@ -138,7 +138,7 @@ class ComfyModel:
 
         The adapters come with the weights, and leave when ComfyUI loads this network for anybody else.
         """
-        self.close()
+        self.patcher.eject_model()  # the weights stay where they are
         layers = _layers(self.network)
         adapters: dict[str, Any] = {name.replace("/", "."): lora for name, lora in self.denoiser.adapters.items()}
         undo: list[Undo] = []

@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,6 +26,7 @@ import comfy.sd  # noqa: E402
 import comfy.supported_models  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from comfy.model_patcher import ModelPatcher  # noqa: E402
 from comfy.text_encoders.z_image import ZImageTokenizer  # noqa: E402
 from PIL import Image  # noqa: E402
 from safetensors import safe_open  # noqa: E402
@@ -236,6 +238,18 @@ def move_always():
     torch.nn.Module.to = lambda module, *arguments, **options: to(module, *arguments, **options)._apply(torch.clone)
 
 
+def count_loads():
+    """How often the weights of each network go to the device, by its id."""
+    loads, load_weights = Counter(), ModelPatcher.load
+
+    def counted(patcher, *arguments, **options):
+        loads[id(patcher.model)] += 1
+        return load_weights(patcher, *arguments, **options)
+
+    ModelPatcher.load = counted
+    return loads
+
+
 def moved(patcher, vae):
     """Leaves the weights as a way to a GPU and back does: outside inference mode, with new data in old tensors."""
     for module in (patcher.model, vae.first_stage_model):
@@ -252,7 +266,8 @@ def by_hand(sampling, x_t, sigma, raw):
     return x_t - sigma * raw
 
 
-def measure(name):
+def measure(name, loads):
+    loads.clear()
     if name in CHECKPOINTS:
         source, clip, vae = open_checkpoint(name)
 
@@ -273,6 +288,11 @@ def measure(name):
 
     moved(source, vae)
     whole = trainer_of(ComfyModel(source, clip, vae), **more)
+    for on in (True, False):
+        whole.model.checkpoint_blocks(on)
+        with whole.model.stepping(SIDE):
+            pass
+    result["loads"] = loads[id(source.model)]
     whole.run()
     result["family"] = whole.model.family.name
     result["quick"] = asdict(quick_way(source, whole.core.prediction_type))
@@ -407,10 +427,11 @@ def main():
     results = {"six ages": six_ages()}
     accept_tiny()
     move_always()
+    loads = count_loads()
     for name in chosen or [*CHECKPOINTS, *ARCHITECTURES]:
         start = time.monotonic()
         with torch.inference_mode(False):
-            results[name] = measure(name)
+            results[name] = measure(name, loads)
         results[name]["seconds"] = time.monotonic() - start
         (Path(folder) / "results.json").write_text(json.dumps(results, indent=1))
 

@@ -100,6 +100,10 @@ def test_gradient_checkpointing_changes_no_gradient(result):
     assert result["checkpointing"] < 1e-4
 
 
+def test_gradient_checkpointing_is_switched_where_the_weights_are(result):
+    assert result["loads"] == 1
+
+
 def test_the_native_loader_patches_every_layer_and_draws_the_same(result):
     assert result["patched"] == result["layers"] > 0
     assert result["lora_changes"] > 20 * result["native_picture"]
