@@ -24,7 +24,7 @@ from ...training.models.sampler import Preset
 from .codec import ComfyCodec
 from .family import family_of
 from .loaded import adopt, cast_weight, load, static
-from .network import ComfyDenoiser
+from .network import ComfyDenoiser, differentiable_rope
 from .probe import probe
 from .quick import quick_way
 
@@ -181,7 +181,7 @@ class ComfyModel:
         deepest = resolution // self.codec.factor // 2 ** max(len(levels) - 1, 0)
         comfy.model_management.in_training = True
         try:
-            with fast_convolutions(self.patcher.load_device, deepest):
+            with fast_convolutions(self.patcher.load_device, deepest), differentiable_rope():
                 yield
         finally:
             comfy.model_management.in_training = False

@@ -1,9 +1,11 @@
 """ComfyUI's diffusion model as our denoiser: its own modules, its own noise levels, its own conditioning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import comfy.model_management
+import comfy.quant_ops
 import comfy.sampler_helpers
 import comfy.samplers
 import torch
@@ -14,6 +16,9 @@ from ...training.models.denoiser import Denoiser
 from ...training.models.levels import NoiseLevels
 from .levels import levels_of, prediction_type
 
+# Newer networks call these of comfy_kitchen without asking whether they train, and it knows no gradient of them. Its
+# versions in plain PyTorch, by the same names, have one.
+ROPE = ("rms_rope", "rms_rope1", "rms_rope_split_half", "rms_rope_split_half1")
 GUIDANCE = 1.0  # at which models that read their guidance are trained: what is in the photos, not more of it
 
 
@@ -99,3 +104,18 @@ def _fit(one: dict[str, Any], other: dict[str, Any]) -> bool:
 def _attention(chosen: Callable, *arguments: Any, **options: Any) -> Tensor:
     """PyTorch's own attention: the others that ComfyUI knows have no backward pass, or split it."""
     return attention_pytorch(*arguments, **options)
+
+
+@contextmanager
+def differentiable_rope() -> Generator[None, None, None]:
+    """Normalised rotary embeddings have a gradient meanwhile."""
+    kitchen = comfy.quant_ops.ck
+    plain = kitchen.backends.eager
+    before = {name: getattr(kitchen, name) for name in ROPE if hasattr(plain, name)}
+    for name in before:
+        setattr(kitchen, name, getattr(plain, name))
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(kitchen, name, function)

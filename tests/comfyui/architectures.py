@@ -1,12 +1,14 @@
 """Tiny networks of today's families with random weights, in ComfyUI's own keys. Imported inside ComfyUI's Python."""
 
 import contextlib
+import functools
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import comfy.ldm.anima.model
 import comfy.ldm.models.autoencoder as autoencoder
 import comfy.ldm.wan.vae
 import comfy.model_detection
@@ -14,6 +16,7 @@ import comfy.ops
 import comfy.sd
 import comfy.supported_models
 import torch
+from comfy.ldm.anima.model import Anima
 from comfy.ldm.chroma.model import Chroma
 from comfy.ldm.flux.model import Flux
 from comfy.ldm.lumina.model import NextDiT
@@ -21,6 +24,10 @@ from comfy.ldm.modules.diffusionmodules.mmdit import OpenAISignatureMMDITWrapper
 from comfy.ldm.qwen_image.model import QwenImageTransformer2DModel
 from comfy.ldm.wan.model import WanModel
 
+# Anima's adapter of text has one size, which its network asks for without saying it; here it is a tiny one.
+comfy.ldm.anima.model.LLMAdapter = functools.partial(
+    comfy.ldm.anima.model.LLMAdapter, source_dim=64, target_dim=64, model_dim=64, num_layers=1, num_heads=1
+)
 KL, FLUX2_KL, WAN_VAE = "16 channels", "Flux.2", "Wan"
 
 
@@ -110,6 +117,19 @@ def wan() -> Architecture:
     return Architecture(WanModel, config, WAN_VAE, (4096, None))
 
 
+def anima() -> Architecture:
+    unseen = {"num_heads": 1, "crossattn_emb_channels": 64}
+    config = {
+        "image_model": "anima", "max_img_h": 240, "max_img_w": 240, "max_frames": 128, "in_channels": 16,
+        "out_channels": 16, "patch_spatial": 2, "patch_temporal": 1, "concat_padding_mask": True,
+        "model_channels": 128, "pos_emb_cls": "rope3d", "pos_emb_learnable": True, "pos_emb_interpolation": "crop",
+        "min_fps": 1, "max_fps": 30, "use_adaln_lora": True, "adaln_lora_dim": 256, "num_blocks": 1,
+        "extra_per_block_abs_pos_emb": False, "rope_h_extrapolation_ratio": 4.0, "rope_w_extrapolation_ratio": 4.0,
+        "rope_t_extrapolation_ratio": 1.0, "rope_enable_fps_modulation": False,
+    }  # fmt: skip
+    return Architecture(Anima, config | unseen, WAN_VAE, (64, None), unseen)
+
+
 ARCHITECTURES: dict[str, Callable[[], Architecture]] = {
     "Flux": flux,
     "FluxSchnell": lambda: flux(guidance_embed=False),
@@ -120,6 +140,7 @@ ARCHITECTURES: dict[str, Callable[[], Architecture]] = {
     "Lumina2": lumina2,
     "ZImage": z_image,
     "WAN21_T2V": wan,
+    "Anima": anima,
 }
 
 

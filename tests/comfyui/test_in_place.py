@@ -32,6 +32,7 @@ FAMILIES = {
     "Lumina2": "Lumina2",
     "ZImage": "ZImage",
     "WAN21_T2V": "WAN21_T2V",
+    "Anima": "Anima",
 }
 
 
