@@ -48,6 +48,13 @@ def test_a_wrong_age_is_refused_before_the_queue_runs(server):
     blamed, said = refused(server, graph)
     assert blamed == ["age"] and "'grandma' is not an age" in said
 
+    for ages in ({"from_age": "grandma"}, {"to_age": "grandma"}):
+        graph = Studio()
+        sequence = graph.sequence((graph.checkpoint, 1), **ages)
+        graph.save(graph.draw((graph.checkpoint, 0), (sequence, 0), 6), "never")
+        _, said = refused(server, graph)
+        assert all(f" - {field}: 'grandma' is not an age" in line for field in ages for line in said.splitlines())
+
     graph = Studio()
     sequence = graph.sequence((graph.checkpoint, 1), from_age="child", to_age="70")
     graph.save(graph.draw((graph.checkpoint, 0), (sequence, 0), 6), "never")
