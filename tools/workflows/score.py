@@ -38,7 +38,7 @@ def score_identity(g: Canvas) -> Row:
 
 def _photo(g: Canvas, vae: Output) -> tuple[list[Node], Output]:
     """A photo's nodes, and its latents: the reference, and as large as what is drawn."""
-    photo = g.add("LoadImage", "Your photo", image="example.png", wide=340, tall=150)
+    photo = g.add("LoadImage", "Your photo", image="example.png", wide=340, tall=235)
     scaled = g.add(
         "ImageScaleToTotalPixels", "To one megapixel", image=photo["IMAGE"], upscale_method="lanczos", megapixels=1.0
     )
@@ -131,8 +131,8 @@ def compare_roads(g: Canvas) -> Row:
         road(trained["model"], named, negative),
     ]
     first, second, third = (nodes[-1]["IMAGE"] for nodes in roads)
-    two = g.add("ImageBatch", "Edit and subject", image1=first, image2=second, wide=260)
-    three = g.add("ImageBatch", "All three", image1=two["IMAGE"], image2=third, wide=260)
+    two = g.add("ImageBatch", "Edit and subject", image1=first, image2=second, wide=260, tall=24)
+    three = g.add("ImageBatch", "All three", image1=two["IMAGE"], image2=third, wide=260, tall=24)
     known, embedder = (
         photos(g, "Photos of the person", tall=60, wide=300),
         face_embedder(g, FOR_SCORING, "The face embedder that scores"),
@@ -147,7 +147,7 @@ def compare_roads(g: Canvas) -> Row:
     note = g.note(
         "What to change first",
         "Which road keeps this person best? Choose in group 2 a subject that the graph *train_klein* has saved, in "
-        "group 3 one photo to age, and in group 8 others to compare with. *Without the token* takes the subject's "
+        "group 3 one photo to age, and in group 9 others to compare with. *Without the token* takes the subject's "
         "token and a space out of the instructions.",
         "Each road has a row on the sheet: the photo edited by the model as it is, the trained person drawn without "
         "the photo, and the photo edited by the model that knows the person. Every age has the same noise in all "
@@ -160,8 +160,11 @@ def compare_roads(g: Canvas) -> Row:
         ("The edit alone", "The subject alone", "Both"), ([edit, edited], [by_name], [both, named]), roads, strict=True
     )
     return across(
-        down(loaded.group(), choose, group("Your photo", BROWN, given)),
-        group("What changes with the age", PURPLE, [lists, anybody, nothing, negative]),
+        down(loaded.group(), choose, group("Your photo", BROWN, given[:1])),
+        down(
+            group("The photo as a reference", BROWN, given[1:]),
+            group("What changes with the age", PURPLE, [lists, anybody, nothing, negative]),
+        ),
         down(*(group(title, GREEN, prompts, nodes[:1], nodes[1:]) for title, prompts, nodes in lanes), note),
         group("Compare with the photos", BROWN, [two, three, known, embedder, report]),
         group("Look", ORANGE, [sheet, saved, said]),
