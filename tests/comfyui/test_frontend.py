@@ -30,7 +30,9 @@ VISIBLE = """() => {
     return node.widgets.filter(widget => node.isWidgetVisible(widget)).map(widget => widget.label ?? widget.name)
 }"""
 DRAWN = "() => document.querySelector('[data-node-id]').innerText.split('\\n')"
-MARKED = "() => app.graph._nodes.flatMap(node => node.inputs.filter(slot => slot.hasErrors).map(slot => slot.name)).sort()"
+MARKED = """() => app.graph._nodes.flatMap(
+    ({ inputs }) => inputs.filter(slot => slot.hasErrors).map(slot => slot.name)
+).sort()"""
 TYPES = "() => app.graph._nodes.map(node => node.type).sort()"
 
 
@@ -124,7 +126,7 @@ def test_what_went_wrong_is_said_on_the_screen(page):
     ],
 )
 def test_only_the_wrong_field_is_marked(page, modern, values, fields):
-    """Those that do not fit each other, or of which either mends it, are marked together. The graph has two embedders."""
+    """Those of which either mends it are marked together; the graph has two embedders."""
     page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", modern)
     graph = read(next(path for path in GRAPHS if path.stem == "try_it_here"))
     page.evaluate("graph => app.loadGraphData(graph, true, true, 'wrong')", graph)
