@@ -7,8 +7,8 @@ ROADS = "the edit alone, the subject alone, both"
 
 
 def score_identity(g: Canvas) -> Row:
-    drawn = photos(g, "Pictures to judge", "pictures", tall=130)
-    known = photos(g, "Photos to compare with", tall=130)
+    drawn = photos(g, "Pictures to judge", "pictures")
+    known = photos(g, "Photos to compare with")
     embedder = face_embedder(g, FOR_SCORING, "The face embedder that scores")
     score = g.add(
         "IDAgingScoreIdentity", "How alike?", images=drawn["photos"], references=known["photos"],
@@ -61,10 +61,8 @@ def age_by_edit(g: Canvas) -> Row:
     sides = positive["CONDITIONING"], negative["CONDITIONING"]
     drawn = sampled(g, loaded.model, *sides, latent, loaded.vae, seed=lists["seeds"], **KLEIN.sampler)
     pictures = drawn[-1]["IMAGE"]
-    known, embedder = (
-        photos(g, "Photos of the person", tall=60),
-        face_embedder(g, FOR_SCORING, "The face embedder that scores"),
-    )
+    known = photos(g, "Photos of the person", wide=360)
+    embedder = face_embedder(g, FOR_SCORING, "The face embedder that scores")
     report = g.add(
         "IDAgingIdentityReport", images=pictures, references=known["photos"], face_embedder=embedder["face_embedder"],
         ages=lists["ages"], photo_ages=known["ages"], filename_prefix="edit",
@@ -92,11 +90,11 @@ def age_by_edit(g: Canvas) -> Row:
     )
     return across(
         down(loaded.group("Choose your edit model"), group("Your photo", BROWN, given)),
-        group("What changes with the age", PURPLE, [lists, text, positive, nothing, negative]),
         down(
-            group("Draw", GREEN, drawn),
-            group("Compare with the photos", BROWN, [known, embedder, report]),
+            group("What changes with the age", PURPLE, [lists, text, positive]),
+            group("Photos of the person", BROWN, [known]),
         ),
+        down(group("Draw", GREEN, [nothing, negative, *drawn]), group("Compare", BROWN, [embedder, report])),
         down(group("Look", ORANGE, [every, pick, best, said], [saved, rest]), note),
     )
 
@@ -133,10 +131,8 @@ def compare_roads(g: Canvas) -> Row:
     first, second, third = (nodes[-1]["IMAGE"] for nodes in roads)
     two = g.add("ImageBatch", "Edit and subject", image1=first, image2=second, wide=260, tall=24)
     three = g.add("ImageBatch", "All three", image1=two["IMAGE"], image2=third, wide=260, tall=24)
-    known, embedder = (
-        photos(g, "Photos of the person", tall=60, wide=300),
-        face_embedder(g, FOR_SCORING, "The face embedder that scores"),
-    )
+    known = photos(g, "Photos of the person", wide=300)
+    embedder = face_embedder(g, FOR_SCORING, "The face embedder that scores")
     judged = {"images": three["IMAGE"], "ages": lists["ages"], "face_embedder": embedder["face_embedder"]}
     report = g.add(
         "IDAgingIdentityReport", references=known["photos"], photo_ages=known["ages"], filename_prefix="roads", **judged
