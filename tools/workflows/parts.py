@@ -94,7 +94,7 @@ def face_embedder(g: Canvas, weights: str, title: str) -> Node:
 
 
 def photos(g: Canvas, title: str, folder: str = "photos", wide: int = 380) -> Node:
-    return g.add("IDAgingLoadPhotos", title, folder=folder, tall=210, wide=wide)
+    return g.add("IDAgingLoadPhotos", title, folder=folder, tall=280, wide=wide)
 
 
 def subject(g: Canvas, loaded: Loaded, suffix: str = "", wide: int = 380) -> tuple[Node, Group]:
