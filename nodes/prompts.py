@@ -18,7 +18,7 @@ from ..training.ages import (
 from ..training.config import MAX_SEED
 from ..training.edits import EDIT_PROMPT, edit_prompt, edit_words_text, read_edit_words
 from ..training.errors import UserError
-from .comfy.checks import sentence
+from .comfy.checks import blaming, sentence
 from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced, also_called
 
 AGES = [*AGE_CLASSES, *map(str, range(MAX_AGE + 1))]
@@ -140,7 +140,10 @@ class SequenceEncode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, from_age=None, to_age=None) -> bool | str:
-        """Refuses what are no two ages of one kind."""
+        """Refuses what is no age, and two ages that are of two kinds."""
+        for name, age in (("from_age", from_age), ("to_age", to_age)):
+            if (said := blaming(name, sentence(parse_age, age))) is not True:
+                return said
         return sentence(lambda first, last: age_sequence(parse_age(first), parse_age(last), 2), from_age, to_age)
 
     @classmethod

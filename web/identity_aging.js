@@ -10,10 +10,21 @@ function say(nodeId, type, sentence, severity = 'error') {
   app.extensionManager.toast.add({ severity, summary, detail: sentence.trim(), life: LIFE })
 }
 
+// ComfyUI blames all inputs that a node checks together; a sentence that begins with one of them is about that one.
+function blameTheOneMeant(errors) {
+  const blamed = errors.map(({ extra_info: info }) => info?.input_name)
+  return errors.filter(({ details, extra_info: info }) => {
+    const meant = blamed.find((input) => details.startsWith(`${info?.input_name} - ${input}: `))
+    return !meant || meant === info.input_name
+  })
+}
+
 function sayWhyRefused(nodeErrors) {
-  for (const [id, { class_type: type, errors }] of Object.entries(nodeErrors ?? {})) {
+  for (const [id, refused] of Object.entries(nodeErrors ?? {})) {
+    const type = refused.class_type
     if (!ours(type)) continue
-    const why = errors.filter((error) => error.type === 'custom_validation_failed')
+    refused.errors = blameTheOneMeant(refused.errors) // before the front end marks them
+    const why = refused.errors.filter((error) => error.type === 'custom_validation_failed')
     // ComfyUI puts the input's name in front, once for each of those that it blames
     const sentences = why.map(({ details, extra_info: { input_name: input } }) => details.replace(`${input} - `, ''))
     for (const sentence of new Set(sentences)) say(id, type, sentence)

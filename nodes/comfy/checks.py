@@ -9,7 +9,7 @@ from ...training.errors import UserError
 def sentence(check: Callable[..., Any], *values: Any) -> bool | str:
     """What validate_inputs answers: True, or why ``check`` refuses ``values``. A linked one is None and passes.
 
-    ComfyUI blames every input that a validate_inputs names: it should name those at fault only.
+    ComfyUI blames every input that a validate_inputs names: it should name those at fault only, or see ``blaming``.
     """
     if None in values:
         return True
@@ -18,6 +18,11 @@ def sentence(check: Callable[..., Any], *values: Any) -> bool | str:
     except UserError as error:
         return str(error)
     return True
+
+
+def blaming(name: str, said: bool | str) -> bool | str:
+    """``said`` of the input ``name`` alone: web/identity_aging.js takes the blame off the others by this beginning."""
+    return said if said is True else f"{name}: {said}"
 
 
 def in_turn(values: Sequence[Any], count: int, what: str) -> list[Any]:

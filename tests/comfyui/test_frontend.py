@@ -30,6 +30,9 @@ VISIBLE = """() => {
     return node.widgets.filter(widget => node.isWidgetVisible(widget)).map(widget => widget.label ?? widget.name)
 }"""
 DRAWN = "() => document.querySelector('[data-node-id]').innerText.split('\\n')"
+MARKED = """() => app.graph._nodes.flatMap(
+    ({ inputs }) => inputs.filter(slot => slot.hasErrors).map(slot => slot.name)
+).sort()"""
 TYPES = "() => app.graph._nodes.map(node => node.type).sort()"
 
 
@@ -109,6 +112,27 @@ def test_what_went_wrong_is_said_on_the_screen(page):
         page.evaluate(SET, values)
         page.evaluate("() => app.queuePrompt(0)")
         page.get_by_text(sentence).first.wait_for(timeout=WAIT)
+
+
+@pytest.mark.parametrize("modern", [False, True], ids=["classic", "Nodes 2.0"])
+@pytest.mark.parametrize(
+    ("values", "fields"),
+    [
+        ({"from_age": "grandma"}, ["from_age"]),
+        ({"to_age": "grandpa"}, ["to_age"]),
+        ({"to_age": "70"}, ["from_age", "to_age"]),
+        ({"weights": "gone.pt"}, ["weights"] * 2),
+        ({"weights": "20180408-102900-casia-webface.pt"}, ["download", "weights"] * 2),
+    ],
+)
+def test_only_the_wrong_field_is_marked(page, modern, values, fields):
+    """Those of which either mends it are marked together; the graph has two embedders."""
+    page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", modern)
+    graph = read(next(path for path in GRAPHS if path.stem == "try_it_here"))
+    page.evaluate("graph => app.loadGraphData(graph, true, true, 'wrong')", graph)
+    page.evaluate(SET, values)
+    page.evaluate("() => app.queuePrompt(0)")
+    page.wait_for_function(f"fields => String(({MARKED})()) === String(fields)", arg=sorted(fields), timeout=WAIT)
 
 
 @pytest.mark.parametrize("modern", [False, True], ids=["classic", "Nodes 2.0"])

@@ -9,7 +9,10 @@ from safetensors.torch import save_file
 
 from tests.comfyui.graphs import Studio, save_lora
 from tools.server import Refused
+from training.faces.facenet import FACENET
 from training.models.subject import HEADER
+
+PUBLISHED = [file.name for file in FACENET.values()]
 
 
 def refused(server, graph):
@@ -48,6 +51,13 @@ def test_a_wrong_age_is_refused_before_the_queue_runs(server):
     blamed, said = refused(server, graph)
     assert blamed == ["age"] and "'grandma' is not an age" in said
 
+    for ages in ({"from_age": "grandma"}, {"to_age": "grandma"}):
+        graph = Studio()
+        sequence = graph.sequence((graph.checkpoint, 1), **ages)
+        graph.save(graph.draw((graph.checkpoint, 0), (sequence, 0), 6), "never")
+        _, said = refused(server, graph)
+        assert all(f" - {field}: 'grandma' is not an age" in line for field in ages for line in said.splitlines())
+
     graph = Studio()
     sequence = graph.sequence((graph.checkpoint, 1), from_age="child", to_age="70")
     graph.save(graph.draw((graph.checkpoint, 0), (sequence, 0), 6), "never")
@@ -67,6 +77,23 @@ def test_missing_weights_are_refused_before_the_queue_runs_by_what_mends_them(se
     assert sorted(blamed) == ["download", "weights"]
     named = r"20180408-102900-casia-webface.pt \(.*\) is not in .*models/facenet.*timesler/facenet-pytorch"
     assert re.search(named, said)
+
+
+def test_download_is_in_sight_while_anything_is_missing_that_it_fetches(server):
+    files = [server.base / "models/facenet" / name for name in (*PUBLISHED, "MobileFaceNet.tflite")]
+
+    def folded() -> bool:
+        info = server.get("/object_info/IDAgingLoadFaceEmbedder")["IDAgingLoadFaceEmbedder"]
+        return info["input"]["required"]["download"][1].get("advanced", False)
+
+    try:
+        for file in files:
+            assert not folded(), file.name
+            file.touch()
+        assert folded()
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 def failing_graphs(server):

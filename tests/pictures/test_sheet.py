@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from training.errors import UserError
-from training.pictures.sheet import FOUND, MISSING, annotated, contact_sheet, mean_similarity, sheet_of_rows
+from training.pictures.sheet import BACKGROUND, FOUND, MISSING, annotated, contact_sheet, mean_similarity, sheet_of_rows
 
 GREY = (90, 90, 90)
 
@@ -25,6 +25,12 @@ def test_a_label_covers_nothing_of_a_small_picture():
     marked = np.asarray(annotated(picture, (63.0, 63.0, 63.0, 63.0), "0.512\nlikely"))
     assert marked.shape[1] == 64 and marked.shape[0] > 64 + 2 * 11
     assert np.array_equal(marked[:63, :63], np.asarray(picture)[:63, :63])
+
+
+@pytest.mark.parametrize("label", ["0.512\nsame person", "0.512\nlikely\nfrom the side", "12: no face"])
+def test_a_label_is_not_cut_off_at_the_sides_of_a_small_picture(label):
+    bar = np.asarray(annotated(Image.new("RGB", (64, 64)), (8, 8, 56, 56), label))[64:]
+    assert (bar[:, [0, -1]] == BACKGROUND).all() and (bar != BACKGROUND).any()
 
 
 def test_a_sheet_holds_every_picture_whole_in_reading_order():

@@ -43,7 +43,10 @@ def test_no_text_is_missing(language):
 
 @pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
 def test_every_text_is_translated(language):
-    assert all(re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", text) for text in words(read(file(language))))
+    categories = read(file(language).with_name("main.json"))["nodeCategories"]
+    assert {node["category"] for name, node in read(OBJECT_INFO).items() if name in NODES} == categories.keys()
+    for text in [*words(read(file(language))), *categories.values()]:
+        assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", text)
 
 
 @pytest.mark.parametrize("node", NODES)

@@ -60,7 +60,7 @@ def aging_video(g: Canvas) -> Row:
     trained, choose = subject(g, loaded)
     ages = sequence(g, trained["clip"], trained["subject"], "48 steps from child to old", steps=48)
     pictures, columns = ages_sampled(g, SD, trained["model"], trained["clip"], loaded.vae, ages)
-    video = g.add("CreateVideo", "Into a video", images=pictures, fps=12.0)
+    video = g.add("CreateVideo", "Into a video", images=pictures, fps=12.0, tall=30)
     film = g.add("SaveVideo", "The video", video=video["VIDEO"], filename_prefix="aging/video", wide=420, tall=230)
     sheet = g.add("IDAgingAgingSheet", "Side by side", images=pictures, ages=ages["ages"], columns=12)
     saved = g.add(
@@ -86,7 +86,7 @@ def aging_video(g: Canvas) -> Row:
 def age_existing_photo(g: Canvas) -> Row:
     loaded = stable_diffusion(g)
     trained, choose = subject(g, loaded)
-    photo = g.add("LoadImage", "Your photo", image="example.png", wide=380, tall=210)
+    photo = g.add("LoadImage", "Your photo", image="example.png", wide=380, tall=235)
     scaled = g.add(
         "ImageScale", "To the model's size", image=photo["IMAGE"], upscale_method="lanczos", width=512, height=0,
         crop="disabled",

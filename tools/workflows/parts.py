@@ -93,8 +93,8 @@ def face_embedder(g: Canvas, weights: str, title: str) -> Node:
     return g.add("IDAgingLoadFaceEmbedder", title, weights=weights, models=facenet)
 
 
-def photos(g: Canvas, title: str, folder: str = "photos", tall: int = 150, wide: int = 380) -> Node:
-    return g.add("IDAgingLoadPhotos", title, folder=folder, tall=tall, wide=wide)
+def photos(g: Canvas, title: str, folder: str = "photos", wide: int = 380) -> Node:
+    return g.add("IDAgingLoadPhotos", title, folder=folder, tall=280, wide=wide)
 
 
 def subject(g: Canvas, loaded: Loaded, suffix: str = "", wide: int = 380) -> tuple[Node, Group]:

@@ -7,8 +7,8 @@ ROADS = "the edit alone, the subject alone, both"
 
 
 def score_identity(g: Canvas) -> Row:
-    drawn = photos(g, "Pictures to judge", "pictures", tall=130)
-    known = photos(g, "Photos to compare with", tall=130)
+    drawn = photos(g, "Pictures to judge", "pictures")
+    known = photos(g, "Photos to compare with")
     embedder = face_embedder(g, FOR_SCORING, "The face embedder that scores")
     score = g.add(
         "IDAgingScoreIdentity", "How alike?", images=drawn["photos"], references=known["photos"],
@@ -38,7 +38,7 @@ def score_identity(g: Canvas) -> Row:
 
 def _photo(g: Canvas, vae: Output) -> tuple[list[Node], Output]:
     """A photo's nodes, and its latents: the reference, and as large as what is drawn."""
-    photo = g.add("LoadImage", "Your photo", image="example.png", wide=340, tall=150)
+    photo = g.add("LoadImage", "Your photo", image="example.png", wide=340, tall=235)
     scaled = g.add(
         "ImageScaleToTotalPixels", "To one megapixel", image=photo["IMAGE"], upscale_method="lanczos", megapixels=1.0
     )
@@ -61,10 +61,8 @@ def age_by_edit(g: Canvas) -> Row:
     sides = positive["CONDITIONING"], negative["CONDITIONING"]
     drawn = sampled(g, loaded.model, *sides, latent, loaded.vae, seed=lists["seeds"], **KLEIN.sampler)
     pictures = drawn[-1]["IMAGE"]
-    known, embedder = (
-        photos(g, "Photos of the person", tall=60),
-        face_embedder(g, FOR_SCORING, "The face embedder that scores"),
-    )
+    known = photos(g, "Photos of the person", wide=360)
+    embedder = face_embedder(g, FOR_SCORING, "The face embedder that scores")
     report = g.add(
         "IDAgingIdentityReport", images=pictures, references=known["photos"], face_embedder=embedder["face_embedder"],
         ages=lists["ages"], photo_ages=known["ages"], filename_prefix="edit",
@@ -92,11 +90,11 @@ def age_by_edit(g: Canvas) -> Row:
     )
     return across(
         down(loaded.group("Choose your edit model"), group("Your photo", BROWN, given)),
-        group("What changes with the age", PURPLE, [lists, text, positive, nothing, negative]),
         down(
-            group("Draw", GREEN, drawn),
-            group("Compare with the photos", BROWN, [known, embedder, report]),
+            group("What changes with the age", PURPLE, [lists, text, positive]),
+            group("Photos of the person", BROWN, [known]),
         ),
+        down(group("Draw", GREEN, [nothing, negative, *drawn]), group("Compare", BROWN, [embedder, report])),
         down(group("Look", ORANGE, [every, pick, best, said], [saved, rest]), note),
     )
 
@@ -131,12 +129,10 @@ def compare_roads(g: Canvas) -> Row:
         road(trained["model"], named, negative),
     ]
     first, second, third = (nodes[-1]["IMAGE"] for nodes in roads)
-    two = g.add("ImageBatch", "Edit and subject", image1=first, image2=second, wide=260)
-    three = g.add("ImageBatch", "All three", image1=two["IMAGE"], image2=third, wide=260)
-    known, embedder = (
-        photos(g, "Photos of the person", tall=60, wide=300),
-        face_embedder(g, FOR_SCORING, "The face embedder that scores"),
-    )
+    two = g.add("ImageBatch", "Edit and subject", image1=first, image2=second, wide=260, tall=24)
+    three = g.add("ImageBatch", "All three", image1=two["IMAGE"], image2=third, wide=260, tall=24)
+    known = photos(g, "Photos of the person", wide=300)
+    embedder = face_embedder(g, FOR_SCORING, "The face embedder that scores")
     judged = {"images": three["IMAGE"], "ages": lists["ages"], "face_embedder": embedder["face_embedder"]}
     report = g.add(
         "IDAgingIdentityReport", references=known["photos"], photo_ages=known["ages"], filename_prefix="roads", **judged
@@ -147,7 +143,7 @@ def compare_roads(g: Canvas) -> Row:
     note = g.note(
         "What to change first",
         "Which road keeps this person best? Choose in group 2 a subject that the graph *train_klein* has saved, in "
-        "group 3 one photo to age, and in group 8 others to compare with. *Without the token* takes the subject's "
+        "group 3 one photo to age, and in group 9 others to compare with. *Without the token* takes the subject's "
         "token and a space out of the instructions.",
         "Each road has a row on the sheet: the photo edited by the model as it is, the trained person drawn without "
         "the photo, and the photo edited by the model that knows the person. Every age has the same noise in all "
@@ -160,8 +156,11 @@ def compare_roads(g: Canvas) -> Row:
         ("The edit alone", "The subject alone", "Both"), ([edit, edited], [by_name], [both, named]), roads, strict=True
     )
     return across(
-        down(loaded.group(), choose, group("Your photo", BROWN, given)),
-        group("What changes with the age", PURPLE, [lists, anybody, nothing, negative]),
+        down(loaded.group(), choose, group("Your photo", BROWN, given[:1])),
+        down(
+            group("The photo as a reference", BROWN, given[1:]),
+            group("What changes with the age", PURPLE, [lists, anybody, nothing, negative]),
+        ),
         down(*(group(title, GREEN, prompts, nodes[:1], nodes[1:]) for title, prompts, nodes in lanes), note),
         group("Compare with the photos", BROWN, [two, three, known, embedder, report]),
         group("Look", ORANGE, [sheet, saved, said]),

@@ -102,7 +102,7 @@ def look(g: Canvas, pictures, ages: Node, prefix: str, tall: int, columns: int =
 
 def try_it_here(g: Canvas) -> Row:
     """Nothing to choose: the drawn world."""
-    world = g.add("IDAgingDrawnWorld", "A drawn person, other people, a small model", wide=340, tall=190)
+    world = g.add("IDAgingDrawnWorld", "A drawn person, other people, a small model", wide=340, tall=280)
     embedder = face_embedder(g, "drawn-loss", "The face embedder that trains")
     train = g.add(
         "IDAgingTrainSubject", model=world["model"], clip=world["clip"], vae=world["vae"], photos=world["photos"],

@@ -38,11 +38,13 @@ def annotated(
 ) -> Image.Image:
     """A copy of ``picture`` with ``box`` (left, top, right, bottom, px) in ``colour``, or a red frame for None.
 
-    ``label`` stands on a bar below the picture, of which it covers nothing.
+    ``label`` stands on a bar below the picture, of which it covers nothing, in letters small enough for its width.
     """
     width, height = picture.size
-    font = ImageFont.load_default(max(11, width // 20))
-    text = ImageDraw.Draw(picture).multiline_textbbox((0, 0), label, font=font)
+    size, probe = max(11, width // 20), ImageDraw.Draw(picture)
+    widest = probe.multiline_textbbox((0, 0), label, font=ImageFont.load_default(size))[2]
+    font = ImageFont.load_default(size * min(1, (width - 2) / widest))
+    text = probe.multiline_textbbox((0, 0), label, font=font)
     bar = math.ceil(text[3] - text[1]) + GAP
     result = Image.new("RGB", (width, height + bar), MISSING if box is None else BACKGROUND)
     result.paste(picture, (0, 0))
