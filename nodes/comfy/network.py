@@ -1,11 +1,11 @@
 """ComfyUI's diffusion model as our denoiser: its own modules, its own noise levels, its own conditioning."""
 
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 import comfy.model_management
-import comfy.quant_ops
 import comfy.sampler_helpers
 import comfy.samplers
 import torch
@@ -109,8 +109,8 @@ def _attention(chosen: Callable, *arguments: Any, **options: Any) -> Tensor:
 @contextmanager
 def differentiable_rope() -> Generator[None, None, None]:
     """Normalised rotary embeddings have a gradient meanwhile."""
-    kitchen = comfy.quant_ops.ck
-    plain = kitchen.backends.eager
+    kitchen: Any = sys.modules.get("comfy_kitchen")  # older ComfyUI does without
+    plain = getattr(getattr(kitchen, "backends", None), "eager", None)
     before = {name: getattr(kitchen, name) for name in ROPE if hasattr(plain, name)}
     for name in before:
         setattr(kitchen, name, getattr(plain, name))
