@@ -142,3 +142,14 @@ def test_the_studys_trials_on_a_cluster_have_the_numbers_of_one_process(cluster,
 def test_what_no_machine_has_room_for_is_said_at_once(cluster, cast, capsys):
     assert cast({"anna": {}}, "--address", cluster.address, "--memory", "100000") == 2
     assert "No machine of the cluster has" in capsys.readouterr().err
+
+
+def test_a_cluster_that_lets_nobody_in_without_its_token_is_no_traceback(cast, monkeypatch, capsys):
+    """Ray's own error, raised here: it reads the token once a process."""
+
+    def init(*_, **__):
+        raise ray.exceptions.AuthenticationError("Token authentication is enabled but no token was found.")
+
+    monkeypatch.setattr(ray, "init", init)
+    assert cast({"anna": {}}, "--address", "10.0.0.1:6379") == 2
+    assert "it wants another token than this machine's (Token authentication is enabled" in capsys.readouterr().err

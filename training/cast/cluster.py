@@ -62,12 +62,16 @@ def opened(options: ClusterOptions, local: bool, memory: float | None = None) ->
     if not installed():
         raise UserError("--address needs Ray, which is not installed: pip install 'ray[default]'.")
     import ray
+    from ray.exceptions import RayError
 
     environment = {"py_modules": [str(PACKAGE)]} if options.address else None
     try:
         ray.init(options.address or "local", runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(f"There is no Ray cluster at {options.address} ({str(error).splitlines()[0]}).") from error
+    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+        raise UserError(
+            f"There is no Ray cluster at {options.address}, or it wants another token than this machine's "
+            f"({str(error).splitlines()[0]}). Tokens: docs/scale.md."
+        ) from error
     try:
         yield functools.partial(_run, options.retries, _resources(options, memory))
     finally:
