@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.util
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ PACKAGE = Path(__file__).parents[1]  # sent to the cluster's machines, which nee
 LOOK_UP = 1.0  # s; Ctrl-C is heard in between
 GRACE = 120.0  # s that running items have for saving their states
 GIB = 2**30
+
+# Ray reads it when imported. Otherwise, after `uv run`, it would send the whole folder that one is in to every machine,
+# and each worker would make an environment there, of 5 GB.
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 
 @dataclass(frozen=True)
