@@ -81,7 +81,7 @@ def test_ctrl_c_stops_all_and_the_same_command_goes_on_to_the_bit(cast, tmp_path
         patched.setattr(Entry, "progress", pressed)
         assert cast(rows, *steps) == 130
     out = tmp_path / "out"
-    assert re.search(r"Stopped.*0 of 2 finished.*same command goes on", capsys.readouterr().out)
+    assert re.search(r"Stopped.*0 of 2 finished, 2 waiting.*same command goes on", capsys.readouterr().out)
     assert (out / "anna" / "training-state.pt").exists() and not (out / "bert" / "cast.json").exists()
     assert cast(rows, *steps) == 0
     assert all(equal(subject(out, name), subject(tmp_path / "whole", name)) for name in rows)

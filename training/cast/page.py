@@ -1,4 +1,4 @@
-"""The whole cast as a table for machines and a page for people, both written anew whenever somebody has ended."""
+"""The whole cast as a table for machines and a page for people; the view writes both anew while they run."""
 
 import csv
 from collections import Counter
@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from ..files import written
 from ..report.text import number, percent
-from .entry import FAILED, FINISHED, Entry
+from .entry import FAILED, FINISHED, TRAINING, Entry
 
 TABLE, PAGE = "cast.csv", "index.html"
-SHEET, REPORT = "ages.png", "report.html"  # in the folder of each subject
+SHEET, REPORT, LOG = "ages.png", "report.html", "log.txt"  # in the folder of each subject
 COLUMNS = ("name", "state", "similarity", "yardstick", "ages right", "verdict", "seconds", "node", "retries")
 REFRESH = 10  # s after which a browser reads an unfinished page again
 
@@ -70,24 +70,39 @@ def _numbers(entry: Entry) -> list:
 
 
 def _shown(out: Path, entry: Entry) -> dict:
-    seen = entry.summary
-    step = f", step {entry.step} of {entry.steps}" if entry.steps and entry.state != FINISHED else ""
+    seen, finished = entry.summary, entry.state == FINISHED
+    step = f", step {entry.step} of {entry.steps}" if entry.state == TRAINING else ""
+    similarity, ages = seen.get("mean_similarity"), seen.get("ages_right")
     return {
         "name": entry.name,
         "state": entry.state + step,
         "failed": entry.state == FAILED,
-        "sheet": _link(out, entry, SHEET),
-        "report": _link(out, entry, REPORT),
-        "similarity": number(seen.get("mean_similarity")),
-        "yardstick": number(seen.get("leave_one_out_similarity")),
-        "ages": percent(seen["ages_right"]) if seen.get("ages_right") is not None else "-",
+        "sheet": _link(out, entry, SHEET) if finished else "",
+        "link": _link(out, entry, REPORT if finished else LOG),
+        "similarity": number(similarity) if finished else "",
+        "yardstick": number(seen.get("leave_one_out_similarity")) if finished else "",
+        "ages": percent(ages) if ages is not None else "",
         "verdict": verdict(entry),
-        "time": tqdm.format_interval(entry.seconds),
+        "time": tqdm.format_interval(entry.seconds) if entry.seconds else "",
         "node": entry.node,
-        "retries": entry.retries,
+        "retries": f"{entry.retries} retr{'y' if entry.retries == 1 else 'ies'}" if entry.retries else "",
+        "order": (_last(similarity), _last(ages), _concern(entry), -entry.seconds),
     }
+
+
+def _last(value: float | None) -> float:
+    """By which a cell is sorted, the least first and unknown ones last."""
+    return 2.0 if value is None else value
+
+
+def _concern(entry: Entry) -> int:
+    """By which verdicts are sorted: failed, finished with something against it, finished, unfinished."""
+    seen = entry.summary
+    if entry.state == FINISHED:
+        return 1 if seen["failures_to_detect"] or seen["memorised"] else 2
+    return 0 if entry.state == FAILED else 3
 
 
 def _link(out: Path, entry: Entry, name: str) -> str:
     file = entry.folder / name
-    return file.relative_to(out).as_posix() if entry.state == FINISHED and file.is_file() else ""
+    return file.relative_to(out).as_posix() if file.is_file() else ""

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -27,7 +28,7 @@ class View:
     def __enter__(self) -> "View":
         ended = sum(self._ended(entry) for entry in self.entries.values())
         self._all = tqdm(total=len(self.entries), initial=ended, unit="subject", file=self._file, disable=None)
-        page.write(self.out, list(self.entries.values()))
+        self._write()
         self._thread.start()
         return self
 
@@ -41,7 +42,7 @@ class View:
             bar.close()
 
     def refresh(self) -> None:
-        """Reads the entries of all who have not ended, and shows what has changed."""
+        """Reads the entries of all who have not ended, and shows what has changed; steps as often as a page is read."""
         changed = False
         for folder, before in self.entries.items():
             if self._ended(before):
@@ -50,8 +51,12 @@ class View:
             changed |= entry.state != before.state
             self._show(folder, entry)
         self._all.set_postfix_str(page.tally(list(self.entries.values())))
-        if changed:
-            page.write(self.out, list(self.entries.values()))
+        if changed or time.monotonic() - self._written > page.REFRESH:
+            self._write()
+
+    def _write(self) -> None:
+        page.write(self.out, list(self.entries.values()))
+        self._written = time.monotonic()
 
     def _watch(self) -> None:
         while not self._left.wait(EVERY):

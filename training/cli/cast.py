@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from ..cast.cluster import GIB, ClusterOptions, installed, opened
 from ..cast.entry import DRAWING, FAILED, FINISHED, SCORING, TRAINING, WAITING, Entry, read_entry
-from ..cast.page import PAGE, REPORT, tally
+from ..cast.page import LOG, PAGE, REPORT, tally
 from ..cast.queue import Failure, attempt, here
 from ..cast.table import read_table
 from ..cast.view import View
@@ -30,7 +30,6 @@ from .score import ScoreOptions, score
 from .shared import AGE_ESTIMATORS, EMBEDDER_HELP
 from .train import TrainOptions, train
 
-LOG = "log.txt"  # of each subject: what its commands say
 OURS = ("out", "resume", "age_estimator")  # the cast decides the first two; drawing has the third too
 
 
@@ -130,6 +129,7 @@ def _act(job: Job) -> None:
     steps = job.config.max_train_steps
     entry.save(state=TRAINING, starts=entry.starts + 1, node=here(), pid=os.getpid(), steps=steps, sentence="")
     if train(job.train, job.config, [show]):
+        entry.save(state=WAITING)
         raise KeyboardInterrupt  # it stopped as after Ctrl-C, whoever asked for it
     entry.save(state=DRAWING, step=steps, seconds=seconds())
     run = finished(RunFiles(folder / f"{folder.name}.safetensors"))

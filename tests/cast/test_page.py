@@ -1,0 +1,39 @@
+import re
+
+from training.cast.entry import FAILED, FINISHED, TRAINING, Entry
+from training.cast.page import page
+
+SUBJECT, SIMILARITY, AGES, VERDICT, TIME = range(5)  # the columns that a click sorts
+
+
+def finished(folder, similarity, **seen):
+    seen = {"images": 6, "failures_to_detect": 0, "memorised": 0, "matched": None, "ages_right": 1.0} | seen
+    return Entry(folder, FINISHED, seconds=60.0, summary=seen | {"mean_similarity": similarity})
+
+
+def test_a_click_on_a_heading_has_the_worst_first_and_unknown_ones_last(tmp_path):
+    text = page(
+        tmp_path,
+        [
+            Entry(tmp_path / "waits"),
+            finished(tmp_path / "good", 0.9),
+            Entry(tmp_path / "trains", TRAINING, step=3, steps=8, seconds=30.0),
+            finished(tmp_path / "unlike", -0.05, ages_right=0.5),
+            finished(tmp_path / "copied", 0.95, memorised=1),
+            Entry(tmp_path / "poor", FAILED, seconds=90.0, sentence="There is no folder photos/poor."),
+        ],
+    )
+    rows = [
+        (re.search(r">(\w+)<br>", row)[1], [float(key) for key in re.findall(r'data-key="([^"]+)"', row)])
+        for row in re.findall(r"<tr><td.*?</tr>", text, re.DOTALL)
+    ]
+
+    def order(column):
+        return [name for name, keys in sorted(rows, key=lambda row: row[1][column])]
+
+    assert order(SUBJECT) == ["waits", "good", "trains", "unlike", "copied", "poor"]
+    assert order(SIMILARITY)[:3] == ["unlike", "good", "copied"]
+    assert order(AGES)[0] == "unlike" and set(order(AGES)[3:]) == {"waits", "trains", "poor"}
+    assert order(VERDICT)[:2] == ["poor", "copied"] and set(order(VERDICT)[4:]) == {"waits", "trains"}
+    assert order(TIME)[0] == "poor" and order(TIME)[-1] == "waits"
+    assert "training, step 3 of 8" in text and "There is no folder photos/poor." in text
