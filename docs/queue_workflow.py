@@ -23,6 +23,10 @@ from pathlib import Path
 SERVERS = os.environ.get("COMFYUI", "http://127.0.0.1:8188").split(",")
 
 
+class Failed(Exception):
+    """A graph that did not run to its end; the message is its node's."""
+
+
 def ask(server, path, body=None):
     """What the server answers; with ``body``, to that as JSON."""
     data = json.dumps(body).encode() if body else None
@@ -43,16 +47,23 @@ def changed(graph, changes):
 
 
 def run(server, graph, prefix):
-    """Queues the graph and waits for its end; its pictures are saved here, ``prefix`` before their names."""
+    """Queues the graph and waits for its end; its pictures are saved here, ``prefix`` before their names.
+
+    Raises Failed.
+    """
     job = json.loads(ask(server, "/prompt", {"prompt": graph}))["prompt_id"]
     while not (history := json.loads(ask(server, f"/history/{job}"))):
         time.sleep(1)
-    print(prefix + history[job]["status"]["status_str"], "on", server, flush=True)
+    status = history[job]["status"]
+    print(prefix + status["status_str"], "on", server, flush=True)
     for output in history[job]["outputs"].values():
         for picture in output.get("images", []):
             file = prefix + picture["filename"]
             Path(file).write_bytes(ask(server, "/view?" + urllib.parse.urlencode(picture)))
             print(file, flush=True)
+    if status["status_str"] != "success":
+        said = [about["exception_message"] for kind, about in status["messages"] if kind == "execution_error"]
+        raise Failed(said[0].strip() if said else "it was interrupted")
 
 
 def serve(server):
@@ -61,6 +72,8 @@ def serve(server):
         name = waiting.pop(0)
         try:
             run(server, changed(graph, [change.replace("{each}", name) for change in changes]), name and f"{name}_")
+        except Failed as error:
+            failed.append(f"{name or 'the graph'}: {error}")
         except urllib.error.HTTPError as error:  # it says what is wrong with the graph
             failed.append(f"{name}: {error.read().decode()}")
         except OSError as error:
