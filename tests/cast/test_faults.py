@@ -31,7 +31,7 @@ def cluster(monkeypatch):
 
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
     monkeypatch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
-    made = Cluster(initialize_head=True, head_node_args={**ONE, "num_cpus": 0})
+    made = Cluster(initialize_head=True, head_node_args={**ONE, "num_cpus": 0, "include_dashboard": False})
     yield made
     ray.shutdown()
     made.shutdown()
@@ -142,6 +142,18 @@ def test_the_studys_trials_on_a_cluster_have_the_numbers_of_one_process(cluster,
 def test_what_no_machine_has_room_for_is_said_at_once(cluster, cast, capsys):
     assert cast({"anna": {}}, "--address", cluster.address, "--memory", "100000") == 2
     assert "No machine of the cluster has" in capsys.readouterr().err
+
+
+def test_what_uv_began_does_not_have_each_worker_make_an_environment():
+    """Where uv began these tests: a worker that Ray begins by `uv run` has that as its parent, and not Ray's node."""
+
+    def parent(_):
+        import psutil
+
+        return psutil.Process().parent().name()
+
+    with opened(ClusterOptions(cpus=1), local=True) as queue:
+        assert dict(queue(parent, {"anna": None})) == {"anna": "raylet"}
 
 
 def test_a_cluster_that_lets_nobody_in_without_its_token_is_no_traceback(cast, monkeypatch, capsys):
