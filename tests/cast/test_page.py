@@ -36,4 +36,5 @@ def test_a_click_on_a_heading_has_the_worst_first_and_unknown_ones_last(tmp_path
     assert order(AGES)[0] == "unlike" and set(order(AGES)[3:]) == {"waits", "trains", "poor"}
     assert order(VERDICT)[:2] == ["poor", "copied"] and set(order(VERDICT)[4:]) == {"waits", "trains"}
     assert order(TIME)[0] == "poor" and order(TIME)[-1] == "waits"
+    assert "location.reload()" in text, "there are subjects that have not ended"
     assert "training, step 3 of 8" in text and "There is no folder photos/poor." in text
