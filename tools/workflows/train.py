@@ -138,7 +138,7 @@ def try_it_here(g: Canvas) -> Row:
             g.note(
                 "Press Run",
                 "Press *Run*: there is nothing to choose and nothing to download. A person who was drawn by program is "
-                "trained from eight photos, in about three minutes on two cores, and is then drawn at six ages and "
+                "trained from eight photos, in about two minutes on two cores, and is then drawn at six ages and "
                 "scored.",
                 "Another *person* in group 1 is another face; another *seed* in *Draw* is another pose.",
                 "With photos of your own and Stable Diffusion, go on with the graph *train_subject*.",
