@@ -75,7 +75,7 @@ def opened(options: ClusterOptions, local: bool, memory: float | None = None) ->
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         raise UserError(
             f"There is no Ray cluster at {options.address}, or it wants another token than this machine's "
-            f"({str(error).splitlines()[0]}). Tokens: docs/scale.md."
+            f"({str(error).splitlines()[0]}). Set RAY_AUTH_MODE=token if it was started with one; see docs/scale.md."
         ) from error
     try:
         yield functools.partial(_run, options.retries, _resources(options, memory))
