@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +18,7 @@ from ..faces.embedders import FaceEmbedder, embed_face
 from ..faces.find import Face, FaceDetector, cut_shape, cut_square
 from ..models.interface import Codec
 from ..models.levels import TIMESTEPS
-from ..pictures.buckets import Shape, bucket_of
+from ..pictures.buckets import Shape, bucket_of, shapes_remark
 from ..pictures.masks import face_mask, mask_of
 from ..pictures.photos import Bar, Photo, to_tensor
 from .captions import instance_prompt
@@ -88,7 +87,7 @@ class TrainingData:
             quality.append(PhotoQuality.of(photo.name, image, face, margin))
         self.remarks = quality_remarks(quality, [min(shape) for shape in self.shapes])
         if config.crop == "aspect":
-            self.remarks.append(_shapes_remark(self.shapes))
+            self.remarks.append(shapes_remark(self.shapes))
         self._masks = [self._mask(*known) for known in zip(subject.photos, subject.faces, self.instances, strict=True)]
         self.reads_faces = config.loss in IDENTITY_LOSSES
         self.decode_probability = decode_probability
@@ -298,12 +297,6 @@ def latent_window(
     """Side of the latent window, ``factor`` px a latent, that holds every face square and ``context`` around it."""
     largest = max(right - left for left, _, right, _ in squares)
     return min(latent_side, math.ceil(largest / factor) + 2 * context)
-
-
-def _shapes_remark(shapes: list[Shape]) -> str:
-    counts = Counter(shapes).most_common()
-    each = ", ".join(f"{width} x {height} px ({count})" for (width, height), count in counts)
-    return f"Photos are trained in {len(counts)} shape{'s' * (len(counts) > 1)}: {each}."
 
 
 def _sha256(content: bytes, about: object) -> str:

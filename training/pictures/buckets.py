@@ -1,6 +1,8 @@
 """Aspect ratio bucketing: the few shapes in which photos are trained, so that each keeps its own as far as may be."""
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 
 STEP = 64  # px, of which every side is a multiple: what networks of all families can take
 ELONGATED = 2  # times as long as wide, at most
@@ -22,3 +24,10 @@ def bucket_of(size: tuple[int, int], resolution: int) -> Shape:
         bucket_shapes(resolution),
         key=lambda shape: (abs(math.log(shape[0] / shape[1]) - aspect), -shape[0] * shape[1]),
     )
+
+
+def shapes_remark(shapes: Sequence[Shape]) -> str:
+    """A sentence on the shapes of all photos, the most frequent first."""
+    counts = Counter(shapes).most_common()
+    each = ", ".join(f"{width} x {height} px ({count})" for (width, height), count in counts)
+    return f"Photos are trained in {len(counts)} shape{'s' * (len(counts) > 1)}: {each}."
