@@ -66,7 +66,7 @@ def capped(value: Tensor, prediction: Tensor, gradient: Tensor, length: Tensor |
     norms = gradient.flatten(1).norm(dim=1).clamp_min(torch.finfo(gradient.dtype).tiny)
     shortened = gradient * (length / norms).clamp_max(1).view(-1, *[1] * (gradient.ndim - 1))
     pull = (prediction * shortened).sum()
-    return value.detach() + pull - pull.detach()
+    return value.detach() + (pull - pull.detach())
 
 
 def gradient_length(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
