@@ -70,12 +70,13 @@ def serve(server):
     """Has the server take name after name, until there is none or the server is lost."""
     while waiting:
         name = waiting.pop(0)
+        whose = name or "the graph"
         try:
             run(server, changed(graph, [change.replace("{each}", name) for change in changes]), name and f"{name}_")
         except Failed as error:
-            failed.append(f"{name or 'the graph'}: {error}")
+            failed.append(f"{whose}: {error}")
         except urllib.error.HTTPError as error:  # it says what is wrong with the graph
-            failed.append(f"{name}: {error.read().decode()}")
+            failed.append(f"{whose}: {error.read().decode()}")
         except OSError as error:
             waiting.append(name)
             print(f"{server} is lost ({error})", file=sys.stderr)

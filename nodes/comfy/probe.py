@@ -17,7 +17,8 @@ def probe(denoiser: ComfyDenoiser, codec: ComfyCodec, family: str) -> int:
     """
     generator = torch.Generator().manual_seed(0)
     device = denoiser.patcher.load_device
-    x_t = torch.randn(1, *codec.shape(*[LATENTS * codec.factor] * 2), generator=generator).to(device)
+    side = LATENTS * codec.factor
+    x_t = torch.randn(1, *codec.shape(side, side), generator=generator).to(device)
     t = torch.tensor([len(denoiser.sigmas) // 2], device=device)
     reached: list[str] = []
     ended: list[str] = []

@@ -1,6 +1,6 @@
 """What goes wrong on a machine, for whoever starts Python with this folder on its path: FAULT says what, and each
-leaves its mark in the folder MARKS. All of it happens while a state is written,
-so that no timing decides whether it does."""
+leaves its mark in the folder MARKS. All of it happens while a state is written, so that no timing decides whether it
+does."""
 
 import errno
 import os
