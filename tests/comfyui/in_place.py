@@ -21,13 +21,10 @@ sys.argv = [sys.argv[0], "--cpu"]
 import comfy.options  # noqa: E402
 
 comfy.options.enable_args_parsing()
-import comfy.model_sampling  # noqa: E402
 import comfy.sd  # noqa: E402
-import comfy.supported_models  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from comfy.model_patcher import ModelPatcher  # noqa: E402
-from comfy.text_encoders.z_image import ZImageTokenizer  # noqa: E402
 from PIL import Image  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
@@ -40,13 +37,13 @@ spec.loader.exec_module(sys.modules["pack"])
 here = str(Path(__file__).parent)
 sys.path.append(here)
 from architectures import ARCHITECTURES, RandomClip, load, load_vae, network_state  # noqa: E402
+from checkpoints import CHECKPOINTS, EDM, V, accept_tiny, open_checkpoint  # noqa: E402
 from formats import FORMATS  # noqa: E402
 from pack.nodes.comfy.model import ComfyModel  # noqa: E402
 from pack.nodes.comfy.quick import quick_way  # noqa: E402
 from pack.nodes.comfy.sockets import TrainedSubject  # noqa: E402
-from pack.nodes.prompts import SequenceEncode  # noqa: E402
 from pack.nodes.subjects import base_remark  # noqa: E402
-from pack.training.ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt  # noqa: E402
+from pack.training.ages import AGE_CLASSES  # noqa: E402
 from pack.training.config import TrainingConfig  # noqa: E402
 from pack.training.dreambooth.build import build_trainer  # noqa: E402
 from pack.training.dreambooth.dataset import RegularizationSet, SubjectSet  # noqa: E402
@@ -57,20 +54,9 @@ from pack.training.faces.embedders import UNKNOWN  # noqa: E402
 from pack.training.faces.find import Face  # noqa: E402
 from pack.training.models.subject import read_subject  # noqa: E402
 from pack.training.pictures.photos import Photo  # noqa: E402
+from six_ages import six_ages  # noqa: E402
 
-PADDING = 151643  # of Qwen's vocabulary
 SIDE, STEPS, STOPPED = 64, 6, 3
-Discrete, Continuous = comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.ModelSamplingContinuousEDM
-V, Edm = comfy.model_sampling.V_PREDICTION, comfy.model_sampling.EDM
-# Checkpoint, and what a ModelSampling node puts on it: levels, prediction, arguments.
-CHECKPOINTS = {
-    "SD1": ("sd1", None),
-    "SD2, v": ("sd2", (Discrete, V, {})),
-    "SDXL": ("sdxl", None),
-    "SDXL, zero terminal SNR": ("sdxl", (Discrete, V, {"zsnr": True})),
-    "CosXL": ("sdxl", (Continuous, V, {})),
-    "EDM": ("sdxl", (Continuous, Edm, {})),
-}
 # Of these the step at which a training is stopped is rewarded: noise, a flow, and one with frames.
 REWARDED = ("SD1", "Flux", "WAN21_T2V")
 # Of these the photos have three shapes: a UNet, patches with places of their own, and one with frames.
@@ -203,35 +189,6 @@ def base_in(kind, state, architecture, clip, vae, number):
     return {"cosine": cosine, "length": length, "bytes": sizes}
 
 
-def accept_tiny():
-    """ComfyUI knows Stable Diffusion by the real ones' sizes; this adds those of tests.tiny."""
-    models = comfy.supported_models
-    for kind, width, linear in ((models.SDXL, 128, True), (models.SD20, 64, True), (models.SD15, 64, False)):
-        sizes = {"model_channels": 32, "context_dim": width, "use_linear_in_transformer": linear}
-        heads = {"unet_extra_config": {"num_heads": 1, "num_head_channels": -1}} if kind is models.SD20 else {}
-        models.models.insert(0, type(kind.__name__, (kind,), {"unet_config": sizes} | heads))
-
-
-def open_checkpoint(name):
-    """MODEL, CLIP and VAE as Load Checkpoint gives them, and the MODEL through a ModelSampling node."""
-    file, sampling = CHECKPOINTS[name]
-    layers = 2 if file == "sd1" else 3
-    clip = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": layers, "num_attention_heads": 1}
-    text = {f"clip_{size}_model_config": clip | {"projection_dim": 64} for size in "lgh"}
-    with torch.inference_mode():
-        model, clip, vae = comfy.sd.load_checkpoint_guess_config(
-            f"{folder}/{file}.safetensors", model_options={"dtype": torch.float32},
-            te_model_options=text | {"dtype": torch.float32},
-        )[:3]  # fmt: skip
-    if sampling:
-        levels, prediction, options = sampling
-        made = type("Sampling", (levels, prediction), {})(**options)
-        if prediction is Edm:
-            made.set_parameters(0.002, 80.0, 0.5)
-        model.add_object_patch("model_sampling", made)
-    return model, clip, vae
-
-
 def move_always():
     """Every load and unload gives weights new memory, as it does where there is a GPU to go to."""
     to = torch.nn.Module.to
@@ -259,7 +216,7 @@ def moved(patcher, vae):
 def by_hand(sampling, x_t, sigma, raw):
     """x_0 from the network's output, by the papers' equations."""
     data = getattr(sampling, "sigma_data", 1.0)
-    if isinstance(sampling, Edm):
+    if isinstance(sampling, EDM):
         return (data**2 * x_t + sigma * data * (sigma**2 + data**2).sqrt() * raw) / (sigma**2 + data**2)
     if isinstance(sampling, V):
         return (x_t - sigma * (sigma**2 + 1).sqrt() * raw) / (sigma**2 + 1)
@@ -269,10 +226,10 @@ def by_hand(sampling, x_t, sigma, raw):
 def measure(name, loads):
     loads.clear()
     if name in CHECKPOINTS:
-        source, clip, vae = open_checkpoint(name)
+        source, clip, vae = open_checkpoint(name, folder)
 
         def another():
-            return open_checkpoint(name)[0]
+            return open_checkpoint(name, folder)[0]
     else:
         architecture = ARCHITECTURES[name]()
         source, clip, vae = load(architecture), RandomClip(architecture.text), load_vae(architecture.vae)
@@ -388,39 +345,6 @@ def measure(name, loads):
     result["untouched"] = before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
     result["clean"] = not any("forward" in module.__dict__ for module in source.model.modules())
     return result
-
-
-class TokenClip:
-    """Z-Image's own tokenizer, whose prompts have no fixed length; its tokens stand for their encoding."""
-
-    def __init__(self, options=()):
-        self.tokenizer, self.options = ZImageTokenizer(), dict(options)
-
-    def clone(self):
-        return TokenClip(self.options)
-
-    def set_tokenizer_option(self, name, value):
-        self.options[name] = value
-
-    def tokenize(self, prompt):
-        return self.tokenizer.tokenize_with_weights(prompt, tokenizer_options=self.options)
-
-    def encode_from_tokens(self, tokens, return_dict):
-        ((chunk,),) = tokens.values()
-        numbers = torch.tensor([[[float(token)] for token, *_ in chunk]])
-        return {"cond": numbers, "pooled_output": None, "attention_mask": (numbers[..., 0] != PADDING).long()}
-
-
-def six_ages():
-    """Tokens of every age in one batch, without the padding, and whether they are those of its own prompt."""
-    clip = TokenClip()
-    output = SequenceEncode.execute(clip, "child", "old", 6, "", SAMPLING_PROMPT, "sks", "person")
-    (batch, extra), found = output.args[0][0], []
-    for row, mask, age in zip(batch, extra["attention_mask"], AGE_CLASSES, strict=True):
-        prompt = fill_prompt(SAMPLING_PROMPT, token="sks", class_word="person", age=age)
-        alone = clip.encode_from_tokens(clip.tokenize(prompt), True)["cond"][0]
-        found.append([len(alone), torch.equal(row[mask.bool()], alone)])
-    return found
 
 
 def main():

@@ -31,7 +31,7 @@ TrainSubject.hidden = SimpleNamespace(unique_id="1")
 
 def opened(name):
     if name in CHECKPOINTS:
-        return in_place.ComfyModel(*open_checkpoint(name))
+        return in_place.ComfyModel(*open_checkpoint(name, in_place.folder))
     architecture = ARCHITECTURES[name]()
     return in_place.ComfyModel(load(architecture), RandomClip(architecture.text), load_vae(architecture.vae))
 
