@@ -16,7 +16,7 @@ from ..training.dreambooth.curves import curves
 from ..training.dreambooth.dataset import SubjectSet, find_faces
 from ..training.dreambooth.lease import leased
 from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
-from ..training.dreambooth.memory import memory_remarks
+from ..training.dreambooth.memory import memory_remarks, out_of_memory
 from ..training.dreambooth.people import people_remarks
 from ..training.dreambooth.reward import reward_remarks
 from ..training.dreambooth.runs import FinishedRun, finish, finished, run_files
@@ -164,7 +164,7 @@ class TrainSubject(io.ComfyNode):
         with torch.inference_mode(False), torch.enable_grad():
             make_room()
             estimator = age_estimator(embedder, None, None) if embedder and config.reward_every else None
-            opened = _open(config, model[0], clip[0], vae[0])
+            opened, trainer = _open(config, model[0], clip[0], vae[0]), None
             try:
                 plan = _look_plan(preview_every[0], judge[0])
                 tiny = tiny_decoder_file(model[0]) if embedder else None
@@ -183,11 +183,7 @@ class TrainSubject(io.ComfyNode):
                 )
                 run = cls._finish(trainer, checked_name(name[0]), plan, faces)
             except torch.OutOfMemoryError as error:
-                raise UserError(
-                    "The GPU ran out of memory; what was trained so far is saved, and queueing again goes on from "
-                    "there. Turn gradient_checkpointing on (for method full also use_8bit_adam), or lower resolution "
-                    "or train_batch_size, which starts anew."
-                ) from error
+                raise UserError(out_of_memory(config, trainer.step_number if trainer else 0)) from error
             finally:
                 if not isinstance(opened, Model):
                     opened.close()

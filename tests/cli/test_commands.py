@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from tests.parts import picture
 from tests.tiny import tiny_checkpoint
 from training.__main__ import main
+from training.dreambooth.trainer import Trainer
 from training.models.families import SD1
 from training.models.subject import VERSION, read_subject
 
@@ -291,6 +292,22 @@ def test_one_command_starts_resumes_and_ends_a_loop_of_restarts(folders, checkpo
     said = capsys.readouterr().out
     assert "Best of 2 looks" in said and "is finished; there is nothing to resume" in said
     assert contents(folders / "subject") == before
+
+
+def test_where_memory_runs_out_the_steps_before_are_kept(folders, checkpoint, capsys, monkeypatch):
+    step = Trainer.step
+
+    def too_large(trainer):
+        if trainer.step_number == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return step(trainer)
+
+    monkeypatch.setattr(Trainer, "step", too_large)
+    assert train(folders, checkpoint) == 2
+    assert "ran out of memory at step 2; what was trained before it is saved" in capsys.readouterr().err
+    monkeypatch.setattr(Trainer, "step", step)
+    assert train(folders, checkpoint, "--resume", "--gradient-checkpointing") == 0
+    assert "resumed after step 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])

@@ -8,7 +8,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from tests.parts import tiny_trainer, weights
-from training.dreambooth.memory import Growth, Ledger, Memory, count_memory
+from training.config import TrainingConfig
+from training.dreambooth.memory import Growth, Ledger, Memory, count_memory, out_of_memory
 
 MIB = 2**20
 
@@ -84,3 +85,14 @@ def test_what_to_do_where_it_is_too_much():
     large = replace(known, step={False: known.step[False], True: known.step[False]})
     assert "resolution 448 it is 103 MiB" in large.advice(True, 4 * MIB - 1)
     assert "train_batch_size" in large.advice(True, 10)
+
+
+def test_out_of_memory_names_only_what_is_still_left_to_do():
+    said = out_of_memory(TrainingConfig(), 0)
+    assert said.startswith("The GPU ran out of memory before a step was done. ") and "saved" not in said
+    assert "turn gradient_checkpointing on. To start anew with less, lower resolution or train_batch_size." in said
+    full = TrainingConfig(method="full", gradient_checkpointing=True)
+    said = out_of_memory(full, 7)
+    assert "at step 8; what was trained before it is saved. To go on, close what else uses it. " in said
+    assert "turn use_8bit_adam on, lower resolution" in said
+    assert "8bit" not in out_of_memory(replace(full, use_8bit_adam=True), 7)

@@ -27,7 +27,7 @@ from ..dreambooth.captions import (
 from ..dreambooth.dataset import SubjectSet, estimate_ages, find_faces, read_regularization_set
 from ..dreambooth.lease import Hold, leased
 from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
-from ..dreambooth.memory import memory_remarks
+from ..dreambooth.memory import memory_remarks, out_of_memory
 from ..dreambooth.people import people_remarks
 from ..dreambooth.reward import reward_remarks
 from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
@@ -189,11 +189,7 @@ def _train(
         tell(f"Stopped after step {trainer.step_number}; the state is saved. Go on with the same command and --resume.")
         return 130
     except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"The GPU ran out of memory at step {trainer.step_number + 1}; the state before it is saved. Free the GPU, "
-            "or add --gradient-checkpointing, and --resume. If that is not enough, lower --train-batch-size or "
-            "--resolution and start anew."
-        ) from error
+        raise UserError(f"{out_of_memory(config, trainer.step_number)} Go on with --resume.") from error
     tell(
         *reward_remarks(run.history),
         *_best(run, files),

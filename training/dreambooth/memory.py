@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_leaves
 
+from ..config import TrainingConfig
 from ..faces.crops import landmarks_of
 from ..models.levels import TIMESTEPS
 from .batches import Batch
@@ -158,6 +159,18 @@ def memory_remarks(trainer: Trainer) -> tuple[str, str | None]:
     """What a training will need, for its report; and what to do where that is more than there is."""
     memory, checkpointing = count_memory(trainer), trainer.config.gradient_checkpointing
     return memory.said(checkpointing), memory.advice(checkpointing, free_memory(trainer.accelerator.device))
+
+
+def out_of_memory(config: TrainingConfig, done: int) -> str:
+    """What to say and do where the device had too little memory for the step after ``done``."""
+    where = f"at step {done + 1}; what was trained before it is saved" if done else "before a step was done"
+    todo = ["close what else uses it"]
+    if not config.gradient_checkpointing:
+        todo.append("turn gradient_checkpointing on")
+    anew = "lower resolution or train_batch_size"
+    if config.method == "full" and not config.use_8bit_adam:
+        anew = f"turn use_8bit_adam on, {anew}"
+    return f"The GPU ran out of memory {where}. To go on, {' or '.join(todo)}. To start anew with less, {anew}."
 
 
 def free_memory(device: torch.device) -> int | None:
