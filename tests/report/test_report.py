@@ -356,7 +356,7 @@ def test_the_report_says_where_verdicts_come_from_and_how_matchers_were_made(kno
 def test_doubtful_faces_are_said_and_scored_apart(known_report):
     apart = known_report.images.means[-1]
     told = [remark for remark in known_report.remarks if "small or seen from the side" in remark]
-    assert told == [f"1 of 15 faces are small or seen from the side: mean similarity {apart:.3f}, of the others "
+    assert told == [f"1 of 14 faces are small or seen from the side: mean similarity {apart:.3f}, of the others "
                     f"{np.mean(np.concatenate(known_report.images.of(range(14)).per_picture)):.3f}."]  # fmt: skip
     assert "small, 31 px" in text(known_report) and as_json(known_report)["images"][-1]["doubt"] == "small, 31 px"
 

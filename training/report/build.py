@@ -271,7 +271,7 @@ def _doubts(images: Comparisons) -> list[str]:
         return []
     sure = [number for number, image in enumerate(images.pictures) if not image.doubt]
     apart, rest = (images.of(numbers).similarities for numbers in (doubtful, sure))
-    sentence = f"{len(doubtful)} of {len(images.pictures)} faces are small or seen from the side"
+    sentence = f"{len(doubtful)} of {len(with_face(images.pictures))} faces are small or seen from the side"
     if apart.size and rest.size:
         sentence += f": mean similarity {apart.mean():.3f}, of the others {rest.mean():.3f}"
     return [f"{sentence}."]
