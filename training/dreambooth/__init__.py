@@ -2,7 +2,7 @@
 
 losses       the equations
 captions     what is said of a photo beside it; quality, people: what is worth saying of it
-dataset      photos of the subject, and other people with their ages
+dataset      photos of the subject, and other people with their ages; negatives: the faces of these, for triplet
 order        in which order pictures are trained
 batches      what is random in a step, and what is computed once
 face_reader  from predicted latents to the embedding of the face in them
