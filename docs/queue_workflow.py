@@ -35,14 +35,22 @@ def ask(server, path, body=None):
 
 
 def changed(graph, changes):
-    """A copy of the graph with each of ``changes`` made in the nodes that have such an input."""
+    """A copy of the graph with each of ``changes`` made in the nodes that have such an input.
+
+    Raises Failed where none has it, and for a value of another kind.
+    """
     graph = json.loads(json.dumps(graph))
     for target, value in (change.split("=", 1) for change in changes):
         kind, _, name = target.rpartition(".")
-        for node in graph.values():
-            old = node["inputs"].get(name)
-            if old is not None and not isinstance(old, list) and kind in ("", node["class_type"]):  # a list is a link
-                node["inputs"][name] = type(old)(value)
+        having = [node["inputs"] for node in graph.values() if kind in ("", node["class_type"])]
+        having = [inputs for inputs in having if not isinstance(inputs.get(name, []), list)]  # a list is a link
+        if not having:
+            raise Failed(f"no node has an input {target}")
+        for inputs in having:
+            try:
+                inputs[name] = value if isinstance(inputs[name], str) else json.loads(value.lower())
+            except ValueError:
+                raise Failed(f"{target} is {value}; it must be a number, true or false") from None
     return graph
 
 
@@ -58,7 +66,7 @@ def run(server, graph, prefix):
     print(prefix + status["status_str"], "on", server, flush=True)
     for output in history[job]["outputs"].values():
         for picture in output.get("images", []):
-            file = prefix + picture["filename"]
+            file = prefix + Path(picture["filename"]).name
             Path(file).write_bytes(ask(server, "/view?" + urllib.parse.urlencode(picture)))
             print(file, flush=True)
     if status["status_str"] != "success":

@@ -278,8 +278,6 @@ class EditPrompts(io.ComfyNode):
     def execute(cls, ages, candidates, seed, words, template, class_word, subject=None) -> io.NodeOutput:
         """No model is needed."""
         known, table, token = parse_ages(ages), read_edit_words(words), ""
-        if not known:
-            raise UserError("No age was asked for. Write all, or a list of ages.")
         if subject:
             token, class_word = subject.header.token, subject.header.class_word
         prompts = [edit_prompt(age, table, template, token, class_word) for age in known]

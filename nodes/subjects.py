@@ -77,7 +77,7 @@ def base_remark(subject: TrainedSubject, model) -> str:
     known = subject.header.base_fingerprint
     if subject.header.method != "lora" or not known or not IN_PLACE:
         return ""
-    from .comfy.model import network_fingerprint
+    from .comfy.fingerprint import network_fingerprint
 
     if network_fingerprint(model) == known:
         return ""

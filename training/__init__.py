@@ -4,6 +4,7 @@ Read dreambooth/losses.py and dreambooth/trainer.py: they are the method. Import
 
     cli          one file a command
     study        people of the drawn world, trained in many ways and measured
+    cast         many subjects, or trials, in a queue
     dreambooth   the training: losses, batches, trainer, what watches it, and its files
     report       what a biometrician wants to know, as text, plots, files and a page
     catalogue    embedders and age estimators by name
@@ -12,5 +13,5 @@ Read dreambooth/losses.py and dreambooth/trainer.py: they are the method. Import
     models       Stable Diffusion opened, sampled, saved; LoRA and subject files
     faces        found, cut out, embedded, and how old they look
     pictures     photos in; sheets and charts out
-    config, options, ages, files, records, errors
+    config, options, edits, published, ages, files, records, errors
 """

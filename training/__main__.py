@@ -1,4 +1,4 @@
-"""The command line: python -m training {train, cast, generate, score, bench, world, demo, study}."""
+"""The command line: python -m training COMMAND, of cli/parser."""
 
 import sys
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """The six age classes, the ways people spell them, integer ages, and prompts."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -228,6 +229,13 @@ def same_age(one: str | int, other: str | int) -> bool:
 def classes_apart(one: str | int, other: str | int) -> int:
     """How many age classes lie from one age to the other; 0 within one class."""
     return abs(AGE_CLASSES.index(as_class(one)) - AGE_CLASSES.index(as_class(other)))
+
+
+def nearest_to(age: str | int | None, others: Sequence[str | int | None]) -> list[int]:
+    """Places of those of ``others`` that are the fewest classes from ``age``; an unknown age is apart from none."""
+    apart = [0 if age is None or other is None else classes_apart(age, other) for other in others]
+    least = min(apart, default=0)
+    return [place for place, classes in enumerate(apart) if classes == least]
 
 
 def display_name(age: str | int) -> str:

@@ -23,12 +23,13 @@ class Published:
     licence: str
     size: int = LARGEST  # bytes, at most
 
-    def verify(self, path: Path) -> None:
-        """Raises UserError where the file at ``path`` is not this one."""
+    def verify(self, path: Path, fetched: bool = False) -> None:
+        """Raises UserError where the file at ``path`` is not this one; what was just ``fetched`` is not kept there."""
         if self.sha256 and (found := file_sha256(path)) != self.sha256:
+            named, todo = (self.url, "It was not kept.") if fetched else (path, "Delete it and get it again.")
             raise UserError(
-                f"{path} is not the published {self.name}: its SHA-256 is {found}, expected is {self.sha256}. It may "
-                "be half a download, or a web page instead of the file. Delete it and get it again."
+                f"{named} is not the published {self.name}: its SHA-256 is {found}, expected is {self.sha256}. It may "
+                f"be half a download, or a web page instead of the file. {todo}"
             )
 
 
@@ -55,17 +56,20 @@ def obtain(
         return path
     check_there(wanted, folder, download)
     with written(path) as temporary:
-        _fetch(wanted, temporary)
-        wanted.verify(temporary)
+        _fetch(wanted, temporary, folder)
+        wanted.verify(temporary, fetched=True)
         check(temporary)
     return path
 
 
-def _fetch(wanted: Published, path: Path) -> None:
-    """The file at ``wanted.url`` into ``path``; after a fault it goes on where it stopped."""
+def _fetch(wanted: Published, path: Path, folder: Path) -> None:
+    """The file at ``wanted.url`` into ``path``; after a fault it goes on where it stopped.
+
+    Raises UserError, which tells whoever must do it by hand of ``folder``.
+    """
     import requests
 
-    problem: Exception | None = None
+    problem: requests.RequestException | None = None
     for attempt in range(TRIES):
         time.sleep(attempt)
         try:
@@ -73,11 +77,11 @@ def _fetch(wanted: Published, path: Path) -> None:
             return
         except requests.RequestException as error:
             problem = error
-    raise _failed(wanted, path, problem) from problem
-
-
-def _failed(wanted: Published, path: Path, reason: object) -> UserError:
-    return UserError(f"{wanted.url} could not be downloaded ({reason}). Download it by hand into {path.parent}.")
+            if error.response is not None and error.response.status_code < 500:  # asking again changes nothing
+                break
+    raise UserError(
+        f"{wanted.url} could not be downloaded ({problem}). Download it by hand into {folder}."
+    ) from problem
 
 
 def _fetch_rest(wanted: Published, path: Path) -> None:
@@ -89,8 +93,6 @@ def _fetch_rest(wanted: Published, path: Path) -> None:
     # Compressed on the way, the length would say nothing of the file's.
     headers["Accept-Encoding"] = "identity"
     with requests.get(wanted.url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        if 400 <= answer.status_code < 500:  # asking again changes nothing
-            raise _failed(wanted, path, f"{answer.status_code} {answer.reason}")
         answer.raise_for_status()
         goes_on = answer.status_code == requests.codes.partial_content
         there = there if goes_on else 0

@@ -1,7 +1,7 @@
 """A MODEL, CLIP and VAE trained in place: nothing is copied, and what the graph loaded stays as it is."""
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,6 @@ import comfy.sample
 import comfy.utils
 import torch
 from comfy.patcher_extension import PatcherInjection
-from comfy.quant_ops import QuantizedTensor
 from torch import Tensor, nn
 
 from ...training.config import TrainingConfig
@@ -23,12 +22,12 @@ from ...training.models.keys import StateDict
 from ...training.models.sampler import Preset
 from .codec import ComfyCodec
 from .family import family_of
+from .fingerprint import ROOT, network_fingerprint, sampled
 from .loaded import adopt, cast_weight, load, static
 from .network import ComfyDenoiser, differentiable_rope
 from .probe import probe
 from .quick import quick_way
 
-ROOT = "diffusion_model."
 INJECTION = "identity_aging"
 PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Where the layers of config.LORA_LAYERS are, by their path in the networks that ComfyUI has. The single blocks of Flux
@@ -87,9 +86,9 @@ class ComfyModel:
             "network": self.sha256,
             "prediction type": self.denoiser.prediction_type,
             "noise levels": fingerprint(levels),
-            "text encoder": fingerprint(dict(_sampled(self.clip.patcher))),
+            "text encoder": fingerprint(dict(sampled(self.clip.patcher))),
             "clip skip": str(self.clip.layer_idx),
-            "VAE": fingerprint(dict(_sampled(self.codec.patcher))),
+            "VAE": fingerprint(dict(sampled(self.codec.patcher))),
         }
 
     def prepare(self, config: TrainingConfig, precision: str, device: torch.device) -> None:
@@ -260,11 +259,6 @@ class ComfyModel:
         }
 
 
-def network_fingerprint(model: Any) -> str:
-    """Of the network of a MODEL, with the patches that are on it."""
-    return fingerprint(dict(_sampled(model, ROOT)))
-
-
 def _layers(network: nn.Module) -> dict[str, Any]:
     """Linear and convolutional layers by name."""
     return {name: layer for name, layer in network.named_modules() if is_layer(layer)}
@@ -272,32 +266,3 @@ def _layers(network: nn.Module) -> dict[str, Any]:
 
 def _out_of_inference(extra: dict[str, Any]) -> dict[str, Any]:
     return {name: value.clone() if torch.is_tensor(value) else value for name, value in extra.items()}
-
-
-def _sampled(patcher, prefix: str | None = None) -> Iterator[tuple[str, Tensor]]:
-    """A ModelPatcher's weights before patches, and those of the patches, for a fingerprint.
-
-    Its own get_key_patches knows no quantised layers, whose scales are numbers of the state alone.
-    """
-    for key, weight in patcher.model_state_dict(prefix).items():
-        name = key.removeprefix(prefix or "")
-        yield name, patcher.backup[key].weight if key in patcher.backup else weight
-        for number, tensor in enumerate(_tensors(patcher.patches.get(key, ()))):
-            yield f"{name} patch {number}", _plain(tensor)
-
-
-def _plain(weight: Tensor) -> Tensor:
-    return weight._qdata if isinstance(weight, QuantizedTensor) else weight
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor and number in nested patches."""
-    if torch.is_tensor(value):
-        yield value
-    elif isinstance(value, (int, float)):
-        yield torch.tensor(float(value))
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _tensors(part)
-    elif hasattr(value, "weights"):  # ComfyUI's weight adapters
-        yield from _tensors(value.weights)

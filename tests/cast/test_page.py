@@ -1,7 +1,11 @@
 import re
+import threading
 
+from training.cast import view
 from training.cast.entry import FAILED, FINISHED, TRAINING, Entry
 from training.cast.page import page
+from training.cast.view import View
+from training.errors import NotHere
 
 SUBJECT, SIMILARITY, AGES, VERDICT, TIME = range(5)  # the columns that a click sorts
 
@@ -38,3 +42,23 @@ def test_a_click_on_a_heading_has_the_worst_first_and_unknown_ones_last(tmp_path
     assert order(TIME)[0] == "poor" and order(TIME)[-1] == "waits"
     assert "location.reload()" in text, "there are subjects that have not ended"
     assert "training, step 3 of 8" in text and "There is no folder photos/poor." in text
+
+
+def test_a_disk_that_is_away_for_a_while_does_not_end_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(view, "EVERY", 0.01)
+    folder, looked = tmp_path / "anna", threading.Event()
+    Entry(folder).save(state=TRAINING, steps=8)
+    refresh = View.refresh
+
+    def away(self):
+        monkeypatch.setattr(View, "refresh", lambda self: (refresh(self), looked.set()))
+        raise NotHere("The disk is full.")
+
+    monkeypatch.setattr(View, "refresh", away)
+    with View(tmp_path, [folder]):
+        assert looked.wait(10)
+        Entry(folder).save(state=FAILED, sentence="There is no folder photos/anna.")
+        for _ in range(2):  # the first may have begun before
+            looked.clear()
+            assert looked.wait(10)
+        assert "There is no folder photos/anna." in (tmp_path / "index.html").read_text()

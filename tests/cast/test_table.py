@@ -49,6 +49,7 @@ def test_the_same_table_in_three_forms_and_paths_from_its_folder(tmp_path, name,
         ("t.csv", "name,seed\nanna,x\n", r"anna: seed is 'x'; it must be a whole number"),
         ("t.csv", "name,random_flip\nanna,maybe\n", r"anna: random_flip is 'maybe'; it must be on or off"),
         ("t.csv", "name,seed\nanna,1\nanna,2\n", r"anna: there are two rows of that name"),
+        ("t.csv", "name,seed\nanna,1\nAnna,2\n", r"Anna: there are two rows of that name, in whatever case"),
         ("t.csv", "name,seed\n../anna,1\n", r"'\.\./anna' cannot name a file"),
         ("t.csv", "who,seed\nanna,1\n", r"line 2: there is no name. The column is called 'name'"),
         ("t.csv", "name,seed\nanna,1,2\n", r"line 2: there are more cells than columns"),
@@ -56,13 +57,28 @@ def test_the_same_table_in_three_forms_and_paths_from_its_folder(tmp_path, name,
         ("t.csv", "name,out\nanna,x\n", r"no option out"),
         ("t.json", "[]", r"must hold a table of options for each subject"),
         ("t.json", "{", r"t\.json cannot be read: Expecting"),
+        ("t.csv", "name,seed\nJ\xfcrgen,1\n", r"t\.csv cannot be read: 'utf-8' codec.*Save it as UTF-8"),
+        ("t.json", '{"J\xfcrgen": {}}', r"t\.json cannot be read: 'utf-8' codec"),
         ("t.txt", "", r"must end in one of \.csv, \.toml, \.json"),
         ("missing/t.csv", None, r"There is no table .*missing"),
     ],
 )
 def test_a_table_that_is_none_gives_its_sentence(tmp_path, name, text, sentence):
     if text is not None:
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="latin-1")  # as some spreadsheets do
     with pytest.raises(UserError) as refused:
         read_table(tmp_path / name, COLUMNS)
     assert re.search(sentence, str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", "name,regularization,seed,lora_layers\nanna, ,,attention\n"),
+        ("t.json", '\ufeff{"anna": {"regularization": "", "seed": null, "lora_layers": "attention"}}'),
+    ],
+)
+def test_a_cell_with_nothing_in_it_gives_nothing(tmp_path, name, text):
+    """A folder called " " or "" would be the table's own."""
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert read_table(tmp_path / name, COLUMNS) == {"anna": {"lora_layers": ("attention",)}}

@@ -147,9 +147,19 @@ def test_flips_move_the_face(data, draws):
 
 
 def test_negatives_are_faces_of_the_regularization_set(data, draws):
-    pool = {tuple(row.tolist()) for row in data.negatives}
-    assert len(data.negatives) == len(regularization_set().photos)
+    pool = {tuple(row.tolist()) for row in data.negatives.vectors}
+    assert len(data.negatives.vectors) == len(regularization_set().photos)
     assert {tuple(row.tolist()) for batch in draws for row in batch.negatives} == pool
+
+
+def test_regularization_images_without_a_face_are_counted_where_triplet_leaves_them_out(monkeypatch):
+    faceless = regularization_set().photos[1].image().tobytes()
+    monkeypatch.setattr("tests.parts.known_place", lambda image: [] if image.tobytes() == faceless else [FACE])
+    trainer = tiny_trainer(loss="triplet")
+    assert trainer.data.negatives.ages == [age for age in AGE_CLASSES if age != "teenager"]
+    (said,) = [remark for remark in trainer.data.remarks if "triplet" in remark]
+    assert said.startswith("1 of 6 regularization images") and said.endswith("found in teenager_1.png.")
+    assert not any("triplet" in remark for remark in tiny_trainer().data.remarks)
 
 
 def test_half_the_prompts_are_the_subject_and_half_the_ages(draws):
@@ -178,7 +188,7 @@ def test_photos_of_known_age_are_trained_with_it_and_told_from_others_of_that_ag
             assert torch.equal(getattr(batch, name), getattr(without, name))
         for place, negative in zip(batch.decode, batch.negatives, strict=True):
             (age,) = [age for words, age in by_prompt.items() if batch.prompts[place].endswith(words)]
-            (found,) = [index for index, row in enumerate(known.negatives) if torch.equal(row, negative)]
+            (found,) = [index for index, row in enumerate(known.negatives.vectors) if torch.equal(row, negative)]
             assert age is None or known.regularization.ages[found] == age
 
 

@@ -1,10 +1,15 @@
 """Photos of drawn people, by the embedder that knows them."""
 
 import pytest
+import torch
+from PIL import Image
 
 from training.catalogue import load_embedder
-from training.dreambooth.dataset import find_faces
+from training.dreambooth.dataset import SubjectSet, find_faces
 from training.dreambooth.people import people_remarks
+from training.faces.crops import SquareCrop
+from training.faces.embedders import Facts, Thresholds
+from training.faces.find import Face
 from training.faces.observation import Observer
 from training.pictures.photos import Photo
 from training.world.draw.photos import SUBJECT, photos
@@ -47,3 +52,18 @@ def test_a_person_at_another_age_is_no_stranger_where_the_ages_are_known(observe
             for number, (picture, age) in enumerate(zip(pictures, known, strict=True))
         ]
         assert len(people_remarks(find_faces(named, observer.detector), observer)) == warned
+
+
+def test_who_is_strange_is_said_by_the_matchers_own_threshold():
+    """To such a matcher everybody is alike, as to dlib: one person at 0.96, other people at 0.87."""
+    vectors = torch.tensor([[1.0, 0.0, 0.0], [0.96, 0.28, 0.0], [0.96, 0.0, 0.28], [0.87, -0.35, -0.35]])
+
+    def embedder(crops):
+        return vectors[round(crops.mean().add(1).item() * 127.5 / 20)][None]
+
+    embedder.name, embedder.crop = "dlib's like", SquareCrop(8)
+    embedder.facts = Facts(thresholds=Thresholds(0.9, 0.95, 1000, 0.1, "nowhere"))
+    photos = [Photo(f"{number}.png", Image.new("RGB", (64, 64), (20 * number,) * 3)) for number in range(4)]
+    subject = SubjectSet(photos, [Face((8, 8, 56, 56))] * 4, [])
+    (warning,) = people_remarks(subject, Observer(lambda image: [], embedder))
+    assert "1 of 4 faces" in warning and " 3.png." in warning

@@ -7,7 +7,8 @@ from tests.parts import ToyEmbedder, known_place, run_to_the_end, subject_set, t
 from training.dreambooth.looks import Judge, Look, LookPlan
 from training.dreambooth.previews import draw_ages
 from training.dreambooth.trainer import StopTraining
-from training.dreambooth.watcher import step_file
+from training.dreambooth.watcher import Watcher, step_file
+from training.errors import UserError
 from training.faces.observation import Observer
 from training.files import read_state_dict
 from training.models.subject import read_subject
@@ -57,6 +58,18 @@ def test_the_best_step_is_kept_as_it_was_then(tmp_path, method):
     kept = step_file(tmp_path / "run", 1).is_file()
     assert kept == (method == "lora")  # a longer run of a LoRA goes on from here, and may want it
     assert not step_file(tmp_path / "run", 3).exists()
+
+
+def test_a_look_leaves_nothing_in_a_run_that_became_anothers_meanwhile(tmp_path):
+    def lost():
+        raise UserError("another trains here")
+
+    running = trainer(LookPlan(1))
+    watcher = Watcher(running, LookPlan(1), tmp_path, Told({0: 0.5}))
+    running.before_saving = lost
+    with pytest.raises(UserError, match="another trains here"):
+        watcher.look()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_patience_ends_the_run_which_is_then_finished(tmp_path):

@@ -1,10 +1,12 @@
 """Estimators: CLIP zero-shot against transformers' own classification, the world's on faces of known age."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from tests.parts import FACE, picture
 from training.ages import AGE_CLASSES, CLASS_YEARS, AgeEstimate, age_is_right, class_middle, class_of, years_off
@@ -57,6 +59,20 @@ def test_zero_shot_is_transformers_own_classification(clip):
     middles = torch.tensor([class_middle(age) for age in AGE_CLASSES])
     assert found.years == pytest.approx(float(expected @ middles), abs=1e-2)
     assert "tiny-clip" in estimator.name
+
+
+@pytest.mark.parametrize("damage", ["half", "code", "another model"])
+def test_a_clip_that_is_not_whole_judges_nobody(clip, tmp_path, damage):
+    folder, file = shutil.copytree(clip, tmp_path / "clip"), tmp_path / "clip" / "model.safetensors"
+    if damage == "half":
+        file.write_bytes(file.read_bytes()[:5000])
+    elif damage == "code":
+        file.unlink()
+        (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    else:
+        save_file({"vision_model.embeddings.class_embedding": torch.zeros(32)}, file, {"format": "pt"})
+    with pytest.raises(UserError, match=r"lacks \d+ weights, among them|cannot be opened as a CLIP"):
+        load_age_estimator(str(folder))
 
 
 @pytest.mark.parametrize("age", AGE_CLASSES)

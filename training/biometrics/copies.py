@@ -50,18 +50,42 @@ class Copies:
 
 
 def distinct(photos: Sequence[Observation]) -> tuple[list[Observation], list[str]]:
-    """The photos without those that repeat an earlier one, as whole pictures or as aligned faces; a sentence on each
-    that is left out. One of unknown age has that of its repetitions.
+    """The photos without those that repeat an earlier one, and a sentence on each that is left out.
+
+    One of unknown age has that of its repetitions.
     """
-    again: dict[str, str] = {}
+    again = _again(photos)
+    places = list(enumerate(photos))
+    ages = {again.get(place, place): photo.age for place, photo in reversed(places) if photo.age is not None}
+    kept = [
+        replace(photo, age=ages.get(place)) if photo.age is None else photo
+        for place, photo in places
+        if place not in again
+    ]
+    return kept, [
+        f"{photos[place].name} repeats {photos[earlier].name}; the two count once." for place, earlier in again.items()
+    ]
+
+
+def unseen(held_out: Sequence[Observation], photos: Sequence[Observation]) -> tuple[list[Observation], list[str]]:
+    """The held-out photos without those that repeat one of ``photos`` or an earlier one, and a sentence on each."""
+    every, first = [*photos, *held_out], len(photos)
+    again = {place: earlier for place, earlier in _again(every).items() if place >= first}
+    kept = [photo for place, photo in enumerate(held_out, first) if place not in again]
+    return kept, [
+        f"Of the held-out photos {every[place].name} is left out: it repeats {every[earlier].name}."
+        for place, earlier in again.items()
+    ]
+
+
+def _again(photos: Sequence[Observation]) -> dict[int, int]:
+    """The place of every photo that repeats an earlier one, as a whole picture or an aligned face, and that one's."""
+    again: dict[int, int] = {}
     for part in ("signature", "aligned"):
-        known = [photo for photo in photos if getattr(photo, part) is not None]
-        places = repeated([getattr(photo, part) for photo in known])
-        again |= {known[place].name: known[earlier].name for place, earlier in places.items()}
-    remarks = [f"{name} repeats {earlier}; the two count once." for name, earlier in again.items()]
-    ages = {again.get(photo.name, photo.name): photo.age for photo in reversed(photos) if photo.age is not None}
-    kept = [photo for photo in photos if photo.name not in again]
-    return [replace(photo, age=ages.get(photo.name)) if photo.age is None else photo for photo in kept], remarks
+        known = [place for place, photo in enumerate(photos) if getattr(photo, part) is not None]
+        found = repeated([getattr(photos[place], part) for place in known])
+        again |= {known[place]: known[earlier] for place, earlier in found.items()}
+    return again
 
 
 def find_copies(images: Comparisons, photos: Comparisons) -> Copies:

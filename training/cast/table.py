@@ -16,7 +16,7 @@ _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no"
 
 
 def read_table(path: Path, columns: Sequence[Option]) -> dict[str, dict[str, Any]]:
-    """The values that each row gives, by option, by subject; an empty cell gives none.
+    """The values that each row gives, by option, by subject; an empty cell, or null, gives none.
 
     Relative paths start at the table's folder. Raises UserError for a table that cannot be read, an unknown column
     or a value that is none of its kind.
@@ -25,10 +25,15 @@ def read_table(path: Path, columns: Sequence[Option]) -> dict[str, dict[str, Any
         raise UserError(f"There is no table {path}.")
     known = {column.name: column for column in columns}
     rows: dict[str, dict[str, Any]] = {}
-    for name, given in _rows(path):
+    try:
+        found = list(_rows(path))
+    except (ValueError, csv.Error) as error:  # text in another encoding too
+        raise UserError(f"{path} cannot be read: {error}. Save it as UTF-8 text.") from error
+    for name, cells in found:
         where = f"{path}, {name}"
-        if checked_name(name) in rows:
-            raise UserError(f"{where}: there are two rows of that name.")
+        if checked_name(name).casefold() in map(str.casefold, rows):  # to many disks they are one folder
+            raise UserError(f"{where}: there are two rows of that name, in whatever case.")
+        given = {key: cell for key, cell in cells.items() if cell is not None and str(cell).strip()}
         if strangers := given.keys() - known.keys():
             raise UserError(f"{where}: there is no option {sorted(strangers)[0]}. Columns are: {', '.join(known)}.")
         rows[name] = {key: _value(known[key], value, path.parent, where) for key, value in given.items()}
@@ -49,14 +54,11 @@ def _rows(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
                 name = (row.pop(NAME, None) or "").strip()
                 if not name:
                     raise UserError(f"{path}, line {reader.line_num}: there is no name. The column is called '{NAME}'.")
-                yield name, {key.strip().replace("-", "_"): cell for key, cell in row.items() if cell}
+                yield name, {key.strip().replace("-", "_"): cell for key, cell in row.items()}
         return
     if suffix not in SUFFIXES:
         raise UserError(f"{path} must end in one of {', '.join(SUFFIXES)}.")
-    try:
-        table = _toml(path) if suffix == ".toml" else json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}.") from error
+    table = _toml(path) if suffix == ".toml" else json.loads(path.read_text(encoding="utf-8-sig"))
     if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
         raise UserError(f"{path} must hold a table of options for each subject, under the subject's name.")
     for name, row in table.items():
@@ -68,13 +70,14 @@ def _toml(path: Path) -> dict[str, Any]:
         import tomllib  # ty: ignore[import-not-found]
     except ImportError as error:
         raise UserError(f"{path} needs Python 3.11 or newer; write the table as .csv or .json.") from error
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return tomllib.loads(path.read_text(encoding="utf-8-sig"))
 
 
 def _value(known: Option, given: Any, folder: Path, where: str) -> Any:
     """What ``given``, text or a value of a .toml or .json, is for the option."""
     if known.many:
-        return tuple(_one(known, one, folder, where) for one in (given.split() if isinstance(given, str) else given))
+        values = given if isinstance(given, list) else str(given).split()
+        return tuple(_one(known, one, folder, where) for one in values)
     return _one(known, given, folder, where)
 
 

@@ -1,5 +1,6 @@
 """A cast in the terminal while it runs: a bar for all, and one for each subject at work. Their entries tell it."""
 
+import contextlib
 import sys
 import threading
 import time
@@ -8,6 +9,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from ..errors import UserError
 from . import page
 from .entry import FAILED, FINISHED, RUNNING, Entry, read_entry
 
@@ -60,7 +62,8 @@ class View:
 
     def _watch(self) -> None:
         while not self._left.wait(EVERY):
-            self.refresh()
+            with contextlib.suppress(UserError):  # a disk that is full or away for now; leaving tries it once more
+                self.refresh()
 
     def _show(self, folder: Path, entry: Entry) -> None:
         bar = self._bars.get(folder)

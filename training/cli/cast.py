@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import time
 from collections.abc import Generator, Mapping
@@ -24,6 +23,7 @@ from ..dreambooth.trainer import Progress
 from ..errors import UserError
 from ..models.sampler import PRESETS
 from ..options import Option, check, option, options_of
+from ..records import read_json
 from .console import quiet, say
 from .generate import GenerateOptions, generate
 from .score import ScoreOptions, score
@@ -161,7 +161,7 @@ def _act(job: Job) -> None:
             report=(numbers, folder / REPORT),
         )
     )
-    summary = _summary(json.loads(numbers.read_text()))
+    summary = _summary(read_json(numbers))
     entry.save(state=FINISHED, seconds=seconds(), options=job.options, summary=summary)
 
 

@@ -91,7 +91,6 @@ def generate(options: GenerateOptions) -> int:
         pixels = sample(model, prompts, noise, preset, options.negative_prompt, options.batch_size, bar.update)
     _notice_blank(pixels, ages)
     pictures = [to_image(picture) for picture in pixels]
-    sheet = options.out.with_name(f"{options.out.name}.png")
     left = _already_there(options.out, {f"{age_words(age)}.png" for age in ages}, sheet)
     for picture, age, text in zip(pictures, ages, prompts, strict=True):
         info = PngInfo()

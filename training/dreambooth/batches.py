@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..ages import AGE_CLASSES, classes_apart, fill_prompt
+from ..ages import AGE_CLASSES, fill_prompt, nearest_to
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..errors import UserError
 from ..faces.crops import landmarks_of
@@ -24,6 +24,7 @@ from ..pictures.photos import Bar, Photo, to_tensor
 from .captions import instance_prompt
 from .dataset import RegularizationSet, SubjectSet
 from .losses import decode_probability
+from .negatives import Negatives
 from .order import Order
 from .quality import PhotoQuality, quality_remarks
 
@@ -96,7 +97,7 @@ class TrainingData:
         self._others = regularization.photos if regularization else []
         self._latents: dict[tuple[str, int, bool, Shape], tuple[Tensor, Tensor]] = {}
         self._references: dict[tuple[int, bool], Tensor] = {}
-        self.negatives, self._negative_ages = torch.empty(0), list[str]()
+        self.negatives = Negatives(torch.empty(0), [])
         if not self.reads_faces:
             return
         if embedder is None:
@@ -108,8 +109,11 @@ class TrainingData:
                 "faces: contrastive, cosine, none."
             )
         if config.loss == "triplet":
-            self.negatives, self._negative_ages = self._regularization_embeddings(detector, embedder, bar)
-        self._negatives_of = [self._nearest_negatives(photo.age) for photo in subject.photos]
+            if regularization is None or detector is None:
+                raise UserError("The triplet loss tells the subject from other people and needs a regularization set.")
+            self.negatives = Negatives.among(regularization, detector, embedder, resolution, device, bar)
+            self.remarks += self.negatives.remarks
+        self._negatives_of = [nearest_to(photo.age, self.negatives.ages) for photo in subject.photos]
 
     @property
     def face_squares(self) -> list[tuple[float, float, float, float]]:
@@ -157,7 +161,7 @@ class TrainingData:
         flips = torch.rand(kinds, total, generator=generator) < 0.5 * self.config.random_flip
         t = torch.randint(TIMESTEPS, (kinds, total), generator=generator)
         chance = torch.rand(total, generator=generator)
-        negative = torch.randint(max(1, len(self.negatives)), (total,), generator=generator)
+        negative = torch.randint(max(1, len(self.negatives.ages)), (total,), generator=generator)
         chosen = [self.order.alike(self.shapes, number, total)[share]]
         shape = self.shapes[chosen[0][0]]
         noise = torch.randn(kinds, 2, total, *self.codec.shape(*shape), generator=generator)
@@ -188,7 +192,7 @@ class TrainingData:
                 landmarks.append(landmarks_of([face]))
                 references.append(self.reference(index, flip))
                 if pool := self._negatives_of[index]:
-                    negatives.append(self.negatives[pool[int(negative[share][place]) % len(pool)]])
+                    negatives.append(self.negatives.vectors[pool[int(negative[share][place]) % len(pool)]])
         return Batch(
             x_0=(mean + std * posterior_noise).to(self.device),
             noise=noise.to(self.device),
@@ -215,9 +219,8 @@ class TrainingData:
 
     def photos_nearest(self, age: str) -> list[int]:
         """Which instances with a face are of the age nearest to ``age``; one of unknown age is of every age."""
-        known = [(index, self._photos[index].age) for index, (_, face) in enumerate(self.instances) if face]
-        apart = {index: 0 if other is None else classes_apart(age, other) for index, other in known}
-        return [index for index, classes in apart.items() if classes == min(apart.values())]
+        known = [index for index, (_, face) in enumerate(self.instances) if face]
+        return [known[place] for place in nearest_to(age, [self._photos[index].age for index in known])]
 
     def _cut(self, picture: Image.Image, face: Face | None, shape: Shape) -> tuple[Image.Image, Face | None]:
         """What is trained of a picture or its mask, and the face in it."""
@@ -261,31 +264,6 @@ class TrainingData:
             mean, std = self.codec.encode(pixels)
             self._latents[key] = mean[0].cpu(), std[0].cpu()
         return self._latents[key]
-
-    def _nearest_negatives(self, age: str | int | None) -> list[int]:
-        """Which of the negatives are nearest to ``age``; all of them where it is unknown."""
-        apart = [0 if age is None else classes_apart(age, other) for other in self._negative_ages]
-        nearest = min(apart, default=0)
-        return [index for index, classes in enumerate(apart) if classes == nearest]
-
-    def _regularization_embeddings(
-        self, detector: FaceDetector | None, embedder: FaceEmbedder, bar: Bar
-    ) -> tuple[Tensor, list[str]]:
-        """The faces of the regularization set, as vectors [N, D] and their age classes [N]."""
-        if self.regularization is None or detector is None:
-            raise UserError("The triplet loss tells the subject from other people and needs a regularization set.")
-        embeddings, ages = [], []
-        for photo, age in zip(bar(self.regularization.photos), self.regularization.ages, strict=True):
-            picture, _ = cut_square(photo.image(), None, self.resolution, None)
-            if face := next(iter(detector(picture)), None):
-                embeddings.append(embed_face(embedder, picture, face, self.device))
-                ages.append(age)
-        if not embeddings:
-            raise UserError(
-                f"No face was found in any of the {len(self.regularization.photos)} regularization images, and the "
-                "triplet loss needs at least one."
-            )
-        return torch.stack(embeddings), ages
 
     def _regularization_prompt(self, age: str) -> str:
         return fill_prompt(self.config.regularization_prompt, age=age, class_word=self.config.class_word)

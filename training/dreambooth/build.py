@@ -138,7 +138,7 @@ def _data_inputs(data: TrainingData, matcher: str) -> dict[str, Any]:
         chance = data.decode_probability
         found |= {
             "matcher": matcher,
-            "negatives": digest({"vectors": data.negatives}),
+            "negatives": digest({"vectors": data.negatives.vectors}),
             "decoded": f"{chance.__module__}.{chance.__qualname__}",
         }
     return found

@@ -8,7 +8,7 @@ from ..ages import AGE_CLASSES, mentioned_age_classes
 from ..errors import UserError
 from ..faces.age_estimators import AgeEstimator
 from ..faces.find import Face, FaceDetector
-from ..pictures.photos import Bar, Photo, read_folder
+from ..pictures.photos import Bar, Photo, abridged, read_folder
 from .captions import CAPTION_RULE, ages_said
 
 
@@ -79,9 +79,8 @@ def read_regularization_set(folder: Path) -> RegularizationSet:
             f"{', '.join(several)}. Leave one in each."
         )
     if unknown := [photo.name for photo, age in zip(photos, ages, strict=True) if age is None]:
-        shown = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else "")
         raise UserError(
-            f"No age is known for {len(unknown)} of {len(photos)} images in {folder}: {shown}. "
+            f"No age is known for {len(unknown)} of {len(photos)} images in {folder}: {abridged(unknown)}. "
             f"The age class is {CAPTION_RULE}. The six are: {', '.join(AGE_CLASSES)}."
         )
     return RegularizationSet(photos, [str(age) for age in ages])

@@ -1,4 +1,4 @@
-"""The losses, under their papers' names: pure functions of tensors. each names the equation it comes from."""
+"""The losses, under their papers' names: pure functions of tensors, each of which names its equation."""
 
 import torch
 from torch import Tensor

@@ -116,6 +116,7 @@ class Watcher:
         self.looks = [known for known in self.looks if known.step != look.step] + [look]
         if not main:
             return
+        trainer.before_saving()  # looking takes a while
         if self.best is look:
             trainer.write_subject(step_file(self.folder, look.step), torch.float16)
         with written(self._record) as temporary:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import torch
@@ -165,8 +166,9 @@ class ZeroShotAgeEstimator:
 def clip_in(folder: Path) -> ZeroShotAgeEstimator:
     """The CLIP that transformers saved into ``folder``; nothing is downloaded.
 
-    Raises UserError where there is no such folder or no CLIP in it.
+    Raises UserError where there is no such folder or no whole CLIP in it.
     """
+    from safetensors import SafetensorError
     from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
     if not (folder / "config.json").is_file():
@@ -175,11 +177,16 @@ def clip_in(folder: Path) -> ZeroShotAgeEstimator:
             "tokenizer and its preprocessor_config.json as transformers saves them."
         )
     try:
-        model = CLIPModel.from_pretrained(folder, local_files_only=True).eval()
+        opened: Any = CLIPModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder} cannot be opened as a CLIP ({error}). Get it again, whole.") from error
+    except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0][:150]
+        raise UserError(f"{folder} cannot be opened as a CLIP ({reason}). Get it again, whole.") from error
+    model, found = opened
+    if missing := sorted(found["missing_keys"]):  # transformers makes up random ones
+        raise UserError(f"The CLIP in {folder} lacks {len(missing)} weights, among them {missing[0]}. Get it whole.")
+    model.eval()
 
     @torch.no_grad()
     def encode_text(prompts: list[str]) -> Tensor:

@@ -5,6 +5,7 @@ keys        the names of their weights in single files, both ways
 levels      noise, target and predicted x_0, whatever the model predicts
 interface   what a trainer asks of a model
 inplace     LoRA over layers that somebody else owns
+few_steps   a drawing up to its last step; convolutions: fast ones for small pictures
 denoiser    latents and prompts to a prediction
 fingerprint which model it is, in seconds
 text, vae   prompts to conditioning; pixels to latents and back

@@ -18,7 +18,7 @@ from .reading import Reading, UnreadablePictures, read_picture, suffixes
 MASK_ENDINGS = ("-mask", "_mask")  # of the name of a photo's mask, behind the photo's own
 HEIF = (".heic", ".heif", ".hif")
 NO_PHOTOS = {"mask", "masks", "masklabel", "thumb", "thumbs", "thumbnail", "thumbnails", "report", "reports"}
-NAMED = 10  # files that a sentence about what was left out names
+NAMED = 10  # files in a sentence
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def left_out(folder: Path) -> list[str]:
             reasons.setdefault(reason, []).append(str(path.relative_to(folder)))
     if not reasons:
         return []
-    return [f"Left out of {folder}: " + "; ".join(f"{_listed(names)} ({why})" for why, names in reasons.items()) + "."]
+    return [f"Left out of {folder}: " + "; ".join(f"{abridged(names)} ({why})" for why, names in reasons.items()) + "."]
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, str | None]]:
@@ -85,7 +85,8 @@ def _files(folder: Path) -> Iterator[tuple[Path, str | None]]:
             yield path, f"by its name a {min(said)}, no photo" if said else None
 
 
-def _listed(names: Sequence[str]) -> str:
+def abridged(names: Sequence[str]) -> str:
+    """The names as a list; of many, the first and how many more."""
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ..ages import AGE_CLASSES, age_is_right, class_of, display_name, middle_years, years_off
 from ..biometrics.bootstrap import Interval, interval
 from ..biometrics.comparisons import Comparisons, against, among, with_face
-from ..biometrics.copies import Copies, distinct, find_copies
+from ..biometrics.copies import Copies, distinct, find_copies, unseen
 from ..biometrics.rates import OperatingPoint, auc, d_prime, equal_error_rate, fnmr_at_fmr, least_fmr, supports
 from ..biometrics.verdicts import provenance
 from ..faces.age_estimators import AgeErrors
@@ -96,13 +96,15 @@ def build(
 ) -> BiometricReport:
     """The report on ``images`` of the subject whose real photos are ``references``.
 
-    References that repeat each other count once, and the remarks name them.
+    References that repeat each other count once, and a held-out photo that repeats one is left out; the remarks name
+    them.
     ``others`` are real pictures of other people: their comparisons with the references are the non-mated ones.
     ``untrained`` are pictures that the base model drew without training. ``photo_age``: years of the subject in the
     photos whose own age is not known. ``held_out`` are photos of the subject that trained nobody: the truth at their
     age. ``matcher`` and ``estimator`` name what the observations were made with, ``facts`` and ``errors`` are what is
     known of them. ``trained_with`` names the matcher of the identity loss, ``trained_made`` says how it was made.
     """
+    held_out, seen = unseen(held_out, references)
     references, repeats = distinct(references)
     references = [replace(photo, age=photo_age if photo.age is None else photo.age) for photo in references]
     drawn, photos, strangers = against(images, references), among(references), against(others, references)
@@ -134,7 +136,7 @@ def build(
         copies=find_copies(drawn, photos),
         ages=agreement,
     )
-    return replace(report, remarks=[*repeats, *_remarks(report)])
+    return replace(report, remarks=[*repeats, *seen, *_remarks(report)])
 
 
 def _by_age(drawn: Comparisons, non_mated: np.ndarray) -> list[Row]:
@@ -271,7 +273,7 @@ def _doubts(images: Comparisons) -> list[str]:
         return []
     sure = [number for number, image in enumerate(images.pictures) if not image.doubt]
     apart, rest = (images.of(numbers).similarities for numbers in (doubtful, sure))
-    sentence = f"{len(doubtful)} of {len(images.pictures)} faces are small or seen from the side"
+    sentence = f"{len(doubtful)} of {len(with_face(images.pictures))} faces are small or seen from the side"
     if apart.size and rest.size:
         sentence += f": mean similarity {apart.mean():.3f}, of the others {rest.mean():.3f}"
     return [f"{sentence}."]

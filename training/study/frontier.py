@@ -15,7 +15,7 @@ from ..biometrics.bootstrap import Interval, interval
 from ..biometrics.rates import fnmr as share_below
 from ..biometrics.rates import fnmr_at_fmr
 from .plan import DREAMBOOTH, FIRST, TRUE, UNTRAINED, WAYS, Variant
-from .results import FMR_TARGETS, REPETITIONS, fnmr, markdown, percent, shown, similarity
+from .results import FMR_TARGETS, REPETITIONS, fnmr, fnmr_change, markdown, percent, shown, similarity
 
 FMR = FMR_TARGETS[0]
 GRID = 201  # points on a path
@@ -145,13 +145,8 @@ def _against(way: Variant, pairs: list[tuple[Course, Course]]) -> list[str]:
         return ["", ""]
     last = min(max(course) for pair in pairs for course in pair)
     ended = [(ours[last], theirs[last]) for ours, theirs in pairs]
-    changes = interval(_change, ended, repetitions=REPETITIONS), interval(change, pairs, repetitions=REPETITIONS)
+    changes = interval(fnmr_change, ended, repetitions=REPETITIONS), interval(change, pairs, repetitions=REPETITIONS)
     return ["nowhere" if np.isnan(one.value) else percent(one, "+.0f") for one in changes]
-
-
-def _change(pairs: list[tuple[Seen, Seen]]) -> float:
-    ours, theirs = (fnmr(list(side), FMR) for side in zip(*pairs, strict=True))
-    return ours / theirs - 1 if theirs else np.nan
 
 
 def by_age(rows: list[dict], ways: Iterable[Variant] = FIRST, ages: Sequence[str] = AGE_CLASSES) -> str:

@@ -98,7 +98,7 @@ def age_error(subjects: list[SubjectRows]) -> float:
     return float(np.mean([years_off(years, age) for years, age in pictures]))
 
 
-def fnmr_change(pairs: list[tuple[SubjectRows, SubjectRows]]) -> float:
+def fnmr_change(pairs: Sequence[tuple[Compared, Compared]]) -> float:
     """FNMR at FMR 1 % of the first of each pair relative to that of the second, less 1; nan where that is 0."""
     ours, theirs = (fnmr(list(side), FMR_TARGETS[0]) for side in zip(*pairs, strict=True))
     return ours / theirs - 1 if theirs else np.nan

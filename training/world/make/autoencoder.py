@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from ..draw.place import face_crops
 from ..draw.population import BASE_MODEL
 from ..shipped import world_embedder
-from .loop import best_device, run
+from .loop import FOLDER, best_device, run
 from .pool import pixels, pool
 
-FOLDER = Path.home() / "world-train"
 NOISE = 0.08  # standard deviation added to latents, so that the decoder forgives what a denoiser leaves
 
 

@@ -16,8 +16,8 @@ from ...models.text import TextEncoder
 from ..captions import Words, caption
 from ..draw.drawing import SIDE
 from ..draw.population import BASE_MODEL
-from .autoencoder import FOLDER, Autoencoder
-from .loop import best_device, run
+from .autoencoder import Autoencoder
+from .loop import FOLDER, best_device, run
 from .pool import pixels, pool
 
 SNR_LIMIT = 5.0  # of min-SNR weighting (Hang et al. 2023), which makes small models learn several times faster

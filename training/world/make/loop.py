@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...files import read_pickle, written
 
+FOLDER = Path.home() / "world-train"
 SAVE_SECONDS = 90
 
 Network = TypeVar("Network", bound=nn.Module)

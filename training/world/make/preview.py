@@ -15,8 +15,7 @@ from ..draw.drawing import SIDE, draw
 from ..draw.population import HELD_OUT, some_ages
 from ..draw.traits import identities, views
 from ..model import checkpoint
-from .autoencoder import FOLDER
-from .loop import best_device
+from .loop import FOLDER, best_device
 from .ship import learned
 
 SHOWN = 192  # px

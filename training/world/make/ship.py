@@ -6,13 +6,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ...files import read_pickle
+from ...files import read_pickle, written
 from ...models.keys import StateDict
 from ...models.model import unet_to_state_dict, vae_to_state_dict
 from ..captions import SPREAD
 from ..model import checkpoint
-from .autoencoder import FOLDER, Autoencoder
+from .autoencoder import Autoencoder
 from .base import BaseModel
+from .loop import FOLDER
 
 
 def learned(folder: Path) -> StateDict:
@@ -33,7 +34,7 @@ if __name__ == "__main__":
     parser.add_argument("--checkpoint", type=Path, help="the file to open in ComfyUI or with generate")
     options = parser.parse_args()
     found = learned(options.folder)
-    if options.weights:
-        save_file(found, options.weights)
-    if options.checkpoint:
-        save_file(checkpoint(found), options.checkpoint)
+    for file, state in ((options.weights, found), (options.checkpoint, checkpoint(found))):
+        if file:
+            with written(file) as temporary:
+                save_file(state, temporary)

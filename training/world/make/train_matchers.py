@@ -14,10 +14,9 @@ from ..draw.population import AGE_ESTIMATOR, AGE_JUDGE, LOSS_EMBEDDER, SCORE_EMB
 from ..draw.traits import DISGUISES, IDENTITY_TRAITS, identities
 from ..networks import AgeNetwork, PlainAgeNetwork, PlainEmbedder, ResidualEmbedder
 from ..shipped import AGE_NETWORKS
-from .loop import best_device, run
+from .loop import FOLDER, best_device, run
 from .pool import Pool, pixels, pool
 
-FOLDER = Path.home() / "world-train"
 SCALE, MARGIN = 24.0, 0.20  # of CosFace (Wang et al. 2018)
 PER_PERSON = 12  # pictures
 
