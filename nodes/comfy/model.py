@@ -24,11 +24,13 @@ from .codec import ComfyCodec
 from .family import family_of
 from .fingerprint import ROOT, network_fingerprint, sampled
 from .loaded import adopt, cast_weight, load, static
-from .network import ComfyDenoiser, differentiable_rope
+from .network import READS_PICTURES, ComfyDenoiser, differentiable_kernels
 from .probe import probe
 from .quick import quick_way
 
 INJECTION = "identity_aging"
+# Most files lack it and hardly a model reads it: ComfyUI leaves in it whatever was in that memory before.
+UNSET = "clip_l.transformer.text_projection.weight"
 PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Where the layers of config.LORA_LAYERS are, by their path in the networks that ComfyUI has. The single blocks of Flux
 # read queries, keys and values with their first half of linear1.
@@ -42,20 +44,17 @@ LAYERS = {
 class ComfyModel:
     """A trainer's model on ComfyUI's own modules; LoRA only. Call ``close`` when the training has ended.
 
-    Raises UserError for a MODEL that no text alone can be drawn with, or that predicts what cannot be trained.
+    Raises UserError for a MODEL that no text alone can be drawn with, that predicts what cannot be trained, or whose
+    layers others have changed, and for a VAE that is not its own.
     """
 
     name = "a model loaded in ComfyUI"
 
     def __init__(self, model, clip, vae):
-        if model.model.concat_keys:
-            raise UserError(
-                "This MODEL reads a picture or a mask beside the noise (inpainting, editing). Use its text-to-image "
-                "sibling."
-            )
+        self.family = family_of(model)
+        _check(model, vae, self.family.name)
         self.source, self.clip = model, clip
         self.patcher = static(model)
-        self.family = family_of(model)
         self.denoiser = ComfyDenoiser(self.patcher)
         self.codec = ComfyCodec(vae, self.patcher.model.latent_format)
         self.sha256 = self.fingerprint = network_fingerprint(model)
@@ -82,26 +81,35 @@ class ComfyModel:
     def inputs(self) -> dict[str, Any]:
         """What the result of a training takes from it, by name."""
         levels = {"sigmas": self.denoiser.sigmas, "out": self.denoiser.levels.out}
+        text = dict(sampled(self.clip.patcher))
+        if UNSET in text:
+            text[UNSET] = torch.zeros_like(text[UNSET])
         return {
             "network": self.sha256,
             "prediction type": self.denoiser.prediction_type,
             "noise levels": fingerprint(levels),
-            "text encoder": fingerprint(dict(sampled(self.clip.patcher))),
+            "text encoder": fingerprint(text),
             "clip skip": str(self.clip.layer_idx),
             "VAE": fingerprint(dict(sampled(self.codec.patcher))),
         }
 
     def prepare(self, config: TrainingConfig, precision: str, device: torch.device) -> None:
         """Has the network compute in ``precision``, whatever its weights are kept in; the weights stay ComfyUI's."""
-        if self.patcher.model.get_dtype_inference() != PRECISIONS[precision]:
+        computes = self.patcher.get_model_object("manual_cast_dtype") or self.patcher.model.get_dtype()
+        if computes != PRECISIONS[precision]:
             self.patcher.set_model_compute_dtype(PRECISIONS[precision])
 
     def freeze_text(self, prompts: list[str]) -> None:
-        """Encodes ``prompts`` as CLIP Text Encode does."""
+        """Encodes ``prompts`` as CLIP Text Encode does. Raises UserError for what changes while it is sampled."""
         with torch.no_grad():
             for prompt in dict.fromkeys(prompts):
                 with torch.inference_mode():  # as its node does: it may be moved
                     encoded = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
+                if any("hooks" in extra for _, extra in encoded):
+                    raise UserError(
+                        "This CLIP has hooks on it, which a training cannot follow. Wire it as it was before Set CLIP "
+                        "Hooks."
+                    )
                 self.denoiser.prompts[prompt] = [[cond.clone(), _out_of_inference(extra)] for cond, extra in encoded]
 
     def release_text(self) -> None:
@@ -127,7 +135,7 @@ class ComfyModel:
         self.denoiser.to(self.patcher.load_device)
         self.checkpoint_blocks(False)
         with self.stepping(self.resolution):
-            missing = probe(self.denoiser, self.codec, self.family.name)
+            missing = probe(self.denoiser, self.codec, self.family.name, config.resolution or self.resolution)
         if missing:  # such as what the last block makes of the text, which nothing reads
             self.remarks.append(f"{missing} of {len(self.denoiser.adapters)} LoRA layers change no picture.")
         self.checkpoint_blocks(config.gradient_checkpointing)
@@ -180,7 +188,7 @@ class ComfyModel:
         deepest = resolution // self.codec.factor // 2 ** max(len(levels) - 1, 0)
         comfy.model_management.in_training = True
         try:
-            with fast_convolutions(self.patcher.load_device, deepest), differentiable_rope():
+            with fast_convolutions(self.patcher.load_device, deepest), differentiable_kernels():
                 yield
         finally:
             comfy.model_management.in_training = False
@@ -257,6 +265,25 @@ class ComfyModel:
             ours.removesuffix(".weight"): "lora_unet_" + theirs.removesuffix(".weight").replace(".", "_")
             for theirs, ours in named.items()
         }
+
+
+def _check(model, vae, family: str) -> None:
+    network, form = model.model.diffusion_model, model.model.latent_format
+    settings = model.model.model_config.unet_config
+    if model.model.concat_keys or settings.get("stable_cascade_stage") == "b":
+        raise UserError(READS_PICTURES)
+    if model.injections:
+        raise UserError(
+            "Something on this MODEL changes its layers while it runs, such as a LoRA in bypass mode. Take it off, or "
+            "load the LoRA without bypass."
+        )
+    sound = any("audio" in name for name, _ in network.named_children())
+    if sound or "audio_model" in settings or form.latent_dimensions == 1:
+        raise UserError(f"{family} works on sound or shapes, not on pictures alone. Use a text-to-image model.")
+    if vae.latent_channels != form.latent_channels:
+        raise UserError(
+            f"The VAE has {vae.latent_channels} latent channels; {family} has {form.latent_channels}. Wire its own."
+        )
 
 
 def _layers(network: nn.Module) -> dict[str, Any]:

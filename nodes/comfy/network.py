@@ -1,5 +1,6 @@
 """ComfyUI's diffusion model as our denoiser: its own modules, its own noise levels, its own conditioning."""
 
+import re
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -12,13 +13,14 @@ import torch
 from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor, nn
 
+from ...training.errors import UserError
 from ...training.models.denoiser import Denoiser
 from ...training.models.levels import NoiseLevels
 from .levels import levels_of, prediction_type
 
-# Newer networks call these of comfy_kitchen without asking whether they train, and it knows no gradient of them. Its
-# versions in plain PyTorch, by the same names, have one.
-ROPE = ("rms_rope", "rms_rope1", "rms_rope_split_half", "rms_rope_split_half1")
+READS_PICTURES = (
+    "This MODEL reads a picture or a mask beside the noise (inpainting, editing). Use its text-to-image sibling."
+)
 GUIDANCE = 1.0  # at which models that read their guidance are trained: what is in the photos, not more of it
 
 
@@ -41,6 +43,11 @@ class ComfyDenoiser(Denoiser):
         self._prepared: dict[tuple, dict[str, Any]] = {}
         self.sample_timesteps(None)
 
+    @property
+    def patched(self) -> bool:
+        """Whether nodes such as FreeU have put functions of their own between its layers."""
+        return "patches" in self.patcher.model_options.get("transformer_options", {})
+
     def sample_timesteps(self, sampling: str | None) -> None:
         """Raises UserError for "shifted" where the model has no shift."""
         self.levels, sigmas = levels_of(self.patcher.get_model_object("model_sampling"), sampling)
@@ -52,14 +59,21 @@ class ComfyDenoiser(Denoiser):
             return self.levels.prediction(self.denoised(x_t, self.sigmas[t], prompts), x_t, t)
 
     def denoised(self, x_t: Tensor, sigma: Tensor, prompts: list[str]) -> Tensor:
-        """D(x_t; sigma): the clean latents, one pass for all prompts whose conditioning has one shape."""
-        groups: dict[Any, list[int]] = {}
+        """D(x_t; sigma): the clean latents, one pass for all prompts whose conditioning has one shape.
+
+        Patches, such as those of PatchModelAddDownscale, ask for one sigma of all rows: there each goes by itself.
+        """
+        groups: list[list[int]] = []
         for row, prompt in enumerate(prompts):
             conditions = self._conditions(prompt, x_t)
-            like = next((group for group in groups if _fit(self._conditions(group, x_t), conditions)), prompt)
-            groups.setdefault(like, []).append(row)
+            like = (group for group in groups if _fit(self._conditions(prompts[group[0]], x_t), conditions))
+            group = None if self.patched else next(like, None)
+            if group is None:
+                groups.append([row])
+            else:
+                group.append(row)
         result: list[Tensor | None] = [None] * len(prompts)
-        for rows in groups.values():
+        for rows in groups:
             first, *others = (self._conditions(prompts[row], x_t) for row in rows)
             joined = {name: one.concat([other[name] for other in others]) for name, one in first.items()}
             found = self.patcher.model.apply_model(
@@ -69,8 +83,12 @@ class ComfyDenoiser(Denoiser):
                 result[row] = latents
         return torch.stack([latents for latents in result if latents is not None])
 
+    @torch.no_grad()  # some ask layers of the network for it, and it is kept for other steps
     def _conditions(self, prompt: str, x: Tensor) -> dict[str, Any]:
-        """What the model makes of a prompt for one picture of the shape of ``x``."""
+        """What the model makes of a prompt for one picture of the shape of ``x``.
+
+        Raises UserError where it reads a picture or a mask that no prompt gives.
+        """
         key = prompt, x.shape[1:], x.device
         if key not in self._prepared:
             conditioning = [[cond, {**extra, "guidance": GUIDANCE}] for cond, extra in self.prompts[prompt]]
@@ -86,6 +104,9 @@ class ComfyDenoiser(Denoiser):
             self._prepared[key] = {
                 name: value.process_cond(batch_size=1, area=None) for name, value in condition["model_conds"].items()
             }
+            beside = self._prepared[key].get("c_concat")
+            if beside is not None and beside.cond.any():  # models of videos that go on from a picture take none, too
+                raise UserError(READS_PICTURES)
         return self._prepared[key]
 
     def _options(self, sigma: Tensor) -> dict[str, Any]:
@@ -107,11 +128,16 @@ def _attention(chosen: Callable, *arguments: Any, **options: Any) -> Tensor:
 
 
 @contextmanager
-def differentiable_rope() -> Generator[None, None, None]:
-    """Normalised rotary embeddings have a gradient meanwhile."""
+def differentiable_kernels() -> Generator[None, None, None]:
+    """Rotary embeddings and modulated norms have a gradient meanwhile.
+
+    Some networks call these of comfy_kitchen without asking whether they train, and it knows no gradient of them. Its
+    versions in plain PyTorch, by the same names, have one.
+    """
     kitchen: Any = sys.modules.get("comfy_kitchen")  # older ComfyUI does without
     plain = getattr(getattr(kitchen, "backends", None), "eager", None)
-    before = {name: getattr(kitchen, name) for name in ROPE if hasattr(plain, name)}
+    names = [name for name in dir(plain) if re.search("rope|adaln", name) and hasattr(kitchen, name)] if plain else []
+    before = {name: getattr(kitchen, name) for name in names if callable(getattr(plain, name))}
     for name in before:
         setattr(kitchen, name, getattr(plain, name))
     try:

@@ -18,9 +18,12 @@ import comfy.supported_models
 import torch
 from comfy.ldm.anima.model import Anima
 from comfy.ldm.chroma.model import Chroma
+from comfy.ldm.ernie.model import ErnieImageModel
 from comfy.ldm.flux.model import Flux
+from comfy.ldm.krea2.model import SingleStreamDiT
 from comfy.ldm.lumina.model import NextDiT
 from comfy.ldm.modules.diffusionmodules.mmdit import OpenAISignatureMMDITWrapper
+from comfy.ldm.omnigen.omnigen2 import OmniGen2Transformer2DModel
 from comfy.ldm.qwen_image.model import QwenImageTransformer2DModel
 from comfy.ldm.wan.model import WanModel
 
@@ -130,6 +133,27 @@ def anima() -> Architecture:
     return Architecture(Anima, config | unseen, WAN_VAE, (64, None), unseen)
 
 
+def ernie() -> Architecture:
+    unseen = {"num_attention_heads": 1}
+    config = {"hidden_size": 128, "ffn_hidden_size": 128, "num_layers": 1, "text_in_dim": 64} | unseen
+    return Architecture(ErnieImageModel, config, FLUX2_KL, (64, None), config)
+
+
+def krea2() -> Architecture:
+    unseen = {"heads": 1, "kvheads": 1, "txtheads": 1, "txtkvheads": 1, "multiplier": 2}
+    config = {"features": 128, "txtdim": 64, "layers": 1, "txtlayers": 2} | unseen
+    return Architecture(SingleStreamDiT, config, WAN_VAE, (128, None), unseen)
+
+
+def omnigen2() -> Architecture:
+    config = {
+        "axes_dim_rope": [32, 32, 32], "axes_lens": [300, 512, 512], "hidden_size": 192, "multiple_of": 64,
+        "num_attention_heads": 2, "num_kv_heads": 2, "num_layers": 1, "num_refiner_layers": 1, "text_feat_dim": 64,
+        "timestep_scale": 1000.0,
+    }  # fmt: skip
+    return Architecture(OmniGen2Transformer2DModel, config, KL, (64, None), config)
+
+
 ARCHITECTURES: dict[str, Callable[[], Architecture]] = {
     "Flux": flux,
     "FluxSchnell": lambda: flux(guidance_embed=False),
@@ -141,6 +165,9 @@ ARCHITECTURES: dict[str, Callable[[], Architecture]] = {
     "ZImage": z_image,
     "WAN21_T2V": wan,
     "Anima": anima,
+    "ErnieImage": ernie,
+    "Krea2": krea2,
+    "Omnigen2": omnigen2,
 }
 
 
@@ -243,4 +270,5 @@ class RandomClip:
         width, pooled = self.widths
         tokens = torch.randn(1, len(prompt.split()) + 2, width, generator=generator)
         extra = {"pooled_output": torch.randn(1, pooled, generator=generator)} if pooled else {"pooled_output": None}
+        extra["attention_mask"] = torch.ones(tokens.shape[:2], dtype=torch.long)
         return [[tokens, extra]]

@@ -133,7 +133,7 @@ def slope(trainer, number, count=2):
     for seed in range(count):
         generator = torch.Generator().manual_seed(seed)
         steps = {
-            name: 5e-3 * torch.randn(weight.shape, generator=generator) for name, weight in trainer.trainable.items()
+            name: 2e-3 * torch.randn(weight.shape, generator=generator) for name, weight in trainer.trainable.items()
         }
         ends = []
         with torch.no_grad():

@@ -33,6 +33,9 @@ FAMILIES = {
     "ZImage": "ZImage",
     "WAN21_T2V": "WAN21_T2V",
     "Anima": "Anima",
+    "ErnieImage": "ErnieImage",
+    "Krea2": "Krea2",
+    "Omnigen2": "Omnigen2",
 }
 
 
@@ -194,3 +197,44 @@ def autograd(comfyui, python, tmp_path_factory):
 )
 def test_a_network_that_breaks_autograd_is_refused_with_the_modules_name(autograd, broken, sentence):
     assert f"Flux2 cannot be trained in place: {sentence}" in autograd[broken]
+
+
+@pytest.fixture(scope="module")
+def unfit(comfyui, python, tmp_path_factory):
+    """What a ComfyUI said of models, text encoders and VAEs that graphs have changed."""
+    folder = tmp_path_factory.mktemp("unfit")
+    script = REPOSITORY / "tests/comfyui/unfit.py"
+    subprocess.run([python, script, comfyui, REPOSITORY, folder], check=True, cwd=comfyui)
+    return json.loads((folder / "unfit.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ("bypass", "Something on this MODEL changes its layers while it runs, such as a LoRA in bypass mode."),
+        ("hooks", "This CLIP has hooks on it, which a training cannot follow."),
+        ("VAE", "The VAE has 16 latent channels; Flux2 has 128. Wire its own."),
+        ("picture", "This MODEL reads a picture or a mask beside the noise"),
+        ("sound", "Flux2 works on sound or shapes, not on pictures alone."),
+        ("patch", "Nodes have put patches on this MODEL, such as FreeU_V2: try it without."),
+        ("failing", "with a prompt and noise alone, as a training has them, its network fails (KeyError: 'sample_"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_any_step(unfit, changed, sentence):
+    assert sentence in unfit[changed]
+
+
+def test_layers_that_conditioning_asks_for_break_no_second_step(unfit):
+    assert unfit["asking"] == "trained"
+
+
+def test_a_patch_that_asks_for_the_noise_level_gets_each_rows_own(unfit):
+    assert unfit["rows apart"] < 1e-5 < 1e-2 < unfit["patch changes"]
+
+
+def test_a_compute_type_that_a_graph_chose_gives_way_to_the_trainings(unfit):
+    assert unfit["computes"] == "torch.float32"
+
+
+def test_what_a_file_leaves_unset_does_not_name_the_run(unfit):
+    assert unfit["unset"] == ["text encoder"]
