@@ -173,8 +173,8 @@ class LoadSubject(io.ComfyNode):
         if subject_file is None or subject_file in subject_names():
             return True
         return (
-            f"There is no subject '{subject_file}'. Choose one that Save Aging Subject has kept (R brings new ones into "
-            "the list), or train one first: the graph train_subject does."
+            f"There is no subject '{subject_file}'. Choose one that Save Aging Subject has kept (R brings new ones "
+            "into the list), or train one first: the graph train_subject does."
         )
 
     @classmethod
