@@ -155,6 +155,8 @@ class SequenceEncode(io.ComfyNode):
             age: _prompt(age, extra, template, token, class_word, subject)
             for age in {age for place in sequence for age in (place.age, place.following)}
         }
+        if len(prompts) > len(set(prompts.values())):
+            raise UserError(f"The template '{template}' says the same of several ages. Put {{age}} into it.")
         encoded = _encode_alike(clip, prompts)
 
         def mixed(name: str) -> torch.Tensor:

@@ -9,6 +9,8 @@ from .comfy.checks import sentence
 from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .comfy.sockets import CATEGORY, AgeSet, also_called
 
+FACES = "faces of other people (the graph make_regularization_set draws them: ages [output])"
+
 
 class LoadRegularizationSet(io.ComfyNode):
     """A folder of age-captioned faces."""
@@ -42,7 +44,7 @@ class LoadRegularizationSet(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, folder: str) -> bool | str:
         """Refuses a folder that is none of those offered, and pictures whose age is not known."""
-        problem = input_folder_problem(folder, "the age pictures")
+        problem = input_folder_problem(folder, FACES)
         return sentence(read_regularization_set, input_folder(folder)) if problem is True else problem
 
     @classmethod

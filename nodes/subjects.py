@@ -168,6 +168,16 @@ class LoadSubject(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, subject_file: str | None = None) -> bool | str:
+        """Refuses a file that is not there, in a sentence."""
+        if subject_file is None or subject_file in subject_names():
+            return True
+        return (
+            f"There is no subject '{subject_file}'. Choose one that Save Aging Subject has kept (R brings new ones "
+            "into the list), or train one first: the graph train_subject does."
+        )
+
+    @classmethod
     def fingerprint_inputs(cls, subject_file: str, **others) -> tuple[int, int]:
         """Changes when the file does."""
         state = subject_path(subject_file).stat()

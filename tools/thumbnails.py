@@ -37,7 +37,7 @@ WORLD = {
     },
     "IDAgingLoadSubject": {"subject_file": "checkpoints/subject_00001_.safetensors"},
     "IDAgingLoadFaceEmbedder": {
-        "weights": {FOR_TRAINING: "drawn-loss", FOR_SCORING: "drawn-score", "mobilefacenet": "drawn-score"}
+        "weights": {FOR_TRAINING: "drawn-loss", FOR_SCORING: "drawn-score"}
     },
     "LoadImage": {"image": "photo.png"},
     "EmptyLatentImage": {"width": SIDE, "height": SIDE},

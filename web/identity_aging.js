@@ -5,9 +5,19 @@ import { api } from '../../scripts/api.js'
 const LIFE = 30_000 // ms
 const ours = (type) => type?.startsWith('IDAging')
 
+let said = []
+
 function say(nodeId, type, sentence, severity = 'error') {
   const summary = app.graph.getNodeById(nodeId)?.title ?? type
-  app.extensionManager.toast.add({ severity, summary, detail: sentence.trim(), life: LIFE })
+  const message = { severity, summary, detail: sentence.trim(), life: LIFE }
+  said.push(message)
+  app.extensionManager.toast.add(message)
+}
+
+// What was said of the last run, when the next one begins.
+function takeBack() {
+  said.forEach((message) => app.extensionManager.toast.remove(message))
+  said = []
 }
 
 // ComfyUI blames all inputs that a node checks together; a sentence that begins with one of them is about that one.
@@ -25,8 +35,10 @@ function sayWhyRefused(nodeErrors) {
     if (!ours(type)) continue
     refused.errors = blameTheOneMeant(refused.errors) // before the front end marks them
     const why = refused.errors.filter((error) => error.type === 'custom_validation_failed')
-    // ComfyUI puts the input's name in front, once for each of those that it blames
-    const sentences = why.map(({ details, extra_info: { input_name: input } }) => details.replace(`${input} - `, ''))
+    // ComfyUI puts the input's name in front, once for each of those that it blames; so does what blames one alone
+    const sentences = why.map(({ details, extra_info: { input_name: input } }) =>
+      details.replace(`${input} - `, '').replace(`${input}: `, '')
+    )
     for (const sentence of new Set(sentences)) say(id, type, sentence)
   }
 }
@@ -132,6 +144,7 @@ app.registerExtension({
     })
     const queuePrompt = api.queuePrompt
     api.queuePrompt = async function (...prompt) {
+      takeBack()
       try {
         const answer = await queuePrompt.apply(this, prompt)
         sayWhyRefused(answer?.node_errors) // of one branch, while others run

@@ -30,6 +30,6 @@ def in_turn(values: Sequence[Any], count: int, what: str) -> list[Any]:
     if not values or count % len(values):
         raise UserError(
             f"{count} pictures cannot have {len(values)} {what} in turn. Give as many {what} as pictures, or draw each "
-            "of them equally often, in their order."
+            "of them equally often, in their order; of a sequence, the count is the batch size of its latents."
         )
     return [*values] * (count // len(values))

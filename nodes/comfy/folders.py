@@ -71,7 +71,10 @@ def input_folder(name: str) -> Path:
 def input_folder_problem(name: str, what: str) -> bool | str:
     """What validate_inputs wants of a folder under input/: True, or that it is not there or empty for ``what``."""
     if name not in input_folders():
-        return f"There is no folder '{name}' under ComfyUI's input folder. Put {what} into one there."
+        return (
+            f"There is no folder '{name}' under ComfyUI's input folder. Put {what} into one there, "
+            "press R and choose it."
+        )
     if not any(image_files(input_folder(name))):
         return f"The folder '{name}' holds no picture. Put {what} into it."
     return True

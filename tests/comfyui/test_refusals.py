@@ -44,6 +44,17 @@ def test_a_wrong_field_is_refused_before_the_queue_runs_and_is_the_only_one_blam
     assert re.search(sentence, said), said
 
 
+def test_a_subject_that_is_not_there_is_refused_in_a_sentence(server):
+    graph = Studio()
+    loaded = graph.add(
+        "IDAgingLoadSubject", model=(graph.checkpoint, 0), clip=(graph.checkpoint, 1), subject_file="loras/nobody.st",
+        strength=1.0,
+    )  # fmt: skip
+    graph.save(graph.draw((loaded, 0), (graph.prompt((loaded, 1), "old", (loaded, 2)), 0)), "never")
+    blamed, said = refused(server, graph)
+    assert blamed == ["subject_file"] and "There is no subject 'loras/nobody.st'. Choose one" in said
+
+
 def test_a_wrong_age_is_refused_before_the_queue_runs(server):
     graph = Studio()
     prompt = graph.prompt((graph.checkpoint, 1), "grandma", template="a {name}")
@@ -135,6 +146,15 @@ def failing_graphs(server):
     )  # fmt: skip
     graph.save(graph.draw((stranger, 0), (graph.sequence((stranger, 1), (stranger, 2)), 0), 6), "never")
     yield graph, "stranger.safetensors was trained on SDXL, and this MODEL is Stable Diffusion 1.x"
+    graph = Studio()
+    train = graph.train()
+    graph[train]["inputs"]["vae"] = [graph.add("VAELoader", vae_name="pixel_space"), 0]
+    graph.save((train, 5), "never")
+    yield graph, "The VAE makes latents of 3 channels, and this MODEL wants 4"
+    graph = Studio()
+    ageless = graph.sequence((graph.checkpoint, 1), template="photo of a {token} {class_word}")
+    graph.save(graph.draw((graph.checkpoint, 0), (ageless, 0), 6), "never")
+    yield graph, r"says the same of several ages. Put \{age\} into it"
 
 
 def a_lora_for_sdxl(server):
@@ -156,7 +176,7 @@ def a_lora_for_sdxl(server):
     return file.name
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(12))
 def test_what_cannot_work_says_so_in_a_sentence_and_the_server_lives(server, number):
     graph, sentence = list(failing_graphs(server))[number]
     outcome = server.run(graph)

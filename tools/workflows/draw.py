@@ -5,6 +5,7 @@ from tools.workflows.parts import (
     FOR_SCORING,
     NO_PICTURE,
     SD,
+    TABLE,
     ages_sampled,
     face_embedder,
     photos,
@@ -36,7 +37,7 @@ def aging_sequence(g: Canvas) -> Row:
         face_embedder=embedder["face_embedder"], columns=3,
     )  # fmt: skip
     saved = g.add("SaveImage", "The sheet", images=sheet["sheet"], filename_prefix="aging/sequence", wide=400, tall=330)
-    said = g.add("PreviewAny", "Report", source=score["report"], tall=160)
+    said = g.add("PreviewAny", "Report", source=score["report"], wide=TABLE, tall=330)
     note = g.note(
         "What to change first",
         CHOOSE,
@@ -127,8 +128,8 @@ def age_existing_photo(g: Canvas) -> Row:
     )  # fmt: skip
     sheet = g.add("IDAgingAgingSheet", "Side by side", images=pictures["IMAGE"], ages=ages["ages"],
                   similarities=score["similarities"], columns=3)  # fmt: skip
-    saved = g.add("SaveImage", "The sheet", images=sheet["sheet"], filename_prefix="aging/photo", wide=380, tall=250)
-    said = g.add("PreviewAny", "Report", source=score["report"], tall=150)
+    saved = g.add("SaveImage", "The sheet", images=sheet["sheet"], filename_prefix="aging/photo", wide=440, tall=400)
+    said = g.add("PreviewAny", "Report", source=score["report"], wide=TABLE, tall=190)
     note = g.note(
         "What to change first",
         "Choose in group 2 the trained subject, and in group 3 one photo of the same person. In group 4, say how old "
@@ -136,16 +137,20 @@ def age_existing_photo(g: Canvas) -> Row:
         "Raise *denoise* in *How far back* for more age, and lower it to keep more of the photo; 0.7 to 0.9 keeps pose "
         "and background.",
         "Describe the photo in *What else the photo shows* (glasses, a blue shirt, a garden), so that this stays too.",
-        tall=260,
+        tall=180,
     )
     return across(
-        down(loaded.group(), choose, note),
-        group("Your photo", BROWN, [photo, shown, scaled, encoded]),
+        down(loaded.group(), choose, group("Your photo", BROWN, [photo, shown, scaled, encoded])),
         down(
-            group("Back to the noise behind it", BLUE, [now], [levels, back, sampler], [noise]),
-            group("Draw it at six ages", GREEN, [ages, negative], [each, drawn], [pictures]),
+            group("How old in it, and how far back", PURPLE, [now, levels, back, sampler]),
+            group("What to draw", PURPLE, [ages, negative]),
         ),
-        group("Compare with the photo, and look", ORANGE, [embedder, score, sheet, saved, said]),
+        down(
+            group("Back to the noise behind it", BLUE, [noise]),
+            group("Draw it at six ages", GREEN, [each, drawn, pictures]),
+        ),
+        down(group("Compare with the photo", BROWN, [embedder, score, said]), note),
+        group("Look", ORANGE, [sheet, saved]),
     )
 
 

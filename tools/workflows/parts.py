@@ -7,7 +7,8 @@ from tools.canvas import BLUE, BROWN, Canvas, Group, Node, Output, group
 
 HUB = "https://huggingface.co"
 FACENET = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9"
-FOR_TRAINING, FOR_SCORING = "20180402-114759-vggface2.pt", "20180408-102900-casia-webface.pt"
+FOR_TRAINING, FOR_SCORING = "20180402-114759-vggface2.pt", "mobilefacenet"
+TABLE = 440  # px: a line of the scores
 NO_PICTURE = "drawing, painting, cartoon, blurry, deformed"
 
 

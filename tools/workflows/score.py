@@ -1,7 +1,7 @@
 """Graphs that edit a given photo, and graphs that compare."""
 
 from tools.canvas import BLUE, BROWN, GREEN, ORANGE, PURPLE, Canvas, Node, Output, Row, across, down, group
-from tools.workflows.parts import FOR_SCORING, KLEIN, face_embedder, klein, photos, sampled, subject
+from tools.workflows.parts import FOR_SCORING, KLEIN, TABLE, face_embedder, klein, photos, sampled, subject
 
 ROADS = "the edit alone, the subject alone, both"
 
@@ -19,13 +19,13 @@ def score_identity(g: Canvas) -> Row:
     best = g.add("PreviewImage", "The most similar picture", images=score["best"], tall=230)
     faces = g.add("IDAgingAlignFaces", "Their faces, upright", images=drawn["photos"], size=256)
     cut = g.add("PreviewImage", "What is compared", images=faces["faces"], tall=230)
-    said = g.add("PreviewAny", "Report", source=score["report"], tall=200)
+    said = g.add("PreviewAny", "Report", source=score["report"], wide=TABLE, tall=200)
     note = g.note(
         "What to change first",
         "Put the pictures to judge into *input/pictures* and photos of the person into *input/photos*, and choose both "
         "folders.",
-        "Score with other weights than the subject was trained with (casia-webface here, vggface2 for training), or "
-        "the score flatters.",
+        "Score with other weights than the subject was trained with (mobilefacenet here, vggface2 for training), or "
+        "the score flatters. *download* fetches what is missing, once.",
         "Read a similarity beside the photos' similarity to each other, which the report gives; pictures without a "
         "face have a red frame.",
     )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from tools.canvas import BLUE, BROWN, GREEN, ORANGE, PURPLE, Canvas, Column, Group, Node, Row, across, down, group
 from tools.workflows.parts import (
+    FOR_SCORING,
     FOR_TRAINING,
     KLEIN,
     SD,
@@ -63,7 +64,7 @@ def _train(g: Canvas, family: Family, *note: str) -> Column:
     mine = photos(g, "Photos of the person")
     others = g.add("IDAgingLoadRegularizationSet", "Other people of all ages", folder="ages", wide=380)
     trains = face_embedder(g, FOR_TRAINING, "The face embedder that trains")
-    judges = face_embedder(g, "mobilefacenet", "Another one, that judges")
+    judges = face_embedder(g, FOR_SCORING, "Another one, that judges")
     judge = g.add("IDAgingJudgeTraining", face_embedder=judges["face_embedder"])
     train = g.add(
         "IDAgingTrainSubject", model=loaded.model, clip=loaded.clip, vae=loaded.vae, photos=mine["photos"],
@@ -102,7 +103,7 @@ def look(g: Canvas, pictures, ages: Node, prefix: str, tall: int, columns: int =
 
 def try_it_here(g: Canvas) -> Row:
     """Nothing to choose: the drawn world."""
-    world = g.add("IDAgingDrawnWorld", "A drawn person, other people, a small model", wide=340, tall=280)
+    world = g.add("IDAgingDrawnWorld", "A drawn person and a small model", wide=340, tall=280)
     embedder = face_embedder(g, "drawn-loss", "The face embedder that trains")
     train = g.add(
         "IDAgingTrainSubject", model=world["model"], clip=world["clip"], vae=world["vae"], photos=world["photos"],
@@ -129,7 +130,7 @@ def try_it_here(g: Canvas) -> Row:
     )  # fmt: skip
     saved = g.add(
         "SaveImage", "The same person, from child to old", images=sheet["sheet"], filename_prefix="aging/try_it_here",
-        wide=480, tall=430,
+        wide=480, tall=400,
     )  # fmt: skip
     said = g.add("PreviewAny", "The scores", source=score["report"], tall=180)
     return across(
@@ -148,6 +149,6 @@ def try_it_here(g: Canvas) -> Row:
         group("Train", PURPLE, [train]),
         down(
             group("Draw the six ages", GREEN, *columns),
-            group("Compare, and look", ORANGE, [judges, score], [larger, sheet, said], [saved]),
+            group("Compare, and look", ORANGE, [judges, score], [larger, sheet], [saved, said]),
         ),
     )
