@@ -20,6 +20,7 @@ from ..training.edits import EDIT_PROMPT, edit_prompt, edit_words_text, read_edi
 from ..training.errors import UserError
 from .comfy.checks import blaming, sentence
 from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced, also_called
+from .comfy.watch import warn
 
 AGES = [*AGE_CLASSES, *map(str, range(MAX_AGE + 1))]
 
@@ -63,6 +64,11 @@ def _prompt(
     return f"{prompt}, {extra.strip()}" if extra.strip() else prompt
 
 
+def _warn_without_age(node_id: str, template: str) -> None:
+    if "{age}" not in template:
+        warn(node_id, [f"The template '{template}' has no {{age}}: the prompt is the same at every age."])
+
+
 def _require(clip) -> None:
     if clip is None:
         raise UserError("The loaded file has no CLIP. Load one beside it, with Load CLIP or a whole checkpoint.")
@@ -88,6 +94,7 @@ class PromptEncode(io.ComfyNode):
                 io.Conditioning.Output(display_name="conditioning", tooltip="For the KSampler, as positive."),
                 io.String.Output(display_name="prompt", tooltip="The prompt as it was encoded."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -99,6 +106,7 @@ class PromptEncode(io.ComfyNode):
     def execute(cls, clip, age, extra, template, token, class_word, subject=None) -> io.NodeOutput:
         """As ComfyUI's CLIP Text Encode, of the filled-in prompt."""
         _require(clip)
+        _warn_without_age(cls.hidden.unique_id, template)
         prompt = _prompt(parse_age(age), extra, template, token, class_word, subject)
         return io.NodeOutput(clip.encode_from_tokens_scheduled(clip.tokenize(prompt)), prompt)
 
@@ -136,6 +144,7 @@ class SequenceEncode(io.ComfyNode):
                 ),
                 io.Int.Output(display_name="count", tooltip="For the batch size of the latents."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -155,8 +164,7 @@ class SequenceEncode(io.ComfyNode):
             age: _prompt(age, extra, template, token, class_word, subject)
             for age in {age for place in sequence for age in (place.age, place.following)}
         }
-        if len(prompts) > len(set(prompts.values())):
-            raise UserError(f"The template '{template}' says the same of several ages. Put {{age}} into it.")
+        _warn_without_age(cls.hidden.unique_id, template)
         encoded = _encode_alike(clip, prompts)
 
         def mixed(name: str) -> torch.Tensor:
@@ -269,6 +277,7 @@ class EditPrompts(io.ComfyNode):
                     is_output_list=True,
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -280,6 +289,7 @@ class EditPrompts(io.ComfyNode):
     def execute(cls, ages, candidates, seed, words, template, class_word, subject=None) -> io.NodeOutput:
         """No model is needed."""
         known, table, token = parse_ages(ages), read_edit_words(words), ""
+        _warn_without_age(cls.hidden.unique_id, template)
         if subject:
             token, class_word = subject.header.token, subject.header.class_word
         prompts = [edit_prompt(age, table, template, token, class_word) for age in known]

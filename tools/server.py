@@ -40,6 +40,7 @@ class Outcome:
     progress: list[tuple[str, int, int]] = field(default_factory=list)  # node id, value, max
     pictures: list[bytes] = field(default_factory=list)  # previews, as they came
     texts: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)  # of our nodes, for the screen
 
 
 class Refused(Exception):
@@ -125,6 +126,8 @@ class Server:
             outcome.outputs[data["node"]] = data["output"]
         elif kind == "progress":
             outcome.progress.append((data["node"], data["value"], data["max"]))
+        elif kind == "identity_aging.warning":
+            outcome.warnings.append(data["sentence"])
         elif kind in ("execution_success", "execution_error", "execution_interrupted"):
             outcome.status = kind.removeprefix("execution_")
             outcome.error = data if kind == "execution_error" else {}

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...training.errors import UserError
 from .loaded import adopt, load, static
 
 
@@ -38,20 +37,11 @@ class ComfyCodec(nn.Module):
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents of ``pixels`` [B, 3, H, W], and 0 as their standard deviation: ComfyUI gives the mean alone.
-
-        Raises UserError for the VAE of a model with other latents.
-        """
+        """Latents of ``pixels`` [B, 3, H, W], and 0 as their standard deviation: ComfyUI gives the mean alone."""
         load(self.patcher)
         x = self.vae.process_input((pixels + 1) / 2).to(self.vae.device, self.vae.vae_dtype)
         x = x.unsqueeze(2) if self.vae.latent_dim == 3 else x
-        encoded = self.network.encode(x).float()
-        if encoded.shape[1] != self.format.latent_channels:
-            raise UserError(
-                f"The VAE makes latents of {encoded.shape[1]} channels, and this MODEL wants "
-                f"{self.format.latent_channels}. Wire the VAE that belongs to the model."
-            )
-        latents = self.format.process_in(encoded)
+        latents = self.format.process_in(self.network.encode(x).float())
         return latents, torch.zeros_like(latents)
 
     def decode(self, latents: Tensor) -> Tensor:
