@@ -64,9 +64,9 @@ def _prompt(
     return f"{prompt}, {extra.strip()}" if extra.strip() else prompt
 
 
-def _warn_without_age(node_id: str, template: str) -> None:
+def _warn_without_age(node: type[io.ComfyNode], template: str) -> None:
     if "{age}" not in template:
-        warn(node_id, [f"The template '{template}' has no {{age}}: the prompt is the same at every age."])
+        warn(node.hidden.unique_id, [f"The template '{template}' has no {{age}}: the prompt is the same at every age."])
 
 
 def _require(clip) -> None:
@@ -106,7 +106,7 @@ class PromptEncode(io.ComfyNode):
     def execute(cls, clip, age, extra, template, token, class_word, subject=None) -> io.NodeOutput:
         """As ComfyUI's CLIP Text Encode, of the filled-in prompt."""
         _require(clip)
-        _warn_without_age(cls.hidden.unique_id, template)
+        _warn_without_age(cls, template)
         prompt = _prompt(parse_age(age), extra, template, token, class_word, subject)
         return io.NodeOutput(clip.encode_from_tokens_scheduled(clip.tokenize(prompt)), prompt)
 
@@ -164,7 +164,7 @@ class SequenceEncode(io.ComfyNode):
             age: _prompt(age, extra, template, token, class_word, subject)
             for age in {age for place in sequence for age in (place.age, place.following)}
         }
-        _warn_without_age(cls.hidden.unique_id, template)
+        _warn_without_age(cls, template)
         encoded = _encode_alike(clip, prompts)
 
         def mixed(name: str) -> torch.Tensor:
@@ -289,7 +289,7 @@ class EditPrompts(io.ComfyNode):
     def execute(cls, ages, candidates, seed, words, template, class_word, subject=None) -> io.NodeOutput:
         """No model is needed."""
         known, table, token = parse_ages(ages), read_edit_words(words), ""
-        _warn_without_age(cls.hidden.unique_id, template)
+        _warn_without_age(cls, template)
         if subject:
             token, class_word = subject.header.token, subject.header.class_word
         prompts = [edit_prompt(age, table, template, token, class_word) for age in known]

@@ -217,6 +217,11 @@ class TrainSubject(io.ComfyNode):
         watcher = Watcher(trainer, plan, files.folder, judge, watch.show, watch.stop_if_cancelled)
         with leased(files.folder, watch.say) as hold:
             if known := finished(files, keep):
+                if not known.previews:
+                    raise UserError(
+                        f"This training is finished, but its picture of the six ages is gone: {files.previews}. Put it "
+                        f"back, or delete {files.subject.name} beside it, and queue again."
+                    )
                 return known
             if files.state.is_file():
                 with contextlib.suppress(StateIsAhead):

@@ -63,5 +63,10 @@ def test_cancel_and_crash_lose_nothing(comfyui, python, own_base):
         assert outcome.status == "success"
         assert not steps_of(outcome), "finished on disk: no step is made"
         assert "found finished on disk" in outcome.outputs[said]["text"][0]
+        (previews,) = own_base.glob("output/aging_runs/*/*_steps.png")
+        previews.unlink()
+        server.post("/free", free_memory=True)  # forgets what its nodes gave
+        outcome = server.run(graph)
+        assert f"its picture of the six ages is gone: {previews}" in outcome.error["exception_message"]
     finally:
         server.stop()
