@@ -1,11 +1,13 @@
 """ComfyUI's VAE as our codec, with gradient."""
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ...training.models.inplace import blocks
 from .loaded import adopt, load, static
 
 
@@ -52,6 +54,11 @@ class ComfyCodec(nn.Module):
         """The same of latents as ComfyUI's LATENT has them. VAE.decode would clamp, which ends the gradient."""
         decoded = self.network.decode(latents.to(self.vae.device, self.vae.vae_dtype)).float()
         return (decoded[:, :, 0] if decoded.ndim == 5 else decoded).to(latents.device)
+
+    def blocks(self) -> Iterable[nn.Module]:
+        """What of the decoder can run again in a backward pass: nothing where its parts remember earlier frames."""
+        decoder = getattr(self.network, "decoder", None)
+        return blocks(decoder) if decoder is not None and self.vae.latent_dim == 2 else ()
 
     def open(self) -> None:
         """Makes the weights, once they are loaded, fit for autograd."""

@@ -141,7 +141,7 @@ class ComfyModel:
         self.checkpoint_blocks(config.gradient_checkpointing)
 
     def checkpoint_blocks(self, on: bool) -> None:
-        """Whether activations are computed again in the backward pass.
+        """Whether activations are computed again in the backward pass, those of the VAE included.
 
         The adapters come with the weights, and leave when ComfyUI loads this network for anybody else.
         """
@@ -156,7 +156,7 @@ class ComfyModel:
                 undo.append(wrap_layer(layer, adapters.get(name), cast))
             undo.extend(copy_norm_inputs(self.network))
             if on:
-                undo.extend(map(wrap_block, blocks(self.network)))
+                undo.extend(map(wrap_block, [*blocks(self.network), *self.codec.blocks()]))
 
         def eject(patcher) -> None:
             while undo:

@@ -48,7 +48,7 @@ from pack.training.config import TrainingConfig  # noqa: E402
 from pack.training.dreambooth.build import build_trainer  # noqa: E402
 from pack.training.dreambooth.dataset import RegularizationSet, SubjectSet  # noqa: E402
 from pack.training.dreambooth.looks import LookPlan  # noqa: E402
-from pack.training.dreambooth.memory import kept  # noqa: E402
+from pack.training.dreambooth.memory import count_memory, kept  # noqa: E402
 from pack.training.faces.crops import SquareCrop  # noqa: E402
 from pack.training.faces.embedders import UNKNOWN  # noqa: E402
 from pack.training.faces.find import Face  # noqa: E402
@@ -61,6 +61,7 @@ SIDE, STEPS, STOPPED = 64, 6, 3
 REWARDED = ("SD1", "Flux", "WAN21_T2V")
 # Of these the photos have three shapes: a UNet, patches with places of their own, and one with frames.
 SHAPED = ("SDXL", "Flux2", "QwenImage")
+DECODED = ("Flux2", "SD3")  # of these the memory is counted that decoding a face takes
 SHAPES = ((SIDE, 2 * SIDE), (SIDE, SIDE), (2 * SIDE, SIDE))
 ASPECT = {"crop": "aspect", "resolution": 3 * SIDE}  # the smallest side of which these are three shapes
 REWARD = {"reward_every": 3, "reward_start": 0.0, "reward_steps": 2, "reward_age": 0.0, "reward_anchor": 0.5}
@@ -284,6 +285,8 @@ def measure(name, loads):
     result["without_gradient"] = [key for key in expected if key not in plain or not plain[key].any()]
     checked = trainer_of(model(), gradient_checkpointing=True, **more)
     randomise(checked)
+    if name in DECODED:
+        result["decoding"] = [count_memory(checked).face[on].peak(16**2) for on in (False, True)]
     again = gradients(checked, number)
     result["checkpointing"] = apart(flat(again), flat(plain))
     checked.model.close()

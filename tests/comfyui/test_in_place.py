@@ -104,6 +104,12 @@ def test_gradient_checkpointing_changes_no_gradient(result):
     assert result["checkpointing"] < 1e-4
 
 
+@pytest.mark.parametrize("name", ["Flux2", "SD3"])
+def test_gradient_checkpointing_decodes_faces_in_less_memory(results, name):
+    whole, checked = results[name]["decoding"]
+    assert checked < 0.75 * whole
+
+
 def test_gradient_checkpointing_is_switched_where_the_weights_are(result):
     assert result["loads"] == 1
 

@@ -160,10 +160,15 @@ def copy_norm_inputs(network: nn.Module) -> list[Undo]:
 
 
 def blocks(network: nn.Module) -> Iterator[nn.Module]:
-    """The outermost repeated parts: what the outermost ModuleLists hold, looking into what is a Sequential."""
+    """The outermost repeated parts: what the outermost ModuleLists hold, looking into what only holds others."""
     for child in network.children():
         if isinstance(child, nn.ModuleList):
             for part in child:
-                yield from part if isinstance(part, nn.Sequential) else (part,)
+                if isinstance(part, nn.Sequential):
+                    yield from part
+                elif type(part).forward is nn.Module.forward:  # it has none
+                    yield from blocks(part)
+                else:
+                    yield part
         else:
             yield from blocks(child)
