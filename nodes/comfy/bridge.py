@@ -10,6 +10,7 @@ from ...training.models.checkpoint import model_from_state_dict
 from ...training.models.families import FAMILIES
 from ...training.models.keys import StateDict
 from ...training.models.model import Model
+from .checks import check_vae
 from .family import family_of
 from .levels import prediction_type
 
@@ -33,8 +34,7 @@ def open_comfy(model, clip, vae) -> Model:
             f"Method full, and a LoRA on the text encoder, are for {names}; this MODEL is {family}. Use method lora "
             "with train_text_encoder off."
         )
-    if vae.latent_channels != 4:
-        raise UserError(f"The VAE has {vae.latent_channels} latent channels; {family} has 4. Wire its own.")
+    check_vae(vae, 4, family)
     kind, marks = _schedule(model.get_model_object("model_sampling"))
     config = model.model.model_config
     unet = {key.removeprefix(UNET): value for key, value in _patched(model, UNET).items()}

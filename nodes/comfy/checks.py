@@ -25,6 +25,12 @@ def blaming(name: str, said: bool | str) -> bool | str:
     return said if said is True else f"{name}: {said}"
 
 
+def check_vae(vae: Any, channels: int, family: str) -> None:
+    """Raises UserError where the VAE's latents are none of a model of this family, whose have so many channels."""
+    if vae.latent_channels != channels:
+        raise UserError(f"The VAE has {vae.latent_channels} latent channels; {family} has {channels}. Wire its own.")
+
+
 def in_turn(values: Sequence[Any], count: int, what: str) -> list[Any]:
     """One of ``values`` for each of ``count`` pictures; they begin anew when done. Raises UserError where none fits."""
     if not values or count % len(values):

@@ -20,6 +20,7 @@ from ...training.models.fingerprint import fingerprint
 from ...training.models.inplace import Lora, Undo, blocks, copy_norm_inputs, is_layer, wrap_block, wrap_layer
 from ...training.models.keys import StateDict
 from ...training.models.sampler import Preset
+from .checks import check_vae
 from .codec import ComfyCodec
 from .family import family_of
 from .fingerprint import ROOT, network_fingerprint, sampled
@@ -280,10 +281,7 @@ def _check(model, vae, family: str) -> None:
     sound = any("audio" in name for name, _ in network.named_children())
     if sound or "audio_model" in settings or form.latent_dimensions == 1:
         raise UserError(f"{family} works on sound or shapes, not on pictures alone. Use a text-to-image model.")
-    if vae.latent_channels != form.latent_channels:
-        raise UserError(
-            f"The VAE has {vae.latent_channels} latent channels; {family} has {form.latent_channels}. Wire its own."
-        )
+    check_vae(vae, form.latent_channels, family)
 
 
 def _layers(network: nn.Module) -> dict[str, Any]:

@@ -360,7 +360,7 @@ def main():
         with torch.inference_mode(False):
             results[name] = measure(name, loads)
         results[name]["seconds"] = time.monotonic() - start
-        (Path(folder) / "results.json").write_text(json.dumps(results, indent=1))
+        (Path(folder) / "in_place.json").write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

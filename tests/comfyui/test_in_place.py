@@ -39,6 +39,13 @@ FAMILIES = {
 }
 
 
+def told(name, comfyui, python, folder, *arguments):
+    """What the script ``name`` in a ComfyUI's own Python wrote into ``folder``."""
+    script = REPOSITORY / f"tests/comfyui/{name}.py"
+    subprocess.run([python, script, comfyui, REPOSITORY, folder, *arguments], check=True, cwd=comfyui)
+    return json.loads((folder / f"{name}.json").read_text())
+
+
 @pytest.fixture(scope="module")
 def results(comfyui, python, tmp_path_factory):
     """What one ComfyUI measured of every family."""
@@ -46,9 +53,7 @@ def results(comfyui, python, tmp_path_factory):
     for name, family in (("sd1", SD1), ("sd2", SD2), ("sdxl", SDXL)):
         state = tiny_checkpoint(family, tiny_vae=True)
         save_file({key: value.contiguous() for key, value in state.items()}, folder / f"{name}.safetensors")
-    script = REPOSITORY / "tests/comfyui/in_place.py"
-    subprocess.run([python, script, comfyui, REPOSITORY, folder], check=True, cwd=comfyui)
-    return json.loads((folder / "results.json").read_text()) | {"folder": folder}
+    return told("in_place", comfyui, python, folder) | {"folder": folder}
 
 
 @pytest.fixture(params=FAMILIES)
@@ -179,19 +184,14 @@ def test_the_graphs_model_stays_as_it_is(result):
 
 @pytest.mark.slow
 def test_killed_and_queued_again_a_run_ends_as_if_nobody_had(comfyui, python, results):
-    script = REPOSITORY / "tests/comfyui/killed.py"
-    subprocess.run([python, script, comfyui, REPOSITORY, results["folder"], "SD1"], check=True, cwd=comfyui)
-    found = json.loads((results["folder"] / "killed.json").read_text())
+    found = told("killed", comfyui, python, results["folder"], "SD1")
     assert found["SD1"] == {"ended": [0, KILLED, 0, KILLED, 0], "same": [True, True]}
 
 
 @pytest.fixture(scope="module")
 def autograd(comfyui, python, tmp_path_factory):
     """What a ComfyUI said of networks that break autograd."""
-    folder = tmp_path_factory.mktemp("autograd")
-    script = REPOSITORY / "tests/comfyui/autograd.py"
-    subprocess.run([python, script, comfyui, REPOSITORY, folder], check=True, cwd=comfyui)
-    return json.loads((folder / "autograd.json").read_text())
+    return told("autograd", comfyui, python, tmp_path_factory.mktemp("autograd"))
 
 
 @pytest.mark.parametrize(
@@ -208,10 +208,7 @@ def test_a_network_that_breaks_autograd_is_refused_with_the_modules_name(autogra
 @pytest.fixture(scope="module")
 def unfit(comfyui, python, tmp_path_factory):
     """What a ComfyUI said of models, text encoders and VAEs that graphs have changed."""
-    folder = tmp_path_factory.mktemp("unfit")
-    script = REPOSITORY / "tests/comfyui/unfit.py"
-    subprocess.run([python, script, comfyui, REPOSITORY, folder], check=True, cwd=comfyui)
-    return json.loads((folder / "unfit.json").read_text())
+    return told("unfit", comfyui, python, tmp_path_factory.mktemp("unfit"))
 
 
 @pytest.mark.parametrize(
