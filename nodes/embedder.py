@@ -15,10 +15,10 @@ from ..training.catalogue import (
 )
 from ..training.faces.facenet import FACENET, check_facenet, open_facenet
 from ..training.faces.mobilefacenet import MOBILEFACENET as MOBILEFACENET_FILE
-from .comfy.checks import blaming, sentence
-from .comfy.folders import FACENET as FOLDER
-from .comfy.folders import face_file
-from .comfy.sockets import CATEGORY, FaceEmbedder, advanced, also_called
+from .ui.checks import blaming, sentence
+from .ui.folders import FACENET as FOLDER
+from .ui.folders import face_file
+from .ui.sockets import CATEGORY, FaceEmbedder, advanced, search_aliases
 
 PUBLISHED = [file.name for file in FACENET.values()]
 BY_NAME = (MOBILEFACENET, DLIB, *DRAWN_EMBEDDERS)
@@ -42,7 +42,7 @@ class LoadFaceEmbedder(io.ComfyNode):
             node_id="IDAgingLoadFaceEmbedder",
             display_name="Load Face Embedder",
             category=CATEGORY,
-            **also_called("facenet", "mobilefacenet", "dlib", "face recognition", "load facenet", "vggface2"),
+            **search_aliases("facenet", "mobilefacenet", "dlib", "face recognition", "load facenet", "vggface2"),
             description="A network that tells faces apart. Train with one and score with the other, or the score "
             "flatters.",
             inputs=[

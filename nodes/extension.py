@@ -2,7 +2,6 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .comfy.folders import register_folders
 from .embedder import LoadFaceEmbedder
 from .faces import AlignFaces
 from .judge import JudgeWhileTraining
@@ -15,6 +14,7 @@ from .score import ScoreIdentity
 from .sheet import AgingSheet
 from .subjects import LoadSubject, SaveSubject
 from .train import TrainSubject
+from .ui.folders import register_folders
 from .world import DrawnWorld
 
 

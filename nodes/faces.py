@@ -5,10 +5,10 @@ from comfy_api.latest import io
 from ..training.errors import UserError
 from ..training.faces.find import cut_square, upright
 from ..training.pictures.sheet import annotated
-from .comfy.device import detector
-from .comfy.images import to_batch, to_batches, to_pictures
-from .comfy.sockets import CATEGORY, advanced, also_called
-from .comfy.watch import watched
+from .ui.device import detector
+from .ui.images import to_batch, to_batches, to_pictures
+from .ui.progress import watched
+from .ui.sockets import CATEGORY, advanced, search_aliases
 
 
 class AlignFaces(io.ComfyNode):
@@ -20,7 +20,7 @@ class AlignFaces(io.ComfyNode):
             node_id="IDAgingAlignFaces",
             display_name="Align Faces",
             category=CATEGORY,
-            **also_called("face crop", "face detection", "mtcnn"),
+            **search_aliases("face crop", "face detection", "mtcnn"),
             description="Finds the largest, most central face of each picture, turns it upright and cuts it out.",
             is_input_list=True,
             inputs=[

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from .comfy.estimator import CLIP_HELP, age_estimator
-from .comfy.sockets import CATEGORY, ChosenJudge, FaceEmbedder, JudgeSocket, also_called
+from .ui.estimator import CLIP_HELP, age_estimator
+from .ui.sockets import CATEGORY, ChosenJudge, FaceEmbedder, JudgeSocket, search_aliases
 
 
 class JudgeWhileTraining(io.ComfyNode):
@@ -15,7 +15,7 @@ class JudgeWhileTraining(io.ComfyNode):
             node_id="IDAgingJudgeTraining",
             display_name="Judge While Training",
             category=CATEGORY,
-            **also_called("early stopping", "best checkpoint", "best step"),
+            **search_aliases("early stopping", "best checkpoint", "best step"),
             description="Has every preview of Train Aging Subject judged: how alike the six ages are to the photos, "
             "and whether they look their age. The training then gives out its best step instead of its last.",
             inputs=[

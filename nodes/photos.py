@@ -6,26 +6,19 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ..training.ages import UNKNOWN_AGE
-from ..training.dreambooth.captions import (
-    BY_NAME,
-    ESTIMATED,
-    ages_remarks,
-    listed,
-    other_folders,
-    read_photos,
-    with_ages,
-)
-from ..training.dreambooth.dataset import estimate_ages, find_faces
+from ..training.data.ages_in_names import BY_NAME, ESTIMATED
+from ..training.data.dataset import estimate_ages, find_faces
+from ..training.data.subject_photos import ages_remarks, listed, other_folders, read_photos, with_ages
 from ..training.errors import UserError
 from ..training.pictures.masks import mask_of
 from ..training.pictures.photos import Photo, left_out, read_all
-from .comfy.device import detector
-from .comfy.estimator import CLIP_HELP, age_estimator
-from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
-from .comfy.images import to_batches
-from .comfy.results import kept_on_node, thumbnails
-from .comfy.sockets import CATEGORY, FaceEmbedder, also_called, keeps_results
-from .comfy.watch import tell, watched
+from .ui.device import detector
+from .ui.estimator import CLIP_HELP, age_estimator
+from .ui.folders import input_folder, input_folder_problem, input_folder_state, input_folders
+from .ui.images import to_batches
+from .ui.progress import tell, watched
+from .ui.results import kept_on_node, thumbnails
+from .ui.sockets import CATEGORY, FaceEmbedder, keeps_results, search_aliases
 
 
 class LoadPhotos(io.ComfyNode):
@@ -38,7 +31,7 @@ class LoadPhotos(io.ComfyNode):
             display_name="Load Photos",
             category=CATEGORY,
             **keeps_results(),
-            **also_called("photos folder", "load folder", "image folder", "load images from folder"),
+            **search_aliases("photos folder", "load folder", "image folder", "load images from folder"),
             description="Opens every picture of a folder, each at its own size, upright and in sRGB, with its age, "
             "caption and mask. Thumbnails, reports and other masks are left out, and the node says so.",
             hidden=[io.Hidden.unique_id],

@@ -7,9 +7,9 @@ from comfy_api.latest import io
 from ..training.ages import AgeEstimate, class_of
 from ..training.biometrics.pick import pick_best
 from ..training.errors import UserError
-from .comfy.images import to_batches, to_pictures
-from .comfy.sockets import CATEGORY, also_called
-from .report import ages_in_turn
+from .ui.checks import ages_in_turn
+from .ui.images import to_batches, to_pictures
+from .ui.sockets import CATEGORY, search_aliases
 
 
 class PickBest(io.ComfyNode):
@@ -21,7 +21,7 @@ class PickBest(io.ComfyNode):
             node_id="IDAgingPickBest",
             display_name="Pick Best Per Age",
             category=CATEGORY,
-            **also_called("best of", "select best", "pick best"),
+            **search_aliases("best of", "select best", "pick best"),
             description="Takes for each age the most similar candidate whose age is right. Where none is, the one "
             "nearest in age, and the report says so.",
             is_input_list=True,

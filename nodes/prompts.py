@@ -18,9 +18,9 @@ from ..training.ages import (
 from ..training.config import MAX_SEED
 from ..training.edits import EDIT_PROMPT, edit_prompt, edit_words_text, read_edit_words
 from ..training.errors import UserError
-from .comfy.checks import blaming, sentence
-from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced, also_called
-from .comfy.watch import warn
+from .ui.checks import blaming, sentence
+from .ui.progress import warn
+from .ui.sockets import CATEGORY, SubjectSocket, TrainedSubject, advanced, search_aliases
 
 AGES = [*AGE_CLASSES, *map(str, range(MAX_AGE + 1))]
 
@@ -83,7 +83,7 @@ class PromptEncode(io.ComfyNode):
             node_id="IDAgingPromptEncode",
             display_name="Age Prompt Encode",
             category=CATEGORY,
-            **also_called("age prompt", "aging prompt", "clip text encode"),
+            **search_aliases("age prompt", "aging prompt", "clip text encode"),
             description="Writes and encodes the prompt that draws the subject at one age.",
             inputs=[
                 io.Clip.Input("clip", tooltip="From Train Aging Subject or Load Aging Subject."),
@@ -120,7 +120,7 @@ class SequenceEncode(io.ComfyNode):
             node_id="IDAgingSequenceEncode",
             display_name="Age Sequence Encode",
             category=CATEGORY,
-            **also_called("age progression", "aging sequence", "age slider"),
+            **search_aliases("age progression", "aging sequence", "age slider"),
             description="Encodes a whole aging sequence as one batch, gliding between neighbouring ages. Sample it "
             "over a latent batch of the same count with one noise (Latent Batch Seed Behavior: fixed).",
             inputs=[
@@ -220,7 +220,7 @@ class EditPrompts(io.ComfyNode):
             node_id="IDAgingEditPrompts",
             display_name="Age Edit Prompts",
             category=CATEGORY,
-            **also_called("age edit", "kontext aging", "qwen image edit", "flux 2 klein"),
+            **search_aliases("age edit", "kontext aging", "qwen image edit", "flux 2 klein"),
             description="Writes, for a model that edits a given photo, what to change at each age and what to keep. "
             "The lists go into any text encoder and noise: every age from the same noise, each candidate from another.",
             inputs=[

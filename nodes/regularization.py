@@ -2,12 +2,12 @@
 
 from comfy_api.latest import io
 
-from ..training.dreambooth.captions import CAPTION_RULE
-from ..training.dreambooth.dataset import read_regularization_set
+from ..training.data.ages_in_names import CAPTION_RULE
+from ..training.data.dataset import read_regularization_set
 from ..training.pictures.photos import left_out
-from .comfy.checks import sentence
-from .comfy.folders import input_folder, input_folder_problem, input_folder_state, input_folders
-from .comfy.sockets import CATEGORY, AgeSet, also_called
+from .ui.checks import sentence
+from .ui.folders import input_folder, input_folder_problem, input_folder_state, input_folders
+from .ui.sockets import CATEGORY, AgeSet, search_aliases
 
 FACES = "faces of other people (the graph make_regularization_set draws them: ages [output])"
 
@@ -21,7 +21,7 @@ class LoadRegularizationSet(io.ComfyNode):
             node_id="IDAgingLoadRegularizationSet",
             display_name="Load Age Regularization Set",
             category=CATEGORY,
-            **also_called("class images", "prior preservation", "dreambooth regularization"),
+            **search_aliases("class images", "prior preservation", "dreambooth regularization"),
             description="Faces of other people, each with its age. They keep the model's idea of an age intact while "
             "one person is trained. "
             f"The age of each picture is {CAPTION_RULE}.",

@@ -6,21 +6,20 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ..training.ages import parse_age
 from ..training.faces.observation import Observation
 from ..training.pictures.photos import Photo
 from ..training.report.build import DRAWN_ROW, build
 from ..training.report.files import write
 from ..training.report.plots import plots
 from ..training.report.text import text
-from .comfy.checks import in_turn
-from .comfy.device import observer
-from .comfy.estimator import CLIP_HELP, age_estimator
-from .comfy.images import to_batch, to_batches, to_pictures
-from .comfy.sockets import CATEGORY, AgeSet, FaceEmbedder, advanced, also_called
-from .comfy.subject_photos import photos_of
-from .comfy.watch import watched
-from .score import marked_faces, similarities_of
+from .ui.checks import ages_in_turn
+from .ui.device import observer
+from .ui.estimator import CLIP_HELP, age_estimator
+from .ui.images import to_batch, to_batches, to_pictures
+from .ui.photos import photos_of
+from .ui.progress import watched
+from .ui.scores import marked_faces, similarities_of
+from .ui.sockets import CATEGORY, AgeSet, FaceEmbedder, advanced, search_aliases
 
 REPORTS = "identity_reports"  # under output/
 
@@ -34,7 +33,7 @@ class IdentityReport(io.ComfyNode):
             node_id="IDAgingIdentityReport",
             display_name="Identity Report",
             category=CATEGORY,
-            **also_called("biometric report", "FMR FNMR", "face verification"),
+            **search_aliases("biometric report", "FMR FNMR", "face verification"),
             description="Error rates, ages and copies of training photos, with plots, and a page under "
             f"output/{REPORTS}. Says what too few pictures cannot support.",
             is_input_list=True,
@@ -165,11 +164,6 @@ class IdentityReport(io.ComfyNode):
 
 def _photos(kind: str, batches: list) -> list[Photo]:
     return [Photo(f"{kind} {number}", picture) for number, picture in enumerate(to_pictures(batches), 1)]
-
-
-def ages_in_turn(ages: list | None, count: int) -> list:
-    """The age of each of ``count`` pictures, of which every len(ages) begin anew. Raises UserError where none fits."""
-    return in_turn([parse_age(age) for age in ages], count, "ages") if ages else [None] * count
 
 
 def _written(report, prefix: str, pictures: dict) -> Path:

@@ -3,23 +3,17 @@
 import math
 
 from comfy_api.latest import io
-from PIL import Image
 
 from ..training.ages import display_name, parse_age
-from ..training.biometrics.comparisons import Comparisons, against, among
+from ..training.biometrics.comparisons import against, among
 from ..training.biometrics.copies import distinct
-from ..training.biometrics.verdicts import LIKELY, SAME, UNLIKE, verdict
-from ..training.faces.embedders import Thresholds
-from ..training.faces.observation import Observation
-from ..training.pictures.sheet import FOUND, MISSING, annotated
 from ..training.report.text import score_table
-from .comfy.checks import in_turn
-from .comfy.device import observer
-from .comfy.images import to_batch, to_batches, to_pictures
-from .comfy.sockets import CATEGORY, FaceEmbedder, also_called
-from .comfy.watch import watched
-
-COLOURS = {SAME: FOUND, LIKELY: (234, 179, 8), UNLIKE: MISSING}
+from .ui.checks import in_turn
+from .ui.device import observer
+from .ui.images import to_batch, to_batches, to_pictures
+from .ui.progress import watched
+from .ui.scores import marked_faces, similarities_of
+from .ui.sockets import CATEGORY, FaceEmbedder, search_aliases
 
 
 class ScoreIdentity(io.ComfyNode):
@@ -31,7 +25,7 @@ class ScoreIdentity(io.ComfyNode):
             node_id="IDAgingScoreIdentity",
             display_name="Score Identity",
             category=CATEGORY,
-            **also_called("face similarity", "face compare", "identity score"),
+            **search_aliases("face similarity", "face compare", "identity score"),
             description="Compares every picture's face with the reference photos, and says what that means: same "
             "person, likely, not alike. Pictures without a face are flagged, never dropped.",
             is_input_list=True,
@@ -86,33 +80,3 @@ class ScoreIdentity(io.ComfyNode):
             to_batch([pictures[best]]),
             "\n".join([score_table(compared, among(known), look.embedder.name, thresholds), *repeats]),
         )
-
-
-def similarities_of(compared: Comparisons) -> list[float]:
-    """The mean similarity of each picture; nan where it has none, as a FLOAT socket wants it."""
-    return [math.nan if similarity is None else similarity for similarity in compared.means]
-
-
-def marked_faces(
-    pictures: list[Image.Image], compared: Comparisons, thresholds: Thresholds | None
-) -> list[Image.Image]:
-    """Every picture with its face, similarity and verdict; without a face it has a red frame."""
-    marked = []
-    for picture, seen, similarity in zip(pictures, compared.pictures, compared.means, strict=True):
-        colour = COLOURS.get(verdict(similarity, thresholds), FOUND)
-        marked.append(
-            annotated(picture, seen.face.box if seen.face else None, _label(seen, similarity, thresholds), colour)
-        )
-    return marked
-
-
-def similarity_label(similarity: float, thresholds: Thresholds | None) -> str:
-    """A similarity that is no nan, and below it what it means, where that is known."""
-    return "\n".join(filter(None, (f"{similarity:.3f}", verdict(similarity, thresholds))))
-
-
-def _label(seen: Observation, similarity: float | None, thresholds: Thresholds | None) -> str:
-    if seen.face is None:
-        return "no face"
-    label = "no reference" if similarity is None else similarity_label(similarity, thresholds)
-    return f"{label}\n{seen.doubt}" if seen.doubt else label

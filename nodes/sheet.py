@@ -5,10 +5,10 @@ import math
 from comfy_api.latest import io
 
 from ..training.pictures.sheet import sheet_of_rows
-from .comfy.checks import in_turn
-from .comfy.images import to_batch, to_pictures
-from .comfy.sockets import CATEGORY, FaceEmbedder, advanced, also_called
-from .score import similarity_label
+from .ui.checks import in_turn
+from .ui.images import to_batch, to_pictures
+from .ui.scores import similarity_label
+from .ui.sockets import CATEGORY, FaceEmbedder, advanced, search_aliases
 
 
 class AgingSheet(io.ComfyNode):
@@ -20,7 +20,7 @@ class AgingSheet(io.ComfyNode):
             node_id="IDAgingAgingSheet",
             display_name="Aging Contact Sheet",
             category=CATEGORY,
-            **also_called("contact sheet", "image grid"),
+            **search_aliases("contact sheet", "image grid"),
             description="Puts a sequence into one picture, each with its age and similarity below.",
             is_input_list=True,
             inputs=[

@@ -1,90 +1,19 @@
 """Save Aging Subject and Load Aging Subject."""
 
 import filecmp
-import math
 import os
 import shutil
 from pathlib import Path
 
-import comfy.sd
-import comfy.utils
 import folder_paths
 from comfy_api.latest import io, ui
 
 from ..training.errors import UserError
 from ..training.files import written
-from ..training.models.lora import not_finite
 from ..training.models.subject import read_subject
-from .comfy.bridge import IN_PLACE
-from .comfy.family import family_of
-from .comfy.folders import METHOD_FOLDERS, SUBJECTS, subject_names, subject_path
-from .comfy.sockets import CATEGORY, SubjectSocket, TrainedSubject, also_called, keeps_results
-
-CONSENT = "Train and share only people who agreed to it."
-
-
-def apply_subject(subject: TrainedSubject, model, clip, strength: float = 1.0) -> tuple:
-    """MODEL and CLIP that draw ``subject``: the given ones with its LoRA, or its own where every weight was trained."""
-    if not math.isfinite(strength):
-        raise UserError(f"strength is {strength}; it must be a number.")
-    if subject.header.method == "lora":
-        family = family_of(model).name
-        if family != subject.header.family:
-            raise UserError(
-                f"{subject.file.name} was trained on {subject.header.family}, and this MODEL is {family}. Load the "
-                f"subject on a {subject.header.family} model."
-            )
-        weights = comfy.utils.load_torch_file(str(subject.file), safe_load=True)
-        if bad := not_finite(weights):
-            raise UserError(f"{subject.file.name} is damaged: {bad} are not finite. Train it anew.")
-        with_lora = comfy.sd.load_lora_for_models(model, clip, weights, strength, strength)
-        layers = sum(key.endswith((".lora_up.weight", ".lora_B.weight")) for key in weights)
-        fitting = _fitting(model, with_lora[0])
-        if clip is not None:
-            fitting += _fitting(clip.patcher, with_lora[1].patcher)
-        if not 0 < layers == fitting:
-            raise UserError(
-                f"{subject.file.name} is a LoRA for {subject.header.family} ({subject.header.base_model}), and "
-                f"{fitting} of its {layers} layers fit this MODEL and CLIP. Load the checkpoint that it was trained on."
-            )
-        return with_lora
-    if strength != 1:
-        raise UserError(f"{subject.file.name} is a full fine-tune and no LoRA: its strength can only be 1.")
-    embeddings = folder_paths.get_folder_paths("embeddings")
-    loaded = comfy.sd.load_checkpoint_guess_config(
-        str(subject.file), output_vae=False, output_clip=True, embedding_directory=embeddings
-    )
-    return loaded[:2]
-
-
-def _fitting(before, after) -> int:
-    """How many LoRA layers ``after`` has beyond those of ``before``, each in the shape of the weight it is added to."""
-    weights, fitting = after.model_state_dict(), 0
-    for key, patches in after.patches.items():
-        for _, lora, _, part, _ in patches[len(before.patches.get(key, ())) :]:
-            shape, (up, down) = list(weights[key].shape), lora.weights[:2]
-            if part:  # of query, key and value in one weight: dimension, start, length
-                shape[part[0]] = part[2]
-            fitting += [up.shape[0], down.shape[1]] == shape[:2]
-    return fitting
-
-
-def base_remark(subject: TrainedSubject, model) -> str:
-    """What to know of a LoRA on another model of its family; nothing where it is the one that it was trained on.
-
-    Where a subject says nothing of its base, or ComfyUI is older than training in place, nothing is known.
-    """
-    known = subject.header.base_fingerprint
-    if subject.header.method != "lora" or not known or not IN_PLACE:
-        return ""
-    from .comfy.fingerprint import network_fingerprint
-
-    if network_fingerprint(model) == known:
-        return ""
-    return (
-        f"{subject.name} was trained on another {subject.header.family} model, or on this one in another number format "
-        "or with other LoRAs. It mostly works; where the person looks less alike, load what it was trained on."
-    )
+from .in_place.subject import apply_subject, base_remark
+from .ui.folders import METHOD_FOLDERS, SUBJECTS, subject_names, subject_path
+from .ui.sockets import CATEGORY, CONSENT, SubjectSocket, TrainedSubject, keeps_results, search_aliases
 
 
 class SaveSubject(io.ComfyNode):
@@ -96,7 +25,7 @@ class SaveSubject(io.ComfyNode):
             node_id="IDAgingSaveSubject",
             display_name="Save Aging Subject",
             category=CATEGORY,
-            **also_called("save lora", "save subject"),
+            **search_aliases("save lora", "save subject"),
             description="Keeps a trained subject as a file that Load LoRA (or, for a full fine-tune, Load Checkpoint) "
             f"opens too. {CONSENT}",
             is_output_node=True,
@@ -138,7 +67,7 @@ class LoadSubject(io.ComfyNode):
             display_name="Load Aging Subject",
             category=CATEGORY,
             **keeps_results(),
-            **also_called("load lora", "load subject"),
+            **search_aliases("load lora", "load subject"),
             description="Opens a subject that Save Aging Subject wrote. Its token and class word come along, so no "
             "prompt has to be retyped.",
             inputs=[

@@ -10,34 +10,39 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..training.config import TrainingConfig
-from ..training.dreambooth.build import build_trainer
-from ..training.dreambooth.captions import ages_remarks, captions_remarks
-from ..training.dreambooth.curves import curves
-from ..training.dreambooth.dataset import SubjectSet, find_faces
-from ..training.dreambooth.lease import leased
-from ..training.dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
-from ..training.dreambooth.memory import memory_remarks, out_of_memory
-from ..training.dreambooth.people import people_remarks
+from ..training.data.dataset import SubjectSet, find_faces
+from ..training.data.people import people_remarks
+from ..training.data.subject_photos import ages_remarks, captions_remarks
 from ..training.dreambooth.reward import reward_remarks
-from ..training.dreambooth.runs import FinishedRun, finish, finished, run_files
 from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
-from ..training.dreambooth.watcher import Watcher
 from ..training.errors import UserError
-from ..training.files import checked_name, read_state_dict
-from ..training.models.checkpoint import open_tiny_vae
-from ..training.models.model import Model
+from ..training.models.stable_diffusion.checkpoint import open_tiny_vae
+from ..training.models.stable_diffusion.model import Model
 from ..training.models.subject import read_subject
+from ..training.names import checked_name
 from ..training.pictures.photos import read_once
-from .comfy.bridge import IN_PLACE, open_comfy
-from .comfy.checks import sentence
-from .comfy.device import detector, give_back, make_room, observer, trains_on_cpu
-from .comfy.estimator import age_estimator
-from .comfy.folders import runs_folder, tiny_decoder_file
-from .comfy.images import to_batch
-from .comfy.results import kept_on_node
-from .comfy.settings import config_of, later_widgets, setting_widgets
-from .comfy.sockets import (
+from ..training.runs.build import build_trainer
+from ..training.runs.curves import curves
+from ..training.runs.files import FinishedRun, finish, finished, run_files
+from ..training.runs.lease import leased
+from ..training.runs.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
+from ..training.runs.memory import memory_remarks, out_of_memory
+from ..training.runs.watcher import Watcher
+from ..training.weights import read_state_dict
+from .in_place.copy import IN_PLACE, open_comfy
+from .in_place.subject import apply_subject
+from .ui.checks import sentence
+from .ui.device import detector, give_back, make_room, observer, trains_on_cpu
+from .ui.estimator import age_estimator
+from .ui.folders import runs_folder, tiny_decoder_file
+from .ui.images import to_batch
+from .ui.inputs import config_of, later_widgets, setting_widgets
+from .ui.photos import photos_of
+from .ui.progress import Watch, warn, watched
+from .ui.results import kept_on_node
+from .ui.sockets import (
     CATEGORY,
+    CONSENT,
     AgeSet,
     ChosenJudge,
     FaceEmbedder,
@@ -45,15 +50,12 @@ from .comfy.sockets import (
     SubjectSocket,
     TrainedSubject,
     advanced,
-    also_called,
     keeps_results,
+    search_aliases,
 )
-from .comfy.subject_photos import photos_of
-from .comfy.watch import Watch, warn, watched
-from .subjects import CONSENT, apply_subject
 
 if TYPE_CHECKING:
-    from .comfy.model import ComfyModel
+    from .in_place.model import ComfyModel
 
 
 class TrainSubject(io.ComfyNode):
@@ -66,7 +68,7 @@ class TrainSubject(io.ComfyNode):
             display_name="Train Aging Subject",
             category=CATEGORY,
             **keeps_results(),
-            **also_called("dreambooth", "train lora", "train face", "age progression", "fine-tune"),
+            **search_aliases("dreambooth", "train lora", "train face", "age progression", "fine-tune"),
             description="Teaches a model one person, so that it can draw them at every age. Cancel "
             f"keeps what was trained, and queueing the same graph again goes on from there. {CONSENT}",
             is_input_list=True,
@@ -248,7 +250,7 @@ def _open(config: TrainingConfig, model, clip, vae) -> "Model | ComfyModel":
             f"The loaded checkpoint has no {what}. Load it by a node of its own, and wire that one's {what}."
         )
     if config.method == "lora" and not config.trains_text_encoder and IN_PLACE:
-        from .comfy.model import ComfyModel
+        from .in_place.model import ComfyModel
 
         return ComfyModel(model, clip, vae)
     return open_comfy(model, clip, vae)

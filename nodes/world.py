@@ -3,12 +3,12 @@
 import comfy.sd
 from comfy_api.latest import io
 
-from ..training.study.recipe import regularization_set
-from ..training.world.draw.photos import SUBJECT, photos
 from ..training.world.model import base_checkpoint
-from .comfy.images import to_batch
-from .comfy.results import kept_on_node, thumbnails
-from .comfy.sockets import CATEGORY, AgeSet, also_called, keeps_results
+from ..training.world.recipe import regularization_set
+from ..training.world.render.photos import SUBJECT, photos
+from .ui.images import to_batch
+from .ui.results import kept_on_node, thumbnails
+from .ui.sockets import CATEGORY, AgeSet, keeps_results, search_aliases
 
 PHOTOS, YEARS = 8, 28
 
@@ -23,7 +23,7 @@ class DrawnWorld(io.ComfyNode):
             display_name="Drawn World",
             category=CATEGORY,
             **keeps_results(),
-            **also_called("try it", "demo", "example data"),
+            **search_aliases("try it", "demo", "example data"),
             description="A small model of faces that were drawn by program, photos of one such person and an age set, "
             "to try everything on without a download. It draws at 64 px.",
             inputs=[

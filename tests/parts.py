@@ -12,19 +12,19 @@ from torch import nn
 from tests.tiny import tiny_checkpoint
 from training.ages import AGE_CLASSES
 from training.config import TrainingConfig
-from training.dreambooth.build import build_trainer
-from training.dreambooth.dataset import RegularizationSet, SubjectSet
-from training.dreambooth.looks import Judge, LookPlan
-from training.dreambooth.runs import FinishedRun, RunFiles, finish, finished
+from training.data.dataset import RegularizationSet, SubjectSet
 from training.dreambooth.trainer import Callback, StateIsAhead, Trainer
-from training.dreambooth.watcher import Watcher
 from training.faces.crops import SquareCrop
 from training.faces.embedders import UNKNOWN
 from training.faces.find import Face
-from training.models.checkpoint import model_from_state_dict
-from training.models.families import SD1, Family
-from training.models.model import Model
+from training.models.stable_diffusion.checkpoint import model_from_state_dict
+from training.models.stable_diffusion.families import SD1, Family
+from training.models.stable_diffusion.model import Model
 from training.pictures.photos import Photo
+from training.runs.build import build_trainer
+from training.runs.files import FinishedRun, RunFiles, finish, finished
+from training.runs.looks import Judge, LookPlan
+from training.runs.watcher import Watcher
 
 SIDE = 64  # px
 FACE = Face((16.0, 12.0, 44.0, 48.0))

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from training.errors import UserError
-from training.files import checked_name, digest
+from training.names import checked_name
+from training.weights import digest
 
 
 @pytest.mark.parametrize("name", ["anna", "Anna B. 2", "Jos\u00e9-1", "a", "\u5b89\u5a1c"])

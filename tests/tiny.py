@@ -2,11 +2,11 @@
 
 import torch
 
-from training.models import keys
-from training.models.families import END_OF_TEXT, Family
-from training.models.keys import StateDict
-from training.models.model import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
-from training.models.text import new_tower
+from training.models.interface import StateDict
+from training.models.stable_diffusion import keys
+from training.models.stable_diffusion.families import END_OF_TEXT, Family
+from training.models.stable_diffusion.model import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
+from training.models.stable_diffusion.text import new_tower
 
 TEXT_WIDTH = 64
 

@@ -21,8 +21,8 @@ from tools.server import Graph, Server
 from tools.workflows import NEEDS
 from tools.workflows.parts import FOR_SCORING, FOR_TRAINING
 from training.pictures.sheet import BACKGROUND, contact_sheet, headed
-from training.world.draw.photos import SUBJECT, photos, write_photos
 from training.world.model import export
+from training.world.render.photos import SUBJECT, photos, write_photos
 
 SIDE, SHOWN = 64, 192  # px: what the world draws, and how large the sheets show it
 CARD = 512  # px; ComfyUI shows squares

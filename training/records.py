@@ -1,15 +1,18 @@
 """JSON that we wrote, read back: a sentence where it is damaged; fields of a later version do no harm."""
 
 import json
+import math
 import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from .errors import UserError
 
-Record = TypeVar("Record")
+T = TypeVar("Record")
 
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "a table"}
 
@@ -30,7 +33,7 @@ def parse_json(text: str | bytes, source: str) -> Any:
         raise UserError(f"{source} is damaged: it holds no JSON where it should.") from error
 
 
-def record(kind: type[Record], found: Any, source: str) -> Record:
+def from_json(kind: type[T], found: Any, source: str) -> T:
     """The dataclass ``kind`` out of the JSON object ``found``, which was read from ``source``.
 
     Fields that ``kind`` has not are left out: a later version wrote them. Raises UserError for one that is missing or
@@ -69,3 +72,14 @@ def _fits(value: Any, hint: Any) -> bool:
         return True
     within = value if kind is list else value.values() if kind is dict and isinstance(value, dict) else ()
     return isinstance(value, kind) and (not parts or all(_fits(one, parts[-1]) for one in within))
+
+
+def finite(value: Any) -> Any:
+    """``value`` as JSON can hold it: plain types, and None for every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

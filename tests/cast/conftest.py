@@ -5,8 +5,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.tiny import tiny_checkpoint
 from training.__main__ import main
-from training.models.families import SD1
-from training.world.draw.photos import photos
+from training.models.stable_diffusion.families import SD1
+from training.world.render.photos import photos
 
 PEOPLE = {"anna": 3, "bert": 5, "cleo": 33}
 

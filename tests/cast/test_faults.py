@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from lab.study.paths import measure_all
+from lab.study.plan import QUICK, quick
+from lab.study.trials import read
 from tests.cast.conftest import PEOPLE, subject
 from training.cast.cluster import ClusterOptions, opened
 from training.cast.entry import FAILED, FINISHED, read_entry
-from training.study.paths import measure_all
-from training.study.plan import QUICK, quick
-from training.study.trials import read
 
 ray = pytest.importorskip("ray")
 REPOSITORY = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from training.cast import view
 from training.cast.entry import FAILED, FINISHED, TRAINING, Entry
 from training.cast.page import page
 from training.cast.view import View
-from training.errors import NotHere
+from training.errors import Unavailable
 
 SUBJECT, SIMILARITY, AGES, VERDICT, TIME = range(5)  # the columns that a click sorts
 
@@ -52,7 +52,7 @@ def test_a_disk_that_is_away_for_a_while_does_not_end_the_page(tmp_path, monkeyp
 
     def away(self):
         monkeypatch.setattr(View, "refresh", lambda self: (refresh(self), looked.set()))
-        raise NotHere("The disk is full.")
+        raise Unavailable("The disk is full.")
 
     monkeypatch.setattr(View, "refresh", away)
     with View(tmp_path, [folder]):

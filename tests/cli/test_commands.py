@@ -14,7 +14,7 @@ from tests.parts import picture
 from tests.tiny import tiny_checkpoint
 from training.__main__ import main
 from training.dreambooth.trainer import Trainer
-from training.models.families import SD1
+from training.models.stable_diffusion.families import SD1
 from training.models.subject import VERSION, read_subject
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -96,7 +96,7 @@ def test_ages_and_captions_of_the_photos_are_said_and_make_their_own_run(folders
 
 
 def test_ages_are_estimated_before_training(tmp_path, checkpoint, capsys):
-    from training.world.draw.photos import photos
+    from training.world.render.photos import photos
 
     (tmp_path / "photos").mkdir()
     for number, years in enumerate((6, 80)):
@@ -238,7 +238,7 @@ def test_score_reports_a_real_face(folders, astronaut, capsys):
 
 
 def test_score_holds_the_worlds_people_against_each_other(tmp_path, capsys):
-    from training.world.draw.photos import age_set, photos
+    from training.world.render.photos import age_set, photos
 
     for name, person in (("anna", 3), ("again", 3), ("base", 5)):
         (tmp_path / name).mkdir()
@@ -342,7 +342,7 @@ def test_nobody_reading_the_progress_ends_no_training(folders, checkpoint):
 
 
 def test_help_names_every_default(capsys):
-    for command in ("train", "cast", "generate", "score", "probe", "bench", "world", "demo", "study"):
+    for command in ("train", "cast", "generate", "score", "world", "demo"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0

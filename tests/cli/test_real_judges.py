@@ -55,7 +55,7 @@ def test_the_loss_matcher_never_scores_by_default(photos, judges, dlib_weights):
 def test_recorded_thresholds_and_age_errors_are_those_of_fairface(judges, dlib_weights):
     import numpy as np
 
-    from tools.judges import bins_of, faces_in, read
+    from lab.judges import bins_of, faces_in, read
     from training.ages import class_of
     from training.biometrics.comparisons import against
     from training.biometrics.rates import fmr

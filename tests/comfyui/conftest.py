@@ -47,9 +47,9 @@ def shallow_checkpoint() -> dict[str, torch.Tensor]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig
 
-    from training.models.families import SD1
-    from training.models.model import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
-    from training.models.text import new_tower
+    from training.models.stable_diffusion.families import SD1
+    from training.models.stable_diffusion.model import tower_to_state_dict, unet_to_state_dict, vae_to_state_dict
+    from training.models.stable_diffusion.text import new_tower
 
     torch.manual_seed(0)
     unet = UNet2DConditionModel(

@@ -39,21 +39,21 @@ sys.path.append(here)
 from architectures import ARCHITECTURES, RandomClip, load, load_vae, network_state  # noqa: E402
 from checkpoints import CHECKPOINTS, EDM, V, accept_tiny, open_checkpoint  # noqa: E402
 from formats import FORMATS  # noqa: E402
-from pack.nodes.comfy.model import ComfyModel  # noqa: E402
-from pack.nodes.comfy.quick import quick_way  # noqa: E402
-from pack.nodes.comfy.sockets import TrainedSubject  # noqa: E402
-from pack.nodes.subjects import base_remark  # noqa: E402
+from pack.nodes.in_place.model import ComfyModel  # noqa: E402
+from pack.nodes.in_place.preview_sampler import preview_sampler  # noqa: E402
+from pack.nodes.in_place.subject import base_remark  # noqa: E402
+from pack.nodes.ui.sockets import TrainedSubject  # noqa: E402
 from pack.training.ages import AGE_CLASSES  # noqa: E402
 from pack.training.config import TrainingConfig  # noqa: E402
-from pack.training.dreambooth.build import build_trainer  # noqa: E402
-from pack.training.dreambooth.dataset import RegularizationSet, SubjectSet  # noqa: E402
-from pack.training.dreambooth.looks import LookPlan  # noqa: E402
-from pack.training.dreambooth.memory import count_memory, kept  # noqa: E402
+from pack.training.data.dataset import RegularizationSet, SubjectSet  # noqa: E402
 from pack.training.faces.crops import SquareCrop  # noqa: E402
 from pack.training.faces.embedders import UNKNOWN  # noqa: E402
 from pack.training.faces.find import Face  # noqa: E402
 from pack.training.models.subject import read_subject  # noqa: E402
 from pack.training.pictures.photos import Photo  # noqa: E402
+from pack.training.runs.build import build_trainer  # noqa: E402
+from pack.training.runs.looks import LookPlan  # noqa: E402
+from pack.training.runs.memory import count_memory, kept  # noqa: E402
 from six_ages import six_ages  # noqa: E402
 
 SIDE, STEPS, STOPPED = 64, 6, 3
@@ -253,10 +253,10 @@ def measure(name, loads):
     result["loads"] = loads[id(source.model)]
     whole.run()
     result["family"] = whole.model.family.name
-    result["quick"] = asdict(quick_way(source, whole.core.prediction_type))
+    result["quick"] = asdict(preview_sampler(source, whole.core.prediction_type))
     if name == "Flux2":
         names = ("flux-2-klein-4b-fp8.safetensors", "flux-2-klein-base-4b.safetensors")
-        result["klein"] = [asdict(quick_way(named(source, file), "flow")) for file in names]
+        result["klein"] = [asdict(preview_sampler(named(source, file), "flow")) for file in names]
     result["history"] = whole.history
     result["layers"] = len(whole.model.denoiser.adapters)
     expected = weights(whole)

@@ -26,10 +26,10 @@ spec = importlib.util.spec_from_file_location("pack", Path(repository) / "__init
 sys.modules["pack"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules["pack"])
 
-from pack.nodes.comfy.bridge import open_comfy  # noqa: E402
+from pack.nodes.in_place.copy import open_comfy  # noqa: E402
 from pack.training.config import LORA_LAYERS, TrainingConfig  # noqa: E402
-from pack.training.models.lora import add_lora, lora_state_dict  # noqa: E402
-from pack.training.models.model import model_to_state_dict  # noqa: E402
+from pack.training.models.stable_diffusion.lora import add_lora, lora_state_dict  # noqa: E402
+from pack.training.models.stable_diffusion.model import model_to_state_dict  # noqa: E402
 
 T = 400
 

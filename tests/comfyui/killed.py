@@ -20,7 +20,7 @@ from in_place import ARCHITECTURES, CHECKPOINTS, RandomClip, load, load_vae, ope
 sys.argv = [sys.argv[0], "--cpu"]
 import folder_paths  # noqa: E402
 from pack.nodes.train import TrainSubject  # noqa: E402
-from pack.training.dreambooth.looks import LookPlan  # noqa: E402
+from pack.training.runs.looks import LookPlan  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from server import PromptServer  # noqa: E402
 

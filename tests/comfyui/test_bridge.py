@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from tests.comfyui.conftest import REPOSITORY
 from tests.tiny import tiny_checkpoint
-from training.models.families import SDXL
+from training.models.stable_diffusion.families import SDXL
 
 
 def inside(python, comfyui, checkpoint, folder, *options):

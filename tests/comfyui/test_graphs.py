@@ -15,7 +15,7 @@ from tests.comfyui.conftest import FOLDER_NAME
 from tests.comfyui.graphs import NODES, SIDE, Studio, pictures, ran, save_lora, text_of
 from training.faces.face_api import FACE_API, MANIFEST
 from training.faces.mobilefacenet import MOBILEFACENET
-from training.models import keys
+from training.models.stable_diffusion import keys
 
 
 def test_every_node_is_listed_with_its_sockets(server):

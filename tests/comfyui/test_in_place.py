@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 
 from tests.comfyui.conftest import REPOSITORY
 from tests.tiny import tiny_checkpoint
-from training.files import read_state_dict
-from training.models.checkpoint import open_model
-from training.models.families import SD1, SD2, SDXL
-from training.models.lora import merge_lora
+from training.models.stable_diffusion.checkpoint import open_model
+from training.models.stable_diffusion.families import SD1, SD2, SDXL
+from training.models.stable_diffusion.lora import merge_lora
+from training.weights import read_state_dict
 
 KILLED = -signal.SIGKILL
 FAMILIES = {

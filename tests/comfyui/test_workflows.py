@@ -13,7 +13,7 @@ from tools.graphs import GRAPHS, OBJECT_INFO, REPOSITORY, api_file, changed, rea
 from tools.locales import english
 from tools.server import Server
 from tools.workflows import NEEDS
-from training.dreambooth.dataset import read_regularization_set
+from training.data.dataset import read_regularization_set
 
 SMALL = {
     "CheckpointLoaderSimple": {"ckpt_name": "shallow.safetensors"},

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from tests.comfyui.graphs import Studio
-from training.models.checkpoint import open_model
-from training.models.sampler import one_noise
-from training.world.draw.photos import write_photos
+from training.models.interface import starting_noise
+from training.models.stable_diffusion.checkpoint import open_model
 from training.world.model import export
+from training.world.render.photos import write_photos
 
 SIDE, STEPS, SEED = 64, 12, 7
 
@@ -43,7 +43,7 @@ def euler(model, prompt, guidance):
     low = places.long().clamp(max=998)
     schedule = torch.lerp(sigmas[low].log(), sigmas[low + 1].log(), places - low).exp()
     conditioning = model.denoiser.text.encode(["", prompt])
-    x = one_noise(model, SIDE, SEED).double() * (1 + schedule[0] ** 2).sqrt()
+    x = starting_noise(model.codec, SIDE, SEED).double() * (1 + schedule[0] ** 2).sqrt()
     for place, sigma, after in zip(places, schedule, [*schedule[1:], torch.tensor(0.0)], strict=True):
         scaled = (x / (sigma**2 + 1).sqrt()).float().repeat(2, 1, 1, 1)
         without, with_prompt = model.denoiser.predict(scaled, place.float().repeat(2), conditioning).double().chunk(2)

@@ -16,7 +16,7 @@ sys.argv = [sys.argv[0], "--cpu"]
 import comfy.conds  # noqa: E402
 import comfy.sd  # noqa: E402
 from architectures import KL, flux  # noqa: E402
-from pack.nodes.comfy.model import UNSET  # noqa: E402
+from pack.nodes.in_place.model import UNSET  # noqa: E402
 from pack.training.errors import UserError  # noqa: E402
 
 ARCHITECTURE = ARCHITECTURES["Flux2"]()

@@ -10,7 +10,6 @@ from torch import nn
 from tests.parts import FACE, SIDE, ToyEmbedder, known_place, regularization_set, subject_set, tiny_model, weights
 from training.config import TrainingConfig
 from training.dreambooth import losses
-from training.dreambooth.build import build_trainer
 from training.dreambooth.reward import reward_remarks
 from training.dreambooth.trainer import StopTraining
 from training.errors import UserError
@@ -18,6 +17,7 @@ from training.faces.age_estimators import CropAgeEstimator, ZeroShotAgeEstimator
 from training.faces.crops import SquareCrop
 from training.models.few_steps import before_last_step
 from training.models.levels import rectified_flow, variance_exploding, variance_preserving
+from training.runs.build import build_trainer
 
 
 class ToyYears(nn.Module):

@@ -10,10 +10,11 @@ import torch
 
 from tests.parts import SIDE, tiny_model, tiny_trainer, weights
 from training.config import LOSSES
-from training.dreambooth.looks import LookPlan
-from training.models.families import FAMILIES, SD1
-from training.models.model import vae_to_state_dict
-from training.models.sampler import PRESETS, one_noise, sample
+from training.models.interface import starting_noise
+from training.models.stable_diffusion.families import FAMILIES, SD1
+from training.models.stable_diffusion.model import vae_to_state_dict
+from training.models.stable_diffusion.sampler import PRESETS, sample
+from training.runs.looks import LookPlan
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -217,8 +218,10 @@ def test_a_callback_can_draw_previews_without_changing_the_result():
     pictures = []
 
     def preview(progress):
-        noise = one_noise(trainer.model, SIDE, seed=0)
-        pictures.append(sample(trainer.model, prompts, noise, replace(PRESETS["fast"], steps=2)))
+        noise = starting_noise(trainer.model.codec, SIDE, seed=0)
+        pictures.append(
+            sample(trainer.model.denoiser, trainer.model.codec, prompts, noise, replace(PRESETS["fast"], steps=2))
+        )
 
     plain = tiny_trainer(max_train_steps=3)
     plain.run()

@@ -102,9 +102,9 @@ def test_a_folder_without_a_clip_is_refused(tmp_path):
 
 def test_the_worlds_estimator_sits_behind_the_same_interface():
     from training.pictures.photos import to_image
-    from training.world.draw.drawing import draw
-    from training.world.draw.place import face_crops, known_place
-    from training.world.draw.traits import identities, views
+    from training.world.render.face import draw
+    from training.world.render.place import face_crops, known_place
+    from training.world.render.traits import identities, views
     from training.world.shipped import age_estimator
 
     pictures = draw(identities([600, 601]), torch.tensor([8.0, 80]), views(range(2)))

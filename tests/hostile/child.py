@@ -15,11 +15,11 @@ import transformers
 
 from tests.parts import ToyEmbedder, known_place, subject_set, tiny_trainer
 from training.__main__ import main
-from training.dreambooth import runs
-from training.dreambooth.looks import Judge, LookPlan
-from training.dreambooth.runs import RunFiles, finish, finished
-from training.dreambooth.watcher import Watcher
 from training.faces.observation import Observer
+from training.runs import files as runs
+from training.runs.files import RunFiles, finish, finished
+from training.runs.looks import Judge, LookPlan
+from training.runs.watcher import Watcher
 
 PRELOADED = (accelerate, diffusers, peft, transformers)
 OBSERVER = Observer(known_place, ToyEmbedder())

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.tiny import tiny_checkpoint
 from training.errors import UserError
-from training.files import read_state_dict
-from training.models.checkpoint import model_from_state_dict, open_model
-from training.models.families import FAMILIES, SD1, SD2, SDXL
+from training.models.stable_diffusion.checkpoint import model_from_state_dict, open_model
+from training.models.stable_diffusion.families import FAMILIES, SD1, SD2, SDXL
+from training.weights import read_state_dict
 
 UNET, VAE, CLIP = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.text_model."
 EMBEDDING = CLIP + "embeddings.token_embedding.weight"

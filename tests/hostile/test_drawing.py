@@ -11,7 +11,7 @@ from tests.parts import picture, tiny_trainer
 from tests.tiny import tiny_checkpoint
 from training.__main__ import main
 from training.cli import generate
-from training.models.families import SD1
+from training.models.stable_diffusion.families import SD1
 
 UP, DOWN = ".lora_up.weight", ".lora_down.weight"
 

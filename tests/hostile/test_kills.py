@@ -12,8 +12,8 @@ from tests.hostile import child
 from tests.hostile.results import ended, results
 from tests.parts import picture
 from tests.tiny import tiny_checkpoint
-from training.dreambooth.lease import LEASE
-from training.models.families import SD1
+from training.models.stable_diffusion.families import SD1
+from training.runs.lease import LEASE
 
 pytestmark = pytest.mark.slow
 KILLED = -signal.SIGKILL

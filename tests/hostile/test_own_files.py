@@ -7,14 +7,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lab.study.trials import read as read_trials
 from tests.parts import tiny_trainer
 from training.cli.generate import GenerateOptions, generate
-from training.dreambooth.looks import Look, read_looks
-from training.dreambooth.runs import RunFiles, finish, finished
 from training.errors import UserError
 from training.models.subject import HEADER, Subject, read_subject, subject_file
-from training.records import parse_json, record
-from training.study.trials import read as read_trials
+from training.records import from_json, parse_json
+from training.runs.files import RunFiles, finish, finished
+from training.runs.looks import Look, read_looks
 
 SAID = {
     "token": "sks",
@@ -119,10 +119,10 @@ class Choice:
 
 
 def test_what_a_record_does_not_say_has_its_default():
-    assert record(Choice, {"name": "a"}, "x") == Choice("a")
-    assert record(Choice, {"name": "a", "parts": {"b": 1}}, "x") == Choice("a", parts={"b": 1})
+    assert from_json(Choice, {"name": "a"}, "x") == Choice("a")
+    assert from_json(Choice, {"name": "a", "parts": {"b": 1}}, "x") == Choice("a", parts={"b": 1})
     with pytest.raises(UserError, match="x is damaged: 'size' is 'b' and should be a whole number or nothing"):
-        record(Choice, {"name": "a", "size": "b"}, "x")
+        from_json(Choice, {"name": "a", "size": "b"}, "x")
     with pytest.raises(UserError, match="x is damaged: it holds no JSON"):
         parse_json(b"\xff\xfe", "x")
 

@@ -12,8 +12,8 @@ from PIL import Image, ImageFilter
 from tests.parts import FACE, known_place
 from training.__main__ import main
 from training.ages import age_of
-from training.dreambooth.dataset import find_faces, read_regularization_set
-from training.dreambooth.quality import PhotoQuality, quality_remarks
+from training.data.dataset import find_faces, read_regularization_set
+from training.data.quality import PhotoQuality, quality_remarks
 from training.errors import UserError
 from training.faces.find import MTCNNDetector, RememberingDetector
 from training.faces.observation import Observation

@@ -16,12 +16,12 @@ from tests.hostile.test_own_files import SAID
 from tests.tiny import tiny_checkpoint
 from training.ages import age_of, fill_prompt, leading_age_class, mentioned_age_classes, parse_age, parse_ages
 from training.errors import UserError
-from training.files import read_pickle, read_state_dict
-from training.models.checkpoint import model_from_state_dict
-from training.models.families import FAMILIES
-from training.models.model import Model
+from training.models.stable_diffusion.checkpoint import model_from_state_dict
+from training.models.stable_diffusion.families import FAMILIES
+from training.models.stable_diffusion.model import Model
 from training.models.subject import HEADER, Subject, read_subject
 from training.pictures.photos import Photo
+from training.weights import read_pickle, read_state_dict
 
 
 def examples(count):

@@ -5,9 +5,9 @@ import pytest
 from tests.parts import ToyEmbedder, known_place, tiny_trainer
 from training.ages import fill_prompt
 from training.config import TrainingConfig
-from training.dreambooth.looks import LookPlan
 from training.errors import UserError
 from training.faces.observation import Observer
+from training.runs.looks import LookPlan
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from safetensors.torch import save_file
 from training.__main__ import main
 from training.cli.console import harmless
 from training.errors import UserError
-from training.files import PARTIAL, check_room, check_writable, clear_partial, read_state_dict, written
+from training.files import PARTIAL, check_room, check_writable, clear_partial, written
 from training.options import option, spelled
 from training.report.files import _cell
+from training.weights import read_state_dict
 
 resource = pytest.importorskip("resource")
 LATIN = os.fsdecode("Jos\u00e9".encode("latin-1"))  # no UTF-8
@@ -134,7 +135,6 @@ COMMANDS = {
     "score": "score --reference none --images none --report {}/report.html",
     "world": "world --photos {}",
     "demo": "demo --out {}",
-    "study": "study --out {}",
 }
 
 

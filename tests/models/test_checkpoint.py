@@ -11,9 +11,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from tests.tiny import tiny_checkpoint
 from training.errors import UserError
-from training.models.checkpoint import model_from_state_dict, open_model, open_tiny_vae
-from training.models.families import FAMILIES, SD1, SD2, SDXL
-from training.models.model import model_to_state_dict
+from training.models.stable_diffusion.checkpoint import model_from_state_dict, open_model, open_tiny_vae
+from training.models.stable_diffusion.families import FAMILIES, SD1, SD2, SDXL
+from training.models.stable_diffusion.model import model_to_state_dict
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 

@@ -8,9 +8,9 @@ from diffusers.loaders.single_file_utils import (
 )
 
 from tests.tiny import tiny_checkpoint
-from training.models.checkpoint import model_from_state_dict
-from training.models.families import FAMILIES, SD1, SD2, SDXL, Part, unet_config
-from training.models.keys import UNET_PREFIX, unet_keys
+from training.models.stable_diffusion.checkpoint import model_from_state_dict
+from training.models.stable_diffusion.families import FAMILIES, SD1, SD2, SDXL, Part, unet_config
+from training.models.stable_diffusion.keys import UNET_PREFIX, unet_keys
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 

@@ -8,13 +8,15 @@ from safetensors.torch import load_file
 from tests.parts import SIDE, tiny_model, tiny_trainer
 from tests.tiny import tiny_checkpoint
 from training.errors import UserError
-from training.files import read_state_dict
-from training.models.checkpoint import model_from_state_dict
-from training.models.families import FAMILIES, SD1
-from training.models.lora import lora_state_dict, merge_lora
-from training.models.model import model_to_state_dict
-from training.models.sampler import PRESETS, one_noise, sample
-from training.models.subject import HEADER, open_subject, read_subject
+from training.models.interface import starting_noise
+from training.models.stable_diffusion.checkpoint import model_from_state_dict
+from training.models.stable_diffusion.families import FAMILIES, SD1
+from training.models.stable_diffusion.lora import lora_state_dict, merge_lora
+from training.models.stable_diffusion.model import model_to_state_dict
+from training.models.stable_diffusion.open_subject import open_subject
+from training.models.stable_diffusion.sampler import PRESETS, sample
+from training.models.subject import HEADER, read_subject
+from training.weights import read_state_dict
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
@@ -167,12 +169,12 @@ def test_file_without_our_header_is_refused(tmp_path):
 
 
 def test_all_ages_start_from_one_noise_and_batches_do_not_matter():
-    model, noise = tiny_model(), one_noise(tiny_model(), SIDE, seed=3)
+    model, noise = tiny_model(), starting_noise(tiny_model().codec, SIDE, seed=3)
     prompts = ["photo of a child", "photo of a child", "photo of a old"]
-    first, twin, other = sample(model, prompts, noise, PRESETS["fast"], batch_size=3)
+    first, twin, other = sample(model.denoiser, model.codec, prompts, noise, PRESETS["fast"], batch_size=3)
     torch.testing.assert_close(first, twin, atol=1e-4, rtol=0)
     assert not torch.allclose(first, other)
-    one_by_one = sample(model, prompts, noise, PRESETS["fast"], batch_size=1)
+    one_by_one = sample(model.denoiser, model.codec, prompts, noise, PRESETS["fast"], batch_size=1)
     torch.testing.assert_close(one_by_one, torch.stack([first, twin, other]), atol=1e-3, rtol=0)
 
 
@@ -180,7 +182,7 @@ def test_all_ages_start_from_one_noise_and_batches_do_not_matter():
 def test_sampler_agrees_with_diffusers_pipeline(preset):
     from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
 
-    model, noise = tiny_model(), one_noise(tiny_model(), SIDE, seed=3)
+    model, noise = tiny_model(), starting_noise(tiny_model().codec, SIDE, seed=3)
     settings = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
     if preset == "paper":
         scheduler = DDIMScheduler(clip_sample=False, set_alpha_to_one=False, **settings)
@@ -200,7 +202,7 @@ def test_sampler_agrees_with_diffusers_pipeline(preset):
         guidance_scale=PRESETS[preset].guidance,
         output_type="pt",
     ).images
-    ours = sample(model, ["photo of a old"], noise, PRESETS[preset])
+    ours = sample(model.denoiser, model.codec, ["photo of a old"], noise, PRESETS[preset])
     torch.testing.assert_close((ours + 1) / 2, theirs, atol=1e-3, rtol=0)
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from tests.parts import tiny_model
-from training.models.families import SD1, SD2, SDXL
-from training.models.text import tokenize
+from training.models.stable_diffusion.families import SD1, SD2, SDXL
+from training.models.stable_diffusion.text import tokenize
 
 PUBLISHED = {  # token ids of OpenAI's CLIP, as its documentation and CLIPTokenizer's tests print them
     "a photo of a cat": [320, 1125, 539, 320, 2368],

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tests.parts import SHAPED, SHAPED_SIDE, picture, shaped_subject, tiny_trainer, weights
-from training.dreambooth.dataset import SubjectSet
+from training.data.dataset import SubjectSet
 from training.dreambooth.order import Order
 from training.dreambooth.trainer import StopTraining
 from training.faces.find import Face, cut_shape

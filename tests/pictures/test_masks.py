@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tests.parts import picture
-from training.dreambooth.captions import read_photos
+from training.data.subject_photos import read_photos
 from training.errors import UserError
 from training.pictures.masks import face_mask, mask_of
 from training.pictures.photos import Photo, left_out

@@ -6,15 +6,15 @@ from PIL import Image
 
 from training.__main__ import main
 from training.ages import AGE_CLASSES, CLASS_YEARS, class_of
-from training.dreambooth.dataset import read_regularization_set
+from training.data.dataset import read_regularization_set
 from training.faces.find import crop_squares, cut_square
 from training.pictures.photos import read_folder
-from training.world.draw.aging import measure
-from training.world.draw.drawing import draw
-from training.world.draw.photos import photos, write_photos
-from training.world.draw.place import face_crops, known_place
-from training.world.draw.population import some_ages
-from training.world.draw.traits import DISGUISES, IDENTITY_TRAITS, VIEW_TRAITS, disguised, identities, views
+from training.world.render.aging import measure
+from training.world.render.face import draw
+from training.world.render.photos import photos, write_photos
+from training.world.render.place import face_crops, known_place
+from training.world.render.population import some_ages
+from training.world.render.traits import DISGUISES, IDENTITY_TRAITS, VIEW_TRAITS, disguised, identities, views
 
 
 def years(*values):

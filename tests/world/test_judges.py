@@ -3,20 +3,20 @@
 import pytest
 import torch
 
+from lab.world.verify import verification
 from tests.tiny import tiny_checkpoint
 from training.ages import AGE_CLASSES
 from training.config import TrainingConfig
-from training.dreambooth.build import build_trainer
-from training.dreambooth.dataset import RegularizationSet, SubjectSet
+from training.data.dataset import RegularizationSet, SubjectSet
 from training.errors import UserError
 from training.faces.observation import Observer
-from training.models.families import SD1
+from training.models.stable_diffusion.families import SD1
 from training.pictures.photos import Photo
-from training.world.draw.drawing import draw
-from training.world.draw.photos import age_set, photos
-from training.world.draw.place import face_crops, known_place
-from training.world.draw.traits import DISGUISES, IDENTITY_TRAITS, disguised, identities, views
-from training.world.make.verify import verification
+from training.runs.build import build_trainer
+from training.world.render.face import draw
+from training.world.render.photos import age_set, photos
+from training.world.render.place import face_crops, known_place
+from training.world.render.traits import DISGUISES, IDENTITY_TRAITS, disguised, identities, views
 from training.world.shipped import FOLDER, SHA256, age_estimator, shipped, world_embedder
 
 PEOPLE, PER_PERSON = 30, 3
@@ -101,7 +101,7 @@ def test_photos_and_network_meet_at_the_known_place():
 
 
 def test_the_trainer_takes_the_worlds_pictures_and_embedder():
-    from training.models.checkpoint import model_from_state_dict
+    from training.models.stable_diffusion.checkpoint import model_from_state_dict
 
     model = model_from_state_dict(tiny_checkpoint(SD1, tiny_vae=True), "tiny.safetensors")
     subject = [Photo(f"{n}.png", picture) for n, picture in enumerate(photos(9, 30, 2))]

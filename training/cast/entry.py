@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..files import finite, written
-from ..records import read_json
+from ..files import written
+from ..records import finite, read_json
 
 FILE = "cast.json"
 EVERY = 2.0  # s between two writings while a run goes on

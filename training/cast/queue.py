@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from ..errors import NotHere, UserError
+from ..errors import Unavailable, UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,7 +46,7 @@ def attempt(work: Callable[[Item], Result], item: Item) -> Result | Failure:
         return work(item)
     except UserError as error:
         print(error, file=sys.stderr)
-        return Failure(str(error), own=not isinstance(error, NotHere), node=node_id())
+        return Failure(str(error), own=not isinstance(error, Unavailable), node=node_id())
     except Exception as error:  # noqa: BLE001 - it is told in the table, with all of it in the log
         traceback.print_exc()
         return Failure(f"{type(error).__name__}: {error}", own=False, node=node_id())

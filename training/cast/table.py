@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import checked_name
+from ..names import checked_name
 from ..options import Option
 
 NAME = "name"  # the column of a .csv that names the subject

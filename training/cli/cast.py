@@ -17,13 +17,13 @@ from ..cast.table import read_table
 from ..cast.view import View
 from ..catalogue import EMBEDDERS
 from ..config import MAX_SEED, TrainingConfig
-from ..dreambooth.captions import BY_NAME, ESTIMATED
-from ..dreambooth.runs import RunFiles, finished
+from ..data.ages_in_names import BY_NAME, ESTIMATED
 from ..dreambooth.trainer import Progress
 from ..errors import UserError
-from ..models.sampler import PRESETS
+from ..models.stable_diffusion.sampler import PRESETS
 from ..options import Option, check, option, options_of
 from ..records import read_json
+from ..runs.files import RunFiles, finished
 from .console import quiet, say
 from .generate import GenerateOptions, generate
 from .score import ScoreOptions, score

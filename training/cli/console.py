@@ -4,12 +4,14 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TextIO
 from unicodedata import category
 
 from tqdm import tqdm
 
+from ..errors import UserError
 from ..pictures.photos import Bar
 
 
@@ -72,3 +74,21 @@ def harmless(sentence: object) -> str:
 def progress_bar(doing: str) -> Bar:
     """A progress bar over pictures, once that takes more than a second."""
     return partial(tqdm, desc=doing, unit="picture", delay=1)
+
+
+def run(command: Callable[[], int]) -> int:
+    """The exit code of ``command``. 0: done; 2: a UserError, printed; 130: stopped by Ctrl-C."""
+    quiet()
+    try:
+        return command()
+    except UserError as error:
+        print(f"Error: {harmless(error)}", file=sys.stderr)
+        return 2
+    except OSError as error:  # of a file that the user named
+        if error.filename is None:
+            raise
+        print(f"Error: {harmless(error.filename)}: {error.strerror}.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130

@@ -10,14 +10,14 @@ from tqdm import tqdm
 from ..ages import AGE_CLASSES, display_name
 from ..biometrics.comparisons import against
 from ..catalogue import DRAWN_AGE_JUDGE
-from ..dreambooth.curves import curves
 from ..faces.age_estimators import CropAgeEstimator
 from ..faces.observation import Observer
 from ..options import check, option, spelled
 from ..pictures.photos import save
 from ..pictures.sheet import contact_sheet, headed
-from ..study.recipe import SHOWN, YEARS, draw_six, drawn_observer, regularization_set, subject_set, trainer_of
-from ..world.draw.photos import SUBJECT, write_photos
+from ..runs.curves import curves
+from ..world.recipe import SHOWN, YEARS, draw_six, drawn_observer, regularization_set, subject_set, trainer_of
+from ..world.render.photos import SUBJECT, write_photos
 from ..world.shipped import age_estimator
 from .console import say
 from .score import ScoreOptions, score

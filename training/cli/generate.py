@@ -13,12 +13,14 @@ from ..ages import SAMPLING_PROMPT, age_words, display_name, parse_ages
 from ..config import MAX_SEED
 from ..errors import UserError
 from ..files import check_writable, written
-from ..models.sampler import PRESETS, one_noise, sample
-from ..models.subject import open_subject, read_subject
+from ..models.interface import starting_noise
+from ..models.stable_diffusion.open_subject import open_subject
+from ..models.stable_diffusion.sampler import PRESETS, sample
+from ..models.subject import read_subject
 from ..options import check, option
 from ..pictures.photos import blank, image_files, save, to_image
 from ..pictures.sheet import contact_sheet
-from ..records import read_json, record
+from ..records import from_json, read_json
 from .console import say
 
 NAMED = 5  # earlier pictures, at most
@@ -87,8 +89,10 @@ def generate(options: GenerateOptions) -> int:
     )
     batches = -(-len(ages) // options.batch_size)
     with tqdm(total=batches * preset.steps, unit="step") as bar:
-        noise = one_noise(model, options.resolution or header.resolution, options.seed)
-        pixels = sample(model, prompts, noise, preset, options.negative_prompt, options.batch_size, bar.update)
+        noise = starting_noise(model.codec, options.resolution or header.resolution, options.seed)
+        pixels = sample(
+            model.denoiser, model.codec, prompts, noise, preset, options.negative_prompt, options.batch_size, bar.update
+        )
     _notice_blank(pixels, ages)
     pictures = [to_image(picture) for picture in pixels]
     left = _already_there(options.out, {f"{age_words(age)}.png" for age in ages}, sheet)
@@ -129,4 +133,4 @@ def _recorded_checkpoint(subject: Path) -> Path | None:
     run_file = (subject if subject.is_dir() else subject.parent) / RUN_FILE
     if not run_file.is_file():
         return None
-    return Path(record(Run, read_json(run_file), str(run_file)).checkpoint)
+    return Path(from_json(Run, read_json(run_file), str(run_file)).checkpoint)

@@ -1,13 +1,13 @@
 """The command line, made from the options that each command describes."""
 
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..cast.cluster import ClusterOptions
 from ..options import Option, options_of
-from . import bench, cast, demo, generate, probe, score, study, train, world
+from . import cast, demo, generate, score, train, world
 from .outputs import checked
 
 
@@ -34,22 +34,18 @@ COMMANDS = {
     ),
     "generate": Command("draw the subject at several ages", generate.generate, (generate.GenerateOptions,)),
     "score": Command("score how well identity survived", score.score, (score.ScoreOptions,)),
-    "probe": Command("show whether a matcher's gradient carries identity", probe.run, (probe.ProbeOptions,)),
-    "bench": Command("count and time what the identity loss costs", bench.bench, (bench.BenchOptions,)),
     "world": Command("write a small model and pictures to try everything with", world.world, (world.WorldOptions,)),
     "demo": Command("train, draw and score a person who was drawn by program", demo.demo, (demo.DemoOptions,)),
-    "study": Command(
-        "measure on drawn people what each loss does; goes on where it stopped",
-        study.study,
-        (study.StudyOptions, ClusterOptions),
-    ),
 }
 
 
-def run_command(argv: Sequence[str] | None) -> int:
-    """Runs the command that ``argv`` names, and returns its exit code. Raises UserError for the user's mistakes."""
-    given = vars(_parser().parse_args(argv))
-    command = COMMANDS[given.pop("command")]
+def run_command(argv: Sequence[str] | None, program: str, commands: Mapping[str, Command]) -> int:
+    """Runs the command that ``argv`` names and returns its exit code.
+
+    Raises UserError for values that an option does not allow.
+    """
+    given = vars(_parser(program, commands).parse_args(argv))
+    command = commands[given.pop("command")]
     parts = []
     for described in command.described:
         known = {one.name: one for one in options_of(described)}
@@ -59,11 +55,11 @@ def run_command(argv: Sequence[str] | None) -> int:
     return command.function(*parts)
 
 
-def _parser() -> ArgumentParser:
-    root = ArgumentParser("python -m training", description="Train one person, draw six ages, score identity.")
-    commands = root.add_subparsers(required=True, metavar="command", dest="command")
-    for name, command in COMMANDS.items():
-        parser = commands.add_parser(name, help=command.help, allow_abbrev=False)
+def _parser(program: str, commands: Mapping[str, Command]) -> ArgumentParser:
+    root = ArgumentParser(program)
+    parsers = root.add_subparsers(required=True, metavar="command", dest="command")
+    for name, command in commands.items():
+        parser = parsers.add_parser(name, help=command.help, allow_abbrev=False)
         for described in command.described:
             for known in options_of(described):
                 _add(parser, known)

@@ -7,8 +7,9 @@ from pathlib import Path
 from ..ages import MAX_AGE, age_of
 from ..biometrics.comparisons import with_face
 from ..catalogue import EMBEDDERS, SCORERS, age_estimator_for, how_made, load_embedder, matcher_name, scorer
-from ..dreambooth.captions import AGES_HELP, BY_NAME, read_photos, with_ages
-from ..dreambooth.dataset import read_regularization_set
+from ..data.ages_in_names import AGES_HELP, BY_NAME
+from ..data.dataset import read_regularization_set
+from ..data.subject_photos import read_photos, with_ages
 from ..errors import UserError
 from ..faces.find import MTCNNDetector
 from ..faces.observation import Observation, Observer

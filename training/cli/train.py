@@ -13,36 +13,28 @@ from tqdm import tqdm
 
 from ..catalogue import DRAWN_EMBEDDERS, EMBEDDERS, age_estimator_for, load_embedder
 from ..config import IDENTITY_LOSSES, TrainingConfig
-from ..dreambooth.build import build_trainer
-from ..dreambooth.captions import (
-    AGES_HELP,
-    BY_NAME,
-    CAPTION_RULE,
-    ESTIMATED,
-    ages_remarks,
-    captions_remarks,
-    read_photos,
-    with_ages,
-)
-from ..dreambooth.dataset import SubjectSet, estimate_ages, find_faces, read_regularization_set
-from ..dreambooth.lease import Hold, leased
-from ..dreambooth.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
-from ..dreambooth.memory import memory_remarks, out_of_memory
-from ..dreambooth.people import people_remarks
+from ..data.ages_in_names import AGES_HELP, BY_NAME, CAPTION_RULE, ESTIMATED
+from ..data.dataset import SubjectSet, estimate_ages, find_faces, read_regularization_set
+from ..data.people import people_remarks
+from ..data.subject_photos import ages_remarks, captions_remarks, read_photos, with_ages
 from ..dreambooth.reward import reward_remarks
-from ..dreambooth.runs import FinishedRun, RunFiles, finish, finished
 from ..dreambooth.trainer import Callback, Progress, StopTraining, Trainer
-from ..dreambooth.watcher import Watcher
 from ..errors import UserError
 from ..faces.age_estimators import AgeEstimator
 from ..faces.embedders import FaceEmbedder
 from ..faces.find import FaceDetector, MTCNNDetector
 from ..faces.observation import Observer
 from ..files import written
-from ..models.checkpoint import open_model, open_tiny_vae
+from ..models.stable_diffusion.checkpoint import open_model, open_tiny_vae
 from ..models.subject import SAVE_PRECISIONS, subject_file
 from ..options import check, option
 from ..pictures.photos import Bar, Photo, left_out, read_once, save
+from ..runs.build import build_trainer
+from ..runs.files import FinishedRun, RunFiles, finish, finished
+from ..runs.lease import Hold, leased
+from ..runs.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
+from ..runs.memory import memory_remarks, out_of_memory
+from ..runs.watcher import Watcher
 from .console import progress_bar, say
 from .generate import RUN_FILE, Run
 from .shared import AGE_ESTIMATORS, DOWNLOAD_HELP, EMBEDDER_HELP, WEIGHTS_HELP

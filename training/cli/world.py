@@ -6,8 +6,8 @@ from pathlib import Path
 from ..ages import MAX_AGE
 from ..errors import UserError
 from ..options import check, option
-from ..world.draw.photos import SUBJECT, write_photos
 from ..world.model import export as write_checkpoint
+from ..world.render.photos import SUBJECT, write_photos
 from .console import say
 from .shared import LAST_PERSON, PERSON_HELP
 

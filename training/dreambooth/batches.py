@@ -12,6 +12,9 @@ from torch import Tensor
 
 from ..ages import AGE_CLASSES, fill_prompt, nearest_to
 from ..config import IDENTITY_LOSSES, TrainingConfig
+from ..data.dataset import RegularizationSet, SubjectSet
+from ..data.prompts import instance_prompt
+from ..data.quality import PhotoQuality, quality_remarks
 from ..errors import UserError
 from ..faces.crops import landmarks_of
 from ..faces.embedders import FaceEmbedder, embed_face
@@ -21,12 +24,9 @@ from ..models.levels import TIMESTEPS
 from ..pictures.buckets import Shape, bucket_of, shapes_remark
 from ..pictures.masks import face_mask, mask_of
 from ..pictures.photos import Bar, Photo, to_tensor
-from .captions import instance_prompt
-from .dataset import RegularizationSet, SubjectSet
 from .losses import decode_probability
 from .negatives import Negatives
 from .order import Order
-from .quality import PhotoQuality, quality_remarks
 
 
 class DecodeProbability(Protocol):

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..data.dataset import RegularizationSet
 from ..errors import UserError
 from ..faces.embedders import FaceEmbedder, embed_face
 from ..faces.find import FaceDetector, cut_square
 from ..pictures.photos import Bar, abridged
-from .dataset import RegularizationSet
 
 
 @dataclass(frozen=True)

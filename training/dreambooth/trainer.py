@@ -14,15 +14,16 @@ from torch import Tensor
 
 from ..config import PHOTO_SETTINGS, REWARD_SETTINGS, TrainingConfig
 from ..errors import UserError
-from ..files import read_pickle, written
+from ..files import written
 from ..models.interface import TrainableModel
 from ..models.subject import describe, save_subject
-from ..records import record
+from ..records import from_json
+from ..runs.state import changes, machine
+from ..weights import read_pickle
 from . import losses
 from .batches import Batch, TrainingData
 from .face_reader import FaceReader
 from .reward import UNSEEN, Drawn, Reward
-from .sameness import changes, machine
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ class Trainer:
         if not state_file.is_file():
             raise UserError(f"There is nothing to resume: {state_file} does not exist. Start anew instead.")
         state = read_pickle(state_file)
-        record(_State, state, str(state_file))
+        from_json(_State, state, str(state_file))
         slower = state.get("diverged", False) and self.config.rate < state["rate"]
         allowed = {"learning_rate": self.config.learning_rate} if slower else {}
         if differ := changes(state["run"] | allowed, self.made_of):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..files import read_state_dict
 from ..published import Published, check_there, obtain
+from ..weights import read_state_dict
 from .crops import SquareCrop
 from .embedders import UNKNOWN, Embedder, Facts
 

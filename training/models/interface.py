@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -9,8 +10,17 @@ from torch import Tensor, nn
 
 from ..config import TrainingConfig
 from .denoiser import Denoiser
-from .keys import StateDict
-from .sampler import Preset
+
+StateDict = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of a sampler."""
+
+    scheduler: str  # class name in diffusers
+    steps: int
+    guidance: float
 
 
 class Kind(Protocol):
@@ -41,6 +51,11 @@ class Codec(Protocol):
 
     def to(self, *arguments: Any, **options: Any) -> Any:
         """As a torch module's."""
+
+
+def starting_noise(codec: Codec, resolution: int, seed: int) -> Tensor:
+    """The noise [1, C, ..., h, w] of ``seed`` for a square image; sampled on the CPU, so it is the same everywhere."""
+    return torch.randn(1, *codec.shape(resolution, resolution), generator=torch.Generator().manual_seed(seed))
 
 
 class TrainableModel(Protocol):

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,13 +11,11 @@ import torch
 from ..ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt
 from ..config import METHODS, TrainingConfig
 from ..errors import UserError
-from ..files import read_state_dict, utf8_name, written
-from ..records import parse_json, record
-from .checkpoint import model_from_state_dict, open_model
-from .interface import TrainableModel
+from ..files import written
+from ..names import utf8_name
+from ..records import from_json, parse_json
+from .interface import StateDict, TrainableModel
 from .levels import PREDICTIONS
-from .lora import merge_lora, not_finite
-from .model import Model
 
 VERSION = "0.1.0"
 HEADER = "identity_aging"  # our key in the safetensors header; everything under it is JSON
@@ -145,7 +142,7 @@ def read_subject(path: Path) -> Subject:
     if header is None:
         raise UserError(f"{file} is no subject file: its header says nothing about a token. Train it here first.")
     source = f"The header of {file}"
-    subject = record(Subject, parse_json(header, source), source)
+    subject = from_json(Subject, parse_json(header, source), source)
     if subject.method not in METHODS or subject.prediction_type not in PREDICTIONS:
         raise UserError(f"{file} needs a later version: it is a {subject.method} for {subject.prediction_type}.")
     if subject.resolution < 8 or subject.resolution % 8:
@@ -153,21 +150,7 @@ def read_subject(path: Path) -> Subject:
     return subject
 
 
-def open_subject(path: Path, base: Path | None, strength: float = 1.0) -> tuple[Model, Subject]:
-    """The model that draws the subject: ``base`` with the LoRA merged in, or the full checkpoint itself.
-
-    Raises UserError where a LoRA is given no base, or one of another family.
-    """
-    subject, file = read_subject(path), subject_file(path)
-    if subject.method == "full":
-        return model_from_state_dict(read_state_dict(file), file.name, subject.prediction_type), subject
-    if base is None:
-        raise UserError(
-            f"{file} is a LoRA for {subject.base_model}; say where that model is with "
-            f"--checkpoint {shlex.quote(subject.base_model)}"
-        )
-    model = open_model(base, subject.prediction_type)
-    if model.family.name != subject.family:
-        raise UserError(f"{file} was trained on {subject.family}, but {base} is {model.family.name}.")
-    merge_lora(model.denoiser, read_state_dict(file), strength)
-    return model, subject
+def not_finite(state: StateDict) -> str:
+    """How many numbers of ``state`` are nan or inf, in words; nothing where none is."""
+    bad = sum(int((~value.float().isfinite()).sum()) for value in state.values())
+    return f"{bad} of {sum(value.numel() for value in state.values())} numbers" if bad else ""

@@ -11,8 +11,9 @@ from ..biometrics.comparisons import Comparisons
 from ..biometrics.rates import least_fmr, supports
 from ..biometrics.verdicts import verdict
 from ..faces.observation import Observation
-from ..files import finite, written
+from ..files import written
 from ..pictures.photos import Photo, save
+from ..records import finite
 from .build import TARGETS, BiometricReport, Row
 from .page import page
 from .plots import plots

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ..ages import AGE_CLASSES, MAX_AGE, REGULARIZATION_PROMPT, SAMPLING_PROMPT, age_words, class_of, fill_prompt
-from ..models.families import END_OF_TEXT, SD1
-from ..models.text import tokenize
+from ..models.stable_diffusion.families import END_OF_TEXT, SD1
+from ..models.stable_diffusion.text import tokenize
 
 TEXT_WIDTH = 768  # of CLIP-L
 SPREAD = 0.02  # standard deviation of CLIP's token embeddings

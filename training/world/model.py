@@ -7,11 +7,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..files import written
-from ..models import keys
-from ..models.checkpoint import model_from_state_dict
-from ..models.families import CONTEXT_LENGTH, END_OF_TEXT, SD1
-from ..models.keys import StateDict
-from ..models.model import Model
+from ..models.interface import StateDict
+from ..models.stable_diffusion import keys
+from ..models.stable_diffusion.checkpoint import model_from_state_dict
+from ..models.stable_diffusion.families import CONTEXT_LENGTH, END_OF_TEXT, SD1
+from ..models.stable_diffusion.model import Model
 from .captions import TEXT_WIDTH, filler
 from .shipped import shipped
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .draw.place import CROP
+from .render.place import CROP
 
 
 class _Residual(nn.Module):

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..faces.crops import SquareCrop
 from ..faces.embedders import UNKNOWN
-from ..files import file_sha256, read_state_dict
-from .draw.place import CROP, known_place
+from ..files import file_sha256
+from ..weights import read_state_dict
 from .networks import AgeNetwork, PlainAgeNetwork, PlainEmbedder, ResidualEmbedder
+from .render.place import CROP, known_place
 
 FOLDER = Path(__file__).parent / "weights"
 SHA256 = {

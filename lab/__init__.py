@@ -1,0 +1,1 @@
+"""Everything that measures, and nothing that ships: the study, the synthetic world's networks, benchmarks."""

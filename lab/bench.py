@@ -1,0 +1,128 @@
+"""Seconds a step on one checkpoint: of our node, of ComfyUI's own Train LoRA on the same server, and of diffusers.
+
+The last is the route of the command line, with the node's settings, in this Python; leave both as many threads.
+
+usage: python -m lab.bench COMFYUI BASE CHECKPOINT [STEPS]
+BASE is a base directory with the pack in custom_nodes, the checkpoint in models/checkpoints, a FaceNet file in
+models/facenet, photo0.png to photo2.png in input and age pictures in input/ages: as tests/comfyui/conftest.py makes
+one.
+"""
+
+import itertools
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from tests.comfyui.graphs import Studio
+from tools.server import Server
+from training.catalogue import UNTRAINED_FACENET, load_embedder
+from training.config import TrainingConfig
+from training.data.dataset import find_faces, read_regularization_set
+from training.faces.find import MTCNNDetector
+from training.models.stable_diffusion.checkpoint import open_model
+from training.pictures.photos import Photo
+from training.runs.build import build_trainer
+
+SIDE, RANK, BATCH = 128, 16, 2
+LAYERS = "attention", "attention + feed-forward + convolution"
+
+
+class Bench(Studio):
+    """A graph on the checkpoint to be timed."""
+
+    def __init__(self, checkpoint: str):
+        super().__init__()
+        self[self.checkpoint]["inputs"]["ckpt_name"] = checkpoint
+
+    def native(self, steps: int, known: dict, bypass: bool) -> str:
+        photos = self.add(
+            "ImageScale", image=self.photos(), upscale_method="area", width=SIDE, height=SIDE, crop="center"
+        )
+        latents = self.add("VAEEncode", pixels=(photos, 0), vae=(self.checkpoint, 2))
+        text = self.add("CLIPTextEncode", clip=(self.checkpoint, 1), text="photo of a sks person")
+        settings = {
+            "batch_size": BATCH, "grad_accumulation_steps": 1, "steps": steps, "learning_rate": 1e-4, "rank": RANK,
+            "optimizer": "AdamW", "loss_function": "MSE", "seed": 0, "training_dtype": "fp32", "lora_dtype": "fp32",
+            "algorithm": "LoRA", "gradient_checkpointing": False, "existing_lora": "[None]", "bucket_mode": False,
+            "quantized_backward": False, "checkpoint_depth": 1, "offloading": False, "bypass_mode": bypass,
+        }  # fmt: skip
+        settings = {name: value for name, value in settings.items() if name in known}
+        return self.add(
+            "TrainLoraNode", model=(self.checkpoint, 0), latents=(latents, 0), positive=(text, 0), **settings
+        )
+
+
+def seconds(server: Server, graph: Bench, node: str) -> float:
+    """Median time between two steps of ``node``, the first left out."""
+    stamps = {}
+
+    def listen(outcome):
+        for where, value, _ in outcome.progress:
+            if where == node:
+                stamps.setdefault(value, time.perf_counter())
+        return False
+
+    outcome = server.run(graph, until=listen)
+    listen(outcome)
+    if outcome.status != "success":
+        raise SystemExit(outcome.error.get("exception_message", outcome.status))
+    times = [stamps[step] for step in sorted(stamps) if step >= 1]
+    return statistics.median(later - earlier for earlier, later in itertools.pairwise(times))
+
+
+def through_diffusers(base: Path, checkpoint: str, steps: int, layers: str) -> float:
+    """Median time of a step of the command line's route with the node's settings, the first left out."""
+    config = TrainingConfig(
+        resolution=SIDE, rank=RANK, lora_layers=tuple(layers.split(" + ")), max_train_steps=steps, learning_rate=1e-3,
+        loss="biometric", loss_weight=0.1, crop="face", face_margin=0.5,
+    )  # fmt: skip
+    names, detector = [f"photo{number}.png" for number in range(3)], MTCNNDetector()
+    trainer = build_trainer(
+        open_model(base / "models/checkpoints" / checkpoint),
+        find_faces([Photo(name, base / "input" / name) for name in names], detector),
+        read_regularization_set(base / "input/ages"),
+        config,
+        load_embedder(UNTRAINED_FACENET),
+        detector,
+        cpu=True,
+    )
+    stamps = []
+    trainer.run(callbacks=[lambda progress: stamps.append(time.perf_counter())])
+    return statistics.median(later - earlier for earlier, later in itertools.pairwise(stamps))
+
+
+def main(comfyui: str, base: str, checkpoint: str, steps: str = "5") -> None:
+    python = next(Path(comfyui, name, "bin", "python") for name in (".venv", "venv") if Path(comfyui, name).is_dir())
+    server = Server(python, Path(comfyui), Path(base))
+    ours: dict[str, float] = {}
+    try:
+        print(f"{checkpoint}, {SIDE} px, batch {BATCH}, rank {RANK}, without gradient checkpointing; s a step")
+        for layers in LAYERS:
+            graph = Bench(checkpoint)
+            node = graph.train(
+                max_train_steps=3 * int(steps), resolution=SIDE, rank=RANK, lora_layers=layers, name="bench"
+            )
+            graph.save((node, 5), "bench")
+            ours[layers] = seconds(server, graph, node)
+            print(f"  Train Aging Subject, biometric, {layers}: {ours[layers]:.2f}", flush=True)
+        known = server.get("/object_info/TrainLoraNode")["TrainLoraNode"]["input"]["required"]
+        for bypass in (False, True) if "bypass_mode" in known else (False,):
+            graph = Bench(checkpoint)
+            node = graph.native(int(steps), known, bypass)
+            graph.add("LossGraphNode", loss=(node, 1), filename_prefix="bench")
+            _compare(f"Train LoRA, every layer{', bypass' if bypass else ''}", seconds(server, graph, node), ours)
+    finally:
+        server.stop()
+    for layers in LAYERS:
+        found = through_diffusers(Path(base), checkpoint, 3 * int(steps), layers)
+        _compare(f"the command line, biometric, {layers}", found, {layers: ours[layers]})
+
+
+def _compare(name: str, found: float, ours: dict[str, float]) -> None:
+    factors = " and ".join(f"{found / one:.2f}" for one in ours.values())
+    print(f"  {name}: {found:.2f}, {factors} times ours", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

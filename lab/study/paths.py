@@ -1,0 +1,73 @@
+"""A training judged on its way: a row of numbers at each of some steps."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from training.ages import AGE_CLASSES, fill_prompt
+from training.cast.queue import Queue, in_turn
+from training.dreambooth.trainer import Progress, Trainer
+from training.faces.age_estimators import CropAgeEstimator
+from training.pictures.photos import to_image
+from training.world.recipe import PRESET, regularization_set, subject_set, trainer_of
+from training.world.shipped import age_estimator
+
+from .plan import TRUE, Size, Trial
+from .trials import jury, measure_missing, true_pictures
+
+
+def measure_all(
+    trials: list[Trial], file: Path, size: Size, progress: Callable[[], None], queue: Queue = in_turn
+) -> None:
+    """Runs the ``trials`` that ``file`` does not hold yet, and keeps a row of each step on their paths."""
+    items = {trial.name: trial for trial in trials}
+    names = {name: [f"{name}/{step}" for step in _steps(trial, size)] for name, trial in items.items()}
+    measure_missing(file, items, names, functools.partial(_measured, size=size), progress, queue)
+
+
+def _steps(trial: Trial, size: Size) -> tuple[int, ...]:
+    return size.path if trial.variant.trained else (0,)
+
+
+def _measured(trial: Trial, size: Size) -> list[dict]:
+    subject, rows = subject_set(trial.subject), []
+    judges = jury(size.noises, "age-judge")  # the first age estimator is in the reward
+
+    def keep_row(step: int, pictures: list[Image.Image], others: list[Image.Image]) -> None:
+        known = {"variant": trial.variant.name, "subject": trial.subject, "seed": trial.seed, "step": step}
+        seen = {"others": judges.alike(others, subject)} if others else {}
+        rows.append({"trial": f"{trial.name}/{step}"} | known | judges.measure(pictures, subject) | seen)
+
+    if trial.variant == TRUE:
+        keep_row(0, true_pictures(trial.subject, len(size.noises)), [])
+        return rows
+    config = trial.variant.config(trial.seed, size.path[-1])
+    asked = [fill_prompt(config.regularization_prompt, age=age) for age in AGE_CLASSES]
+    trainer = trainer_of(
+        subject,
+        regularization_set() if trial.variant.regularized else None,
+        config,
+        estimator=CropAgeEstimator(age_estimator()) if config.reward_every else None,
+        extra_prompts=asked,
+    )
+
+    def look(progress: Progress | None = None) -> None:
+        step = progress.step if progress else 0
+        if step in _steps(trial, size):
+            keep_row(step, judges.draw(trainer), _others(trainer, asked, size.noises))
+
+    if trial.variant.trained:
+        trainer.run(None, [look])
+    else:
+        look()
+    return rows
+
+
+def _others(trainer: Trainer, prompts: list[str], noises: tuple[int, ...]) -> list[Image.Image]:
+    """Other people at the six ages, from the noises from which the subject is drawn."""
+    side = trainer.data.resolution
+    return [
+        to_image(one) for seed in noises for one in trainer.model.draw(prompts, side, seed, PRESET, 6, lambda: None)
+    ]

@@ -1,0 +1,147 @@
+"""What the study varies, and on whom. Every trial has a name of its own, by which a stopped study goes on."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from training.config import TrainingConfig
+from training.world.recipe import RECIPE, REWARD
+from training.world.render.population import HELD_OUT
+
+PEOPLE = range(HELD_OUT + 48, HELD_OUT + 60)  # nobody on whom a setting, a loss or a reward was tried
+TUNED_ON = tuple(HELD_OUT + person for person in (300, 301, 302, 303, 310, 311, 312))  # on whom the reward was
+WATCHED = range(HELD_OUT + 40, HELD_OUT + 48)
+OTHERS = range(HELD_OUT + 1000, HELD_OUT + 1032)  # non-mated comparisons are with these
+SEEDS = range(3)
+# Each the faster: 1.65 times on the processor that made the first rows, 1.8 times on the H200 that made the paths.
+PRECISION = "no" if torch.cuda.is_available() else "bf16"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is trained and drawn."""
+
+    path: tuple[int, ...]  # steps of a training at which it is judged
+    noises: tuple[int, ...]  # seeds of the pictures that are judged
+    steps: int  # of the trainings that are judged at their end alone
+    watched: range  # the people whose training a judge watches,
+    watched_steps: int  # for so long,
+    look_every: int  # so often
+    gradient_batches: int  # of which gradients are compared
+
+
+WHOLE = Size((40, 80, 120), (101, 102), 70, WATCHED, 160, 20, 24)
+QUICK = Size((1, 2), (101,), 3, WATCHED[:1], 2, 1, 3)  # shows that everything runs and nothing else
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train."""
+
+    name: str
+    label: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    trained: bool = True
+    regularized: bool = True
+
+    def config(self, seed: int, steps: int) -> TrainingConfig:
+        """Every setting of a run."""
+        return replace(RECIPE, **self.settings, max_train_steps=steps, seed=seed, mixed_precision=PRECISION)
+
+
+def _with_loss(loss: str, weight: float) -> Variant:
+    return Variant(f"{loss}-{weight:g}", f"+ {loss} {weight:g}", {"loss": loss, "loss_weight": weight})
+
+
+def _rewarded(name: str, label: str, **other: Any) -> Variant:
+    return Variant(name, label, REWARD | other)
+
+
+TRUE = Variant("true", "the person itself", {"loss": "none"}, trained=False)  # drawn by the program: the best there is
+UNTRAINED = Variant("untrained", "untrained", {"loss": "none"}, trained=False)
+DREAMBOOTH = Variant("dreambooth", "DreamBooth", {"loss": "none"})
+LOSSES = (  # of which gradients are compared
+    _with_loss("biometric", 0.02),
+    _with_loss("biometric", 0.1),
+    _with_loss("triplet", 0.1),
+    _with_loss("contrastive", 0.1),
+    _with_loss("cosine", 0.1),
+)
+FIRST = (
+    TRUE,
+    UNTRAINED,
+    Variant("plain", "plain", {"loss": "none"}, regularized=False),
+    DREAMBOOTH,
+    _rewarded("reward", "+ reward"),
+)
+REST = (
+    _rewarded("reward-cheap", "+ small reward", reward_pictures=2, reward_steps=2),
+    _rewarded("reward-anchor", "+ reward and anchor", reward_anchor=1.0),
+    _rewarded("reward-identity", "+ reward of identity alone", reward_age=0.0),
+    _with_loss("biometric", 0.02),  # the paper's 0.1 drowns the other losses; see the gradients
+    _with_loss("triplet", 0.1),
+    Variant("prior-0.3", "DreamBooth, prior 0.3", {"loss": "none", "prior_loss_weight": 0.3}),
+    Variant("prior-0.1", "DreamBooth, prior 0.1", {"loss": "none", "prior_loss_weight": 0.1}),
+)
+WAYS = (*FIRST, *REST)
+_TRIED = REWARD | {"reward_age": 1.0, "reward_pictures": 2}
+_LORA = {
+    "method": "lora",
+    "learning_rate": 2e-3,
+    "lora_layers": ("attention", "feed-forward", "convolution"),
+}
+TRIED = (
+    DREAMBOOTH,
+    Variant("r1", "reward: caps 1 and 1, 2 pictures, every 3 steps", _TRIED),
+    Variant("r0.3", "caps 0.3 and 0.3", _TRIED | {"reward_identity": 0.3, "reward_age": 0.3}),
+    Variant("r3", "caps 3 and 3", _TRIED | {"reward_identity": 3.0, "reward_age": 3.0}),
+    Variant("id1-age3", "caps 1 and 3 (identity and age)", _TRIED | {"reward_age": 3.0}),
+    Variant("r1-4pics", "4 pictures", _TRIED | {"reward_pictures": 4}),
+    Variant("a3-4p", "4 pictures, caps 1 and 3", REWARD),
+    Variant("r1-every2", "every 2 steps", _TRIED | {"reward_every": 2}),
+    Variant("r1-every6", "every 6 steps", _TRIED | {"reward_every": 6}),
+    Variant("r1-late", "from the half of the training on", _TRIED | {"reward_start": 0.5}),
+    Variant("r1-2steps", "2 sampling steps, not 4", _TRIED | {"reward_steps": 2}),
+    Variant("r1-prior0.3", "prior 0.3", _TRIED | {"prior_loss_weight": 0.3}),
+    Variant("r1-biometric", "biometric 0.02 beside it", _TRIED | {"loss": "biometric", "loss_weight": 0.02}),
+    Variant("lora", "LoRA, rank 16, without reward", {"loss": "none"} | _LORA),
+    Variant("lora-r1", "LoRA, rank 16", _TRIED | _LORA),
+    Variant("lora-r1-rank4", "LoRA, rank 4", _TRIED | _LORA | {"rank": 4}),
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One variant on one subject with one seed."""
+
+    variant: Variant
+    subject: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Unique in the study."""
+        return f"{self.variant.name}/{self.subject}/{self.seed}"
+
+
+def trials(seeds: int = len(SEEDS)) -> list[Trial]:
+    """Every training of the main table: of everybody the first ways first, so that a stopped study has a table."""
+    return [
+        Trial(way, person, seed)
+        for ways in (FIRST, REST)
+        for seed in SEEDS[:seeds]
+        for person in PEOPLE
+        for way in ways
+        if way.trained or seed == 0
+    ]
+
+
+def tried() -> list[Trial]:
+    """Every training by which the reward's settings were chosen."""
+    return [Trial(way, person, 0) for person in TUNED_ON for way in (UNTRAINED, *TRIED)]
+
+
+def quick() -> list[Trial]:
+    """Three ways on one person."""
+    return [Trial(way, PEOPLE[0], 0) for way in (UNTRAINED, DREAMBOOTH, FIRST[-1])]

@@ -1,0 +1,108 @@
+"""Are photos of several ages better than as many of one? Judged by how the person really looks at every age."""
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.ages import AGE_CLASSES, DISPLAY_NAMES, class_middle
+from training.cast.queue import Queue, in_turn
+from training.data.dataset import SubjectSet, find_faces
+from training.pictures.photos import Photo
+from training.world.recipe import regularization_set, trainer_of
+from training.world.render.photos import photos
+from training.world.render.place import known_place
+
+from .plan import DREAMBOOTH, Size, Variant
+from .results import Result, markdown, percent, results, shown
+from .trials import jury, measure_missing
+
+COUNT = 9  # photos of each person
+TRUTH_VIEWS = range(200, 204)  # in no photo
+
+
+@dataclass(frozen=True)
+class Photographed:
+    """At what ages a person's photos were taken, in turn."""
+
+    name: str
+    label: str
+    years: tuple[int, ...]
+
+
+ALBUMS = (
+    Photographed("at-28", f"{COUNT} photos at 28", (28,)),
+    Photographed("spread", f"{COUNT} photos at 8, 28 and 60", (8, 28, 60)),
+)
+
+
+def album(person: int, photographed: Photographed) -> SubjectSet:
+    """Photos of the held-out ``person`` with their ages, as many at each."""
+    known = []
+    for place, years in enumerate(photographed.years):
+        count = COUNT // len(photographed.years)
+        pictures = photos(person, years, count, place * count)
+        known += [Photo(f"{years}_{number}.png", picture, age=years) for number, picture in enumerate(pictures)]
+    return find_faces(known, known_place)
+
+
+def measure_all(file: Path, size: Size, progress: Callable[[], None], queue: Queue = in_turn) -> None:
+    """Trains every person that ``file`` does not hold yet from each of the ALBUMS, with plain DreamBooth."""
+    items = {f"{one.name}/{person}": (person, one) for person in size.watched for one in ALBUMS}
+    names = {name: [name] for name in items}
+    measure_missing(file, items, names, functools.partial(_measured, size=size), progress, queue)
+
+
+def _measured(trial: tuple[int, Photographed], size: Size) -> list[dict]:
+    (person, photographed), judges = trial, jury(size.noises)
+    trainer = trainer_of(album(person, photographed), regularization_set(), DREAMBOOTH.config(0, size.steps))
+    trainer.run()
+    row = judges.measure(judges.draw(trainer), truth(person))
+    views = len(TRUTH_VIEWS)
+    first = {age: views * place for place, age in enumerate(AGE_CLASSES)}
+    row["mated"] = [line[first[age] : first[age] + views] for age, line in zip(row["asked"], row["mated"], strict=True)]
+    known = {"trial": f"{photographed.name}/{person}", "variant": photographed.name, "subject": person, "seed": 0}
+    return [known | row]
+
+
+def truth(person: int) -> SubjectSet:
+    """The person at the middle of each age class, as the program draws it; the classes in their order."""
+    pictures = [
+        Photo(age, picture, age=age)
+        for age in AGE_CLASSES
+        for picture in photos(person, class_middle(age), len(TRUTH_VIEWS), TRUTH_VIEWS.start)
+    ]
+    return find_faces(pictures, known_place)
+
+
+def by_age(rows: Iterable[dict]) -> dict[str, list[Result]]:
+    """For each age class that was asked for a result of each of the ALBUMS of which there are rows."""
+    rows, variants = list(rows), [Variant(one.name, one.label) for one in ALBUMS]
+    asked = {age for row in rows for age in row["asked"]}
+    return {
+        age: results([_only(row, age) for row in rows], variants, baseline=variants[0])
+        for age in AGE_CLASSES
+        if age in asked
+    }
+
+
+def _only(row: dict, age: str) -> dict:
+    chosen = [number for number, asked in enumerate(row["asked"]) if asked == age]
+    parts = ("asked", "years", "mated", "non_mated")
+    return row | {part: [row[part][number] for number in chosen] for part in parts}
+
+
+def table(rows: Iterable[dict]) -> str:
+    """Markdown, a row an age class; empty where not both of the ALBUMS were measured."""
+    found = {age: pair for age, pair in by_age(rows).items() if len(pair) == len(ALBUMS)}
+    if not found:
+        return ""
+    head = ["asked for"] + [
+        f"{one.label}: {what}" for what in ("FNMR at FMR 1 %", "similarity to the truth", "years off") for one in ALBUMS
+    ]
+    lines = [head, ["---"] * len(head)]
+    for age, pair in found.items():
+        rates = [percent(one.fnmr["0.01"]) for one in pair]
+        alike = [shown(one.similarity, ".3f") for one in pair]
+        lines.append([DISPLAY_NAMES[age], *rates, *alike, *(shown(one.age_error, ".1f") for one in pair)])
+    return markdown(lines)

@@ -1,0 +1,114 @@
+"""What every trial needs: rows that are kept, and a jury that compares what was drawn."""
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+
+from training.ages import AGE_CLASSES, class_middle
+from training.biometrics.comparisons import against
+from training.cast.queue import Queue, all_of
+from training.data.dataset import SubjectSet
+from training.dreambooth.trainer import Trainer
+from training.faces.observation import Observation
+from training.files import written
+from training.pictures.photos import to_image
+from training.records import from_json, parse_json
+from training.world.recipe import draw_six, drawn_observer
+from training.world.render.face import draw
+from training.world.render.photos import photos
+from training.world.render.population import some_ages
+from training.world.render.traits import identities, views
+
+from .plan import OTHERS
+
+Item = TypeVar("Item")
+DIGITS = 3  # of a similarity that is kept
+
+
+@dataclass(frozen=True)
+class _Row:
+    trial: str
+
+
+def read(file: Path) -> dict[str, dict]:
+    """The rows of a study so far, by trial."""
+    lines = file.read_text().splitlines() if file.is_file() else []
+    rows = {}
+    for number, line in enumerate(lines, 1):
+        row = parse_json(line, source := f"Line {number} of {file}")
+        rows[from_json(_Row, row, source).trial] = row
+    return rows
+
+
+def measure_missing(
+    file: Path,
+    items: Mapping[str, Item],
+    names: Mapping[str, list[str]],
+    work: Callable[[Item], list[dict]],
+    progress: Callable[[], None],
+    queue: Queue,
+) -> None:
+    """Does ``work`` on each of ``items`` of which ``file`` lacks the last row, and keeps the rows that it gives there.
+
+    ``names`` are those of every item's rows, by which these are ordered; ``progress`` is called for each item.
+    """
+    rows = read(file)
+    places = {name: place for place, name in enumerate(name for each in names.values() for name in each)}
+    todo = {name: item for name, item in items.items() if names[name][-1] not in rows}
+    for _ in range(len(items) - len(todo)):
+        progress()
+    for found in all_of(queue(work, todo)):
+        rows.update({row["trial"]: row for row in found})
+        ordered = sorted(rows.values(), key=lambda row: places.get(row["trial"], -1))
+        with written(file) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in ordered))
+        progress()
+
+
+class Jury:
+    """Those who trained nobody, the other people that they compare with, and the noises of what they are shown."""
+
+    def __init__(self, noises: tuple[int, ...], ages: str):
+        self.observer, self.noises = drawn_observer(ages), noises
+        faces = draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS))
+        self.others = [self.observer.observe("another", to_image(face)) for face in faces]
+
+    def draw(self, trainer: Trainer) -> list[Image.Image]:
+        """The six ages from each noise."""
+        return [picture for seed in self.noises for picture in draw_six(trainer, seed)]
+
+    def measure(self, pictures: list[Image.Image], subject: SubjectSet) -> dict:
+        """Similarities of every picture to every photo (mated) and other person (non-mated), and years."""
+        asked = list(AGE_CLASSES) * len(self.noises)
+        seen = [self.observer.observe(age, picture, age) for age, picture in zip(asked, pictures, strict=True)]
+        photos = self._photos(subject)
+        return {
+            "asked": asked,
+            "years": [round(one.estimate.years, 1) for one in seen if one.estimate],
+            "mated": against(seen, photos).matrix.round(DIGITS).tolist(),
+            "non_mated": against(seen, self.others).matrix.round(DIGITS).tolist(),
+        }
+
+    def alike(self, pictures: list[Image.Image], subject: SubjectSet) -> list[float]:
+        """The mean similarity of every picture of somebody else to the photos."""
+        seen = [self.observer.observe("another", picture) for picture in pictures]
+        return against(seen, self._photos(subject)).matrix.mean(axis=1).round(DIGITS).tolist()
+
+    def _photos(self, subject: SubjectSet) -> list[Observation]:
+        return [self.observer.observe(photo.name, photo.image()) for photo in subject.photos]
+
+
+@functools.cache  # one a process, which measures many trials
+def jury(noises: tuple[int, ...], ages: str = "age") -> Jury:
+    """Those who judge pictures from ``noises``; ``ages`` names the age estimator."""
+    return Jury(noises, ages)
+
+
+def true_pictures(person: int, count: int) -> list[Image.Image]:
+    """The person at the middle of each age class, drawn by the program in ``count`` views that are in no photo."""
+    return [photos(person, class_middle(age), 1, view)[0] for view in range(100, 100 + count) for age in AGE_CLASSES]

@@ -1,0 +1,142 @@
+"""Widgets for the settings of a training run, made from the one list that the command line reads too."""
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ...training.config import IDENTITY_LOSSES, LATENT_LOSSES, PHOTO_SETTINGS, REWARD_SETTINGS, TrainingConfig
+from ...training.errors import UserError
+from ...training.options import Option, options_of
+from .sockets import advanced, frontend_options
+
+AUTO = "auto"
+
+# id: name on the node. These an artist sees; the rest is advanced.
+SHOWN = {
+    "method": "method",
+    "max_train_steps": "steps",
+    "loss": "identity loss",
+    "loss_weight": "identity strength",
+    "class_word": "class word",
+}
+ADVANCED = (
+    "token",
+    "resolution",
+    "learning_rate",
+    "rank",
+    "lora_layers",
+    "train_text_encoder",
+    "train_batch_size",
+    "gradient_accumulation_steps",
+    "prior_loss_weight",
+    "temperature",
+    "triplet_margin",
+    "lr_scheduler",
+    "crop",
+    "face_margin",
+    "random_flip",
+    "gradient_checkpointing",
+    "use_8bit_adam",
+    "mixed_precision",
+    "checkpointing_steps",
+    "seed",
+)
+# Saved graphs keep widgets by position and name all that is required: what came later is optional and stands last.
+LATER = ("timestep_sampling", *PHOTO_SETTINGS, *REWARD_SETTINGS)
+# What suits a graph better than a command line: it fits 8 GB, and a crashed server loses little.
+DEFAULTS = {"gradient_checkpointing": True, "checkpointing_steps": 100}
+HIGHEST = {"max_train_steps": 100_000, "rank": 256}
+STEPS = {"resolution": 64, "loss_weight": 0.01, "temperature": 0.05}
+LINKED = [io.Float, io.String]  # into a list of rates
+RATES = ("1e-6", "2.5e-6", "5e-6", "1e-5", "2.5e-5", "5e-5", "1e-4", "2.5e-4", "5e-4", "1e-3")
+# Widgets that mean nothing but with these values of another; web/identity_aging.js hides them else. As plain widgets
+# they keep their name and place, which a DynamicCombo's do not: graphs that name them would neither open nor run.
+ONLY_WITH = {
+    "rank": {"method": ["lora"]},
+    "lora_layers": {"method": ["lora"]},
+    "loss_weight": {"loss": [*IDENTITY_LOSSES, *LATENT_LOSSES]},
+    "temperature": {"loss": ["contrastive"]},
+    "triplet_margin": {"loss": ["triplet"]},
+    "face_margin": {"crop": ["face"]},
+    **{name: {REWARD_SETTINGS[0]: True} for name in REWARD_SETTINGS[1:]},  # any number but 0
+}
+
+
+def setting_widgets() -> list[io.Input]:
+    """The widgets, shown ones first."""
+    return [_setting_input(name, label) for name, label in SHOWN.items()] + _advanced(ADVANCED)
+
+
+def later_widgets() -> list[io.Input]:
+    """The widgets that come after all others of their node."""
+    return _advanced(LATER, optional=True)
+
+
+def config_of(widgets: dict[str, Any]) -> TrainingConfig:
+    """The settings that widget values mean. Raises UserError for one that makes no sense."""
+    values: dict[str, Any] = {}
+    for option in options_of(TrainingConfig):
+        if option.name not in widgets:
+            continue
+        value = widgets[option.name]
+        if option.optional and value in (0, AUTO):
+            value = None
+        elif option.kind is bool and isinstance(value, str):
+            value = value == "on"
+        elif option.kind is float:
+            value = _number(option.name, value)
+        elif option.many:
+            value = tuple(value.split(" + "))
+        values[option.name] = value
+    return TrainingConfig(**values)
+
+
+def _number(name: str, value: Any) -> float:
+    """A rate may come as a text, from its list or a link. Raises UserError for a text that is no number."""
+    try:
+        return float(value)
+    except ValueError as error:
+        raise UserError(f"{name} is '{value}'; it must be {AUTO} or a number such as {RATES[0]}.") from error
+
+
+def _advanced(names: tuple[str, ...], **more: Any) -> list[io.Input]:
+    return [advanced(_setting_input(name, name.replace("_", " "), **more)) for name in names]
+
+
+def _setting_input(name: str, label: str, **more: Any) -> io.Input:
+    (option,) = (option for option in options_of(TrainingConfig) if option.name == name)
+    widget = _widget(option, label, **more)
+    return frontend_options(widget, only_with=ONLY_WITH[name]) if name in ONLY_WITH else widget
+
+
+def _widget(option: Option, label: str, **more: Any) -> io.Input:
+    """A widget for one option; where it may be None, 0 or "auto" stands for that."""
+    name, kind, optional = option.name, option.kind, option.optional
+    default = DEFAULTS.get(name, option.default)
+    shared = {"display_name": label, "tooltip": f"{option.help[0].upper()}{option.help[1:]}.", **more}
+    if kind is bool and optional:
+        return io.Combo.Input(name, options=[AUTO, "on", "off"], default=AUTO, **shared)
+    if kind is bool:
+        return io.Boolean.Input(name, default=default, **shared)
+    if option.many and option.choices:
+        growing = [" + ".join(option.choices[: count + 1]) for count in range(len(option.choices))]
+        return io.Combo.Input(name, options=growing, default=" + ".join(default), **shared)
+    if option.choices:
+        auto = [AUTO] if optional else []
+        return io.Combo.Input(name, options=[*auto, *option.choices], default=default or AUTO, **shared)
+    if kind is str:
+        return io.String.Input(name, default=default, **shared)
+    if kind is float and optional:  # a number widget shows 1e-6 as 0.0000010
+        shared["tooltip"] += f" {AUTO} means that default; another number can be linked in."
+        return io.MultiType.Input(io.Combo.Input(name, options=[AUTO, *RATES], default=AUTO, **shared), LINKED)
+    if optional:
+        shared["tooltip"] += " 0 means that default."
+    low = 0 if optional else option.low
+    if kind is int:
+        if name == "seed":  # the front end would draw a new one, and train anew, each time a graph is queued
+            shared["control_after_generate"] = False
+        high = option.high or HIGHEST.get(name, 10_000)
+        return io.Int.Input(name, default=default or 0, min=low, max=high, step=STEPS.get(name, 1), **shared)
+    return io.Float.Input(
+        name, default=default or 0.0, min=low, max=option.high or 100.0, step=STEPS.get(name, 0.05), **shared
+    )

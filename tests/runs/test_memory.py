@@ -1,0 +1,98 @@
+"""Memory counted before the first step, against what PyTorch's allocator says of the step itself."""
+
+import gc
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from tests.parts import tiny_trainer, weights
+from training.config import TrainingConfig
+from training.runs.memory import Growth, Ledger, Memory, count_memory, out_of_memory
+
+MIB = 2**20
+
+
+def allocated(run) -> int:
+    """Bytes at most allocated by ``run``."""
+    gc.collect()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    events = profiler.profiler.kineto_results.events()
+    alive = most = 0
+    for _, size in sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"):
+        alive += size
+        most = max(most, alive)
+    return most
+
+
+def test_what_is_alive_after_each_operation():
+    with Ledger() as ledger:
+        one = torch.zeros(1000)
+        view = one[:10]
+        other = one + 1
+        del one
+        other.add_(1)
+        del view
+        torch.zeros(1)
+    assert ledger.moments == [4000, 4000, 8000, 8000, 4004]
+
+
+def test_a_step_takes_what_was_counted_at_smaller_sizes():
+    trainer = tiny_trainer(method="lora", loss="biometric", resolution=192, train_batch_size=1)
+    before = weights(trainer)
+    memory = count_memory(trainer)
+    assert memory.resolution // memory.factor > 16 and memory.window > 16, "larger than all that was run"
+    assert memory.optimizer == 8 * sum(weight.numel() for weight in trainer.trainable.values())
+    for name, weight in trainer.trainable.items():
+        assert torch.equal(weight, before[name]) and weight.grad is None
+    batch = next(batch for batch in map(trainer.data.draw, range(50)) if len(batch.decode))
+
+    def step():
+        with trainer.model.stepping(192):
+            trainer.total(trainer.losses(batch)).backward()
+        trainer.optimizer.zero_grad()
+
+    step()
+    for checkpointing in (False, True):
+        trainer.model.checkpoint_blocks(checkpointing)
+        counted = memory.needed(checkpointing) - memory.weights - memory.optimizer
+        assert counted == pytest.approx(allocated(step), rel=0.02)
+    assert memory.needed(True) < memory.needed(False)
+
+
+def memory(step=1.0, checkpointed=0.1) -> Memory:
+    """100 MiB of weights; ``step`` and ``checkpointed`` KiB a latent."""
+    grows = {on: {1: torch.tensor([1024.0 * size]), 2: torch.tensor([2048.0 * size])} for on, size in
+             ((False, step), (True, checkpointed))}  # fmt: skip
+    nothing = Growth({1: torch.zeros(1)})
+    step_growth = {on: Growth(moments) for on, moments in grows.items()}
+    return Memory(512, 8, 100 * MIB, 0, 0, step_growth, 0, {}, 0, nothing)
+
+
+def test_what_is_needed_grows_with_the_picture():
+    assert memory().needed(False) == 104 * MIB
+    assert memory().needed(False, 1024) == 116 * MIB
+    assert "104 MiB at 512 px with gradient_checkpointing off (on: 100 MiB); 100 MiB" in memory().said(False)
+
+
+def test_what_to_do_where_it_is_too_much():
+    known = memory()
+    assert known.advice(False, 4 * MIB) is None
+    assert known.advice(False, None) is None
+    assert "needs about 104 MiB of memory and there are 103 MiB. Turn gradient_check" in known.advice(False, 3 * MIB)
+    large = replace(known, step={False: known.step[False], True: known.step[False]})
+    assert "resolution 448 it is 103 MiB" in large.advice(True, 4 * MIB - 1)
+    assert "train_batch_size" in large.advice(True, 10)
+
+
+def test_out_of_memory_names_only_what_is_still_left_to_do():
+    said = out_of_memory(TrainingConfig(), 0)
+    assert said.startswith("The GPU ran out of memory before a step was done. ") and "saved" not in said
+    assert "turn gradient_checkpointing on. To start anew with less, lower resolution or train_batch_size." in said
+    full = TrainingConfig(method="full", gradient_checkpointing=True)
+    said = out_of_memory(full, 7)
+    assert "at step 8; what was trained before it is saved. To go on, close what else uses it. " in said
+    assert "turn use_8bit_adam on, lower resolution" in said
+    assert "8bit" not in out_of_memory(replace(full, use_8bit_adam=True), 7)

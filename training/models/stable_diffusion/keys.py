@@ -1,0 +1,159 @@
+"""The key layout of Stable Diffusion's single files, as a renaming of diffusers' and transformers' keys.
+
+One table read in both directions: a checkpoint opened and saved again has the same keys and the same numbers. diffusers
+ships the reading half only (tests hold ours against it); the layout itself is that of CompVis' latent-diffusion.
+Every function maps the keys of one module's ``state_dict()`` to the names they have in a checkpoint.
+"""
+
+import re
+from typing import Any
+
+import torch
+
+from ..interface import StateDict
+
+UNET_PREFIX = "model.diffusion_model."
+VAE_PREFIX = "first_stage_model."
+
+
+_RESNET = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+_UNET_ENDS = {
+    "conv_in": "input_blocks.0.0",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+    "conv_norm_out": "out.0",
+    "conv_out": "out.2",
+}
+_VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}  # diffusers'
+_OPEN_CLIP = {
+    "embeddings.token_embedding": "token_embedding",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "encoder.layers.": "transformer.resblocks.",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "self_attn.out_proj": "attn.out_proj",
+    "final_layer_norm": "ln_final",
+    "text_projection.weight": "text_projection",
+}
+
+
+def _replace(key: str, table: dict[str, str]) -> str:
+    for ours, theirs in table.items():
+        key = key.replace(ours, theirs)
+    return key
+
+
+def unet_key(key: str, layers_per_block: int, attention_up_blocks: set[int]) -> str:
+    """The checkpoint's name of UNet2DConditionModel's ``key``; ``attention_up_blocks`` are up blocks with attention."""
+    per_block = layers_per_block + 1
+    if match := re.match(r"down_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.(.*)", key):
+        level, kind, layer, rest = match.groups()
+        name = f"input_blocks.{1 + int(level) * per_block + int(layer)}.{int(kind == 'attentions')}.{rest}"
+    elif match := re.match(r"down_blocks\.(\d+)\.downsamplers\.0\.conv\.(.*)", key):
+        name = f"input_blocks.{(int(match[1]) + 1) * per_block}.0.op.{match[2]}"
+    elif match := re.match(r"mid_block\.(resnets|attentions)\.(\d+)\.(.*)", key):
+        name = f"middle_block.{1 if match[1] == 'attentions' else 2 * int(match[2])}.{match[3]}"
+    elif match := re.match(r"up_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.(.*)", key):
+        level, kind, layer, rest = match.groups()
+        name = f"output_blocks.{int(level) * per_block + int(layer)}.{int(kind == 'attentions')}.{rest}"
+    elif match := re.match(r"up_blocks\.(\d+)\.upsamplers\.0\.(.*)", key):
+        level = int(match[1])
+        name = f"output_blocks.{level * per_block + layers_per_block}.{1 + (level in attention_up_blocks)}.{match[2]}"
+    else:
+        name = _replace(key, _UNET_ENDS)
+    return UNET_PREFIX + (_replace(name, _RESNET) if "resnets" in key else name)
+
+
+def unet_keys(unet: Any) -> dict[str, str]:
+    """UNet2DConditionModel's own keys, each with its name in a checkpoint."""
+    attention = {index for index, block in enumerate(unet.up_blocks) if hasattr(block, "attentions")}
+    layers = len(unet.down_blocks[0].resnets)
+    return {key: unet_key(key, layers, attention) for key in unet.state_dict()}
+
+
+def vae_key(key: str, levels: int) -> str:
+    """The checkpoint's name of AutoencoderKL's ``key``; the decoder counts its ``levels`` from the other end."""
+    name = re.sub(r"down_blocks\.(\d+)\.resnets\.", r"down.\1.block.", key)
+    name = re.sub(r"down_blocks\.(\d+)\.downsamplers\.0\.", r"down.\1.downsample.", name)
+    name = re.sub(r"up_blocks\.(\d+)\.resnets\.", lambda m: f"up.{levels - 1 - int(m[1])}.block.", name)
+    name = re.sub(r"up_blocks\.(\d+)\.upsamplers\.0\.", lambda m: f"up.{levels - 1 - int(m[1])}.upsample.", name)
+    name = re.sub(r"mid_block\.resnets\.(\d+)", lambda m: f"mid.block_{int(m[1]) + 1}", name)
+    if "attentions" in name:
+        name = _replace(name.replace("mid_block.attentions.0", "mid.attn_1"), _VAE_ATTENTION)
+    return VAE_PREFIX + name.replace("conv_shortcut", "nin_shortcut").replace("conv_norm_out", "norm_out")
+
+
+def tiny_vae_key(key: str) -> str:
+    """ComfyUI's name of AutoencoderTiny's ``key`` in a checkpoint; its decoder counts the clamp as layer 0."""
+    side, _, index, rest = key.split(".", 3)
+    return f"{VAE_PREFIX}taesd_{side}.{int(index) + (side == 'decoder')}.{rest}"
+
+
+def vae_keys(vae: Any) -> dict[str, str]:
+    """The checkpoint's names of a VAE's weights, tiny or not, by diffusers' own."""
+    if type(vae).__name__ == "AutoencoderTiny":
+        return {key: tiny_vae_key(key) for key in vae.state_dict()}
+    levels = len(vae.config.block_out_channels)
+    return {key: vae_key(key, levels) for key in vae.state_dict()}
+
+
+def clip_to_checkpoint(state: StateDict, prefix: str) -> StateDict:
+    """CLIP-L's weights under ``prefix`` ("cond_stage_model.transformer.")."""
+    return {f"{prefix}text_model.{key.removeprefix('text_model.')}": value for key, value in state.items()}
+
+
+def clip_from_checkpoint(checkpoint: StateDict, prefix: str) -> StateDict:
+    """The inverse of clip_to_checkpoint, keys as transformers' CLIPTextModelWithProjection has them.
+
+    Old files also hold ``position_ids``, which is a count and no weight, and some leave ``text_model.`` out.
+    """
+    return {
+        "text_model." + key.removeprefix(prefix).removeprefix("text_model."): value
+        for key, value in checkpoint.items()
+        if key.startswith(prefix) and not key.endswith("position_ids") and "text_projection" not in key
+    }
+
+
+def open_clip_to_checkpoint(state: StateDict, prefix: str) -> StateDict:
+    """An OpenCLIP text tower's weights under ``prefix``: query, key and value joined, the projection transposed."""
+    result = {}
+    for key, value in state.items():
+        name = _replace(key.removeprefix("text_model."), _OPEN_CLIP)
+        if match := re.match(r"(.*)self_attn\.q_proj\.(weight|bias)", name):
+            parts = [state[key.replace("q_proj", f"{part}_proj")] for part in "qkv"]
+            result[f"{prefix}{match[1]}attn.in_proj_{match[2]}"] = torch.cat(parts)
+        elif "self_attn" not in name:
+            result[prefix + name] = value.T.contiguous() if name == "text_projection" else value
+    return result
+
+
+def open_clip_from_checkpoint(checkpoint: StateDict, prefix: str) -> StateDict:
+    """The inverse of open_clip_to_checkpoint, keys as transformers' CLIPTextModelWithProjection has them."""
+    back = {theirs: ours for ours, theirs in _OPEN_CLIP.items() if theirs != "token_embedding"}
+    result = {}
+    for key, value in checkpoint.items():
+        name = key.removeprefix(prefix)
+        if not key.startswith(prefix) or name in ("logit_scale", "attn_mask"):
+            continue
+        if name == "text_projection":
+            result["text_projection.weight"] = torch.atleast_2d(value).mT.contiguous()
+        elif name.startswith("token_embedding"):
+            result["text_model.embeddings." + name] = value
+        elif match := re.match(r"(.*)attn\.in_proj_(weight|bias)", _replace(name, back)):
+            for part, chunk in zip("qkv", torch.atleast_1d(value).tensor_split(3), strict=True):
+                result[f"text_model.{match[1]}self_attn.{part}_proj.{match[2]}"] = chunk.contiguous()
+        else:
+            result["text_model." + _replace(name, back)] = value
+    return result
