@@ -22,7 +22,7 @@ from training.data.dataset import find_faces, read_regularization_set
 from training.faces.find import MTCNNDetector
 from training.models.stable_diffusion.checkpoint import open_model
 from training.pictures.photos import Photo
-from training.runs.build import build_trainer
+from training.runs.build import FaceNetworks, build_trainer
 
 SIDE, RANK, BATCH = 128, 16, 2
 LAYERS = "attention", "attention + feed-forward + convolution"
@@ -83,8 +83,7 @@ def through_diffusers(base: Path, checkpoint: str, steps: int, layers: str) -> f
         find_faces([Photo(name, base / "input" / name) for name in names], detector),
         read_regularization_set(base / "input/ages"),
         config,
-        load_embedder(UNTRAINED_FACENET),
-        detector,
+        FaceNetworks(detector, load_embedder(UNTRAINED_FACENET)),
         cpu=True,
     )
     stamps = []

@@ -25,7 +25,7 @@ from training.models.stable_diffusion.unet import UNetDenoiser
 from training.models.stable_diffusion.vae import LatentCodec
 from training.options import check, option
 from training.pictures.photos import Photo
-from training.runs.build import build_trainer
+from training.runs.build import FaceNetworks, build_trainer
 from training.runs.looks import LOOK_EVERY
 
 MEAN_DECODES = decode_probability(torch.arange(TIMESTEPS), TIMESTEPS).mean().item()  # a third of the steps
@@ -195,7 +195,7 @@ def _trainer(config: TrainingConfig, side: int) -> Trainer:
         SubjectSet([photo], [face], []),
         RegularizationSet([photo], [AGE_CLASSES[0]]),
         config,
-        load_embedder(UNTRAINED_FACENET),
+        FaceNetworks(embedder=load_embedder(UNTRAINED_FACENET)),
     )
 
 

@@ -177,7 +177,7 @@ def timed(case: Case, model: Any, clip: RandomClip, vae: Any) -> str:
     from pack.training.data.dataset import RegularizationSet, SubjectSet
     from pack.training.faces.find import Face
     from pack.training.pictures.photos import Photo
-    from pack.training.runs.build import build_trainer
+    from pack.training.runs.build import FaceNetworks, build_trainer
     from pack.training.runs.memory import count_memory
 
     side, cuda = case.side, torch.cuda.is_available()
@@ -191,8 +191,7 @@ def timed(case: Case, model: Any, clip: RandomClip, vae: Any) -> str:
         SubjectSet([photo], [face], []),
         RegularizationSet([photo], [AGE_CLASSES[0]]),
         config,
-        load_embedder(UNTRAINED_FACENET),
-        lambda image: [face],
+        FaceNetworks(lambda image: [face], load_embedder(UNTRAINED_FACENET)),
     )
     start = time.monotonic()
     counted = count_memory(trainer).needed(config.gradient_checkpointing)

@@ -2,43 +2,39 @@
 
 import contextlib
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Generator
 
 import comfy.model_management
 import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
+from PIL import Image
 
 from ..training.config import TrainingConfig
-from ..training.data.dataset import SubjectSet, find_faces
-from ..training.data.people import people_remarks
-from ..training.data.subject_photos import ages_remarks, captions_remarks
-from ..training.dreambooth.reward import reward_remarks
-from ..training.dreambooth.trainer import StateIsAhead, StopTraining, Trainer
-from ..training.errors import UserError
+from ..training.dreambooth.trainer import Callback, StopTraining, Trainer, loss_weights
+from ..training.errors import MissingInput
+from ..training.models.interface import TrainableModel
 from ..training.models.stable_diffusion.checkpoint import open_tiny_vae
-from ..training.models.stable_diffusion.model import Model
 from ..training.models.subject import read_subject
 from ..training.names import checked_name
-from ..training.pictures.photos import read_once
-from ..training.runs.build import build_trainer
+from ..training.pictures.photos import Bar
+from ..training.runs import session
+from ..training.runs.build import FaceNetworks
 from ..training.runs.curves import curves
-from ..training.runs.files import FinishedRun, finish, finished, run_files
-from ..training.runs.lease import leased
-from ..training.runs.looks import LOOK_EVERY, Judge, LookPlan, look_sheet, sentences
-from ..training.runs.memory import memory_remarks, out_of_memory
-from ..training.runs.watcher import Watcher
+from ..training.runs.files import FinishedRun, RunFiles, run_files
+from ..training.runs.looks import LOOK_EVERY, Look, LookPlan, look_sheet
+from ..training.runs.state import run_id
 from ..training.weights import read_state_dict
 from .in_place.copy import IN_PLACE, open_comfy
 from .in_place.subject import apply_subject
 from .ui.checks import sentence
-from .ui.device import detector, give_back, make_room, observer, trains_on_cpu
+from .ui.device import detector, face_device, give_back, make_room, observer, trains_on_cpu
 from .ui.estimator import age_estimator
 from .ui.folders import runs_folder, tiny_decoder_file
 from .ui.images import to_batch
 from .ui.inputs import config_of, later_widgets, setting_widgets
 from .ui.photos import photos_of
-from .ui.progress import Watch, warn, watched
+from .ui.progress import Watch, tell, warn, watched
 from .ui.results import kept_on_node
 from .ui.sockets import (
     CATEGORY,
@@ -53,9 +49,6 @@ from .ui.sockets import (
     keeps_results,
     search_aliases,
 )
-
-if TYPE_CHECKING:
-    from .in_place.model import ComfyModel
 
 
 class TrainSubject(io.ComfyNode):
@@ -154,101 +147,117 @@ class TrainSubject(io.ComfyNode):
         cls, model, clip, vae, photos, name, preview_every,
         ages=(None,), face_embedder=(None,), judge=(None,), photo_ages=None, captions=None, masks=None, **widgets,
     ) -> io.NodeOutput:  # fmt: skip
-        """Trains, or finds the same run finished on disk."""
+        """Trains, resumes, or finds the same run finished on disk."""
         config = config_of({key: value[0] for key, value in widgets.items()})
-        embedder = face_embedder[0] if config.reads_faces else None
-        pictures = photos_of(photos, photo_ages, captions, masks)
-        find = detector(face_embedder[0])
-        remarks = read_once(ages[0].photos, watched) if ages[0] else []
-        faces = find_faces(pictures, find, watched)
-        people = people_remarks(faces, observer(face_embedder[0])) if face_embedder[0] else []
-        warn(cls.hidden.unique_id, people)
+        reporter = NodeReporter(cls.hidden.unique_id)
+        outputs = session.Outputs(
+            files=lambda trainer: _files(trainer, checked_name(name[0])),
+            title=name[0],
+            # The state of a full fine-tune is three times the size of the model.
+            keeps_state=config.method == "lora",
+        )
         with torch.inference_mode(False), torch.enable_grad():
             make_room()
-            estimator = age_estimator(embedder, None, None) if embedder and config.reward_every else None
-            opened, trainer = _open(config, model[0], clip[0], vae[0]), None
+            networks, tiny = _networks(config, face_embedder[0], model[0])
+            inputs = session.Inputs(
+                photos=photos_of(photos, photo_ages, captions, masks),
+                regularization=ages[0],
+                open_model=lambda: _open(config, model[0], clip[0], vae[0]),
+                config=config,
+                networks=networks,
+                plan=_plan(preview_every[0], judge[0]),
+                tiny_vae_name=tiny,
+                face_device=face_device(),
+                cpu=trains_on_cpu(),
+            )
             try:
-                plan = _look_plan(preview_every[0], judge[0])
-                tiny = tiny_decoder_file(model[0]) if embedder else None
-                trainer = build_trainer(
-                    opened,
-                    faces,
-                    ages[0],
-                    config,
-                    embedder=embedder,
-                    detector=find,
-                    tiny_vae=open_tiny_vae(tiny) if tiny else None,
-                    looks=plan,
-                    estimator=estimator,
-                    cpu=trains_on_cpu(),
-                    bar=watched,
-                )
-                run = cls._finish(trainer, checked_name(name[0]), plan, faces)
-            except torch.OutOfMemoryError as error:
-                raise UserError(out_of_memory(config, trainer.step_number if trainer else 0)) from error
-            finally:
-                if not isinstance(opened, Model):
-                    opened.close()
-                    make_room()
-                for network in filter(None, (face_embedder[0], judge[0] and judge[0].embedder)):
-                    network.to(torch.device("cpu"))
-        remarks += [*faces.remarks, *people, *ages_remarks(pictures), *captions_remarks(pictures, used=True)]
-        remarks += [*trainer.data.remarks, *(() if isinstance(opened, Model) else opened.remarks)]
-        if tiny:
-            remarks.append(f"faces of the identity loss decoded by {tiny.name}, found in models/vae_approx")
-        report = [*remarks, _report(trainer, run, len(pictures), ages[0])]
-        losses = _loss_map(trainer, run)
-        del trainer, opened
-        give_back()
-        subject = TrainedSubject(name[0], run.file, read_subject(run.file))
-        lora = _lora_model(subject)
-        model, clip = apply_subject(subject, model[0], clip[0])
-        previews, plot = to_batch(run.previews), to_batch([curves(run.history, run.looks)])
-        said = "\n".join(report)
-        kept = kept_on_node(said, look_sheet(run.previews, run.looks[-1] if run.looks else None))
-        return io.NodeOutput(model, clip, subject, lora, losses, previews, said, plot, ui=kept)
-
-    @classmethod
-    def _finish(cls, trainer: Trainer, name: str, plan: LookPlan, faces: SubjectSet) -> FinishedRun:
-        trainer.title = name
-        files = run_files(runs_folder(), name, trainer)
-        # A full fine-tune's state is three times the model: too much to keep for a longer run that may never come.
-        keep = trainer.config.method == "lora"
-        watch = Watch(trainer, cls.hidden.unique_id)
-        judge = Judge.of(faces, plan.observer) if plan.observer else None
-        watcher = Watcher(trainer, plan, files.folder, judge, watch.show, watch.stop_if_cancelled)
-        with leased(files.folder, watch.say) as hold:
-            if known := finished(files, keep):
-                if not known.previews:
-                    raise UserError(
-                        f"This training is finished, but its picture of the six ages is gone: {files.previews}. Put it "
-                        f"back, or delete {files.subject.name} beside it, and queue again."
-                    )
-                return known
-            if files.state.is_file():
-                with contextlib.suppress(StateIsAhead):
-                    trainer.resume(files.state)
-            needs, advice = memory_remarks(trainer)
-            trainer.remarks.append(needs)
-            if advice:
-                warn(cls.hidden.unique_id, [advice])
-            try:
-                return finish(trainer, files, watcher, [watch], keep_state=keep, hold=hold)
+                run = session.train(inputs, outputs, reporter)
             except StopTraining:
                 comfy.model_management.throw_exception_if_processing_interrupted()
                 raise
+            finally:
+                make_room()
+                for network in filter(None, (face_embedder[0], judge[0] and judge[0].embedder)):
+                    network.to(torch.device("cpu"))
+        give_back()
+        subject = TrainedSubject(name[0], run.file, read_subject(run.file))
+        model, clip = apply_subject(subject, model[0], clip[0])
+        report = "\n".join([*reporter.sentences, str(run.file)])
+        return io.NodeOutput(
+            model,
+            clip,
+            subject,
+            _lora_model(subject),
+            _loss_map(config, run),
+            to_batch(run.previews),
+            report,
+            to_batch([curves(run.history, run.looks)]),
+            ui=kept_on_node(report, look_sheet(run.previews, run.looks[-1] if run.looks else None)),
+        )
 
 
-def _open(config: TrainingConfig, model, clip, vae) -> "Model | ComfyModel":
-    """A LoRA on the model is trained in place; whatever changes more, on a copy in diffusers' modules.
+class NodeReporter:
+    """Reports a session on the node and collects its sentences for the report."""
 
-    Raises UserError for what a loader has not found in its file.
+    def __init__(self, node_id: str):
+        self.node_id = node_id
+        self.sentences: list[str] = []
+        self.watch: Watch | None = None
+
+    def say(self, *sentences: str) -> None:
+        """Shows the sentences on the node and keeps them for the report."""
+        self.sentences += sentences
+        tell(sentences, self.node_id)
+
+    def warn(self, *sentences: str) -> None:
+        """Also pops the sentences up on the screen."""
+        self.say(*sentences)
+        warn(self.node_id, list(sentences))
+
+    def bar(self, task: str) -> Bar:
+        """A progress bar on the node."""
+        tell([f"{task} ..."], self.node_id)
+        return watched
+
+    def show(self, images: list[Image.Image], look: Look | None) -> None:
+        """Shows a preview on the node."""
+        if self.watch:
+            self.watch.show(images, look)
+
+    def check(self) -> None:
+        """Raises StopTraining after Cancel."""
+        if comfy.model_management.processing_interrupted():
+            raise StopTraining
+
+    @contextlib.contextmanager
+    def training(self, trainer: Trainer) -> Generator[Callback, None, None]:
+        """A callback that shows the progress on the node and stops after Cancel."""
+        self.watch = Watch(trainer, self.node_id)
+        yield self.watch
+
+
+def _files(trainer: Trainer, name: str) -> RunFiles:
+    return run_files(runs_folder(), name, run_id(trainer), trainer.config.max_train_steps)
+
+
+def _networks(config: TrainingConfig, face_embedder, model) -> tuple[FaceNetworks, str]:
+    """The networks that read faces, and the name of the tiny decoder among them."""
+    estimator, tiny = None, None
+    if face_embedder and config.reads_faces:
+        estimator = age_estimator(face_embedder, None, None) if config.reward_every else None
+        tiny = tiny_decoder_file(model)
+    tiny_vae = open_tiny_vae(tiny) if tiny else None
+    return FaceNetworks(detector(face_embedder), face_embedder, estimator, tiny_vae), tiny.name if tiny else ""
+
+
+def _open(config: TrainingConfig, model, clip, vae) -> TrainableModel:
+    """A LoRA on the network alone is trained in place, everything else on a copy in diffusers' modules.
+
+    Raises UserError if the checkpoint has no CLIP or VAE.
     """
     if clip is None or vae is None:
-        what = "CLIP" if clip is None else "VAE"
-        raise UserError(
-            f"The loaded checkpoint has no {what}. Load it by a node of its own, and wire that one's {what}."
-        )
+        missing = "CLIP" if clip is None else "VAE"
+        raise MissingInput(f"The checkpoint contains no {missing}. Load one with its own node and connect that.")
     if config.method == "lora" and not config.trains_text_encoder and IN_PLACE:
         from .in_place.model import ComfyModel
 
@@ -256,37 +265,20 @@ def _open(config: TrainingConfig, model, clip, vae) -> "Model | ComfyModel":
     return open_comfy(model, clip, vae)
 
 
-def _look_plan(every: int, chosen: ChosenJudge | None) -> LookPlan:
-    if chosen is None:
-        return LookPlan(every)
-    return LookPlan(every, observer(chosen.embedder, chosen.estimator), chosen.patience)
+def _plan(every: int, judge: ChosenJudge | None) -> LookPlan:
+    return LookPlan(every, observer(judge.embedder, judge.estimator), judge.patience) if judge else LookPlan(every)
 
 
-def _report(trainer: Trainer, run: FinishedRun, photos: int, ages) -> str:
-    with_face = len(trainer.data.face_squares)
-    done = {None: "found finished on disk", 0: "trained"}.get(run.resumed_at, f"resumed after step {run.resumed_at}")
-    lines = [
-        f"{photos} photos, {with_face} with a face",
-        ages.report if ages else "No age set: plain fine-tuning, without prior preservation.",
-        f"{trainer.model.family.name}, predicts {trainer.model.denoiser.prediction_type}",
-        f"{trainer.config.method}, loss {trainer.config.loss}, {len(run.history)} steps, {done}",
-        *trainer.remarks,
-        *reward_remarks(run.history),
-        *(sentences(run.looks) if run.looks else ()),
-        str(run.file),
-    ]
-    return "\n".join(lines)
-
-
-def _loss_map(trainer: Trainer, run: FinishedRun) -> dict[str, list[float]]:
-    """The minimised loss of every step under ComfyUI's key, each loss by name and what a judge saw; else nan."""
+def _loss_map(config: TrainingConfig, run: FinishedRun) -> dict[str, list[float]]:
+    """The total loss per step under ComfyUI's key "loss", each loss, and the judge's scores; nan if missing."""
+    weights = loss_weights(config)
     names = dict.fromkeys(name for values in run.history for name in values)
-    each = {name: [values.get(name, math.nan) for values in run.history] for name in names}
-    seen = {look.step: look for look in run.looks}
-    for part in ("identity", "age") if seen else ():
-        each[part] = [getattr(seen.get(step), part, math.nan) for step in range(1, len(run.history) + 1)]
-    totals = [sum(trainer.weight(name) * value for name, value in values.items()) for values in run.history]
-    return {"loss": totals} | each
+    curves = {name: [values.get(name, math.nan) for values in run.history] for name in names}
+    looks = {look.step: look for look in run.looks}
+    for part in ("identity", "age") if looks else ():
+        curves[part] = [getattr(looks.get(step), part, math.nan) for step in range(1, len(run.history) + 1)]
+    totals = [sum(weights[name] * values[name] for name in values if name in weights) for values in run.history]
+    return {"loss": totals} | curves
 
 
 def _lora_model(subject: TrainedSubject) -> dict[str, torch.Tensor] | ExecutionBlocker:

@@ -13,7 +13,7 @@ from tests.tiny import tiny_checkpoint
 from training.ages import AGE_CLASSES
 from training.config import TrainingConfig
 from training.data.dataset import RegularizationSet, SubjectSet
-from training.dreambooth.trainer import Callback, StateIsAhead, Trainer
+from training.dreambooth.trainer import Callback, Trainer
 from training.faces.crops import SquareCrop
 from training.faces.embedders import UNKNOWN
 from training.faces.find import Face
@@ -21,9 +21,11 @@ from training.models.stable_diffusion.checkpoint import model_from_state_dict
 from training.models.stable_diffusion.families import SD1, Family
 from training.models.stable_diffusion.model import Model
 from training.pictures.photos import Photo
-from training.runs.build import build_trainer
-from training.runs.files import FinishedRun, RunFiles, finish, finished
+from training.runs.build import FaceNetworks, build_trainer
+from training.runs.files import FinishedRun, RunFiles, finished, write_subject
 from training.runs.looks import Judge, LookPlan
+from training.runs.session import finish
+from training.runs.state import StateFile, StateIsAhead
 from training.runs.watcher import Watcher
 
 SIDE = 64  # px
@@ -82,6 +84,7 @@ def tiny_trainer(
     regularized: bool = True,
     looks: LookPlan | None = None,
     subject: SubjectSet | None = None,
+    say: Callable[..., None] = lambda *sentences: None,
     **options,
 ) -> Trainer:
     options = {"resolution": SIDE, "crop": "photo", "max_train_steps": 3, "learning_rate": 1e-3} | options
@@ -90,14 +93,27 @@ def tiny_trainer(
         subject or subject_set(),
         regularization_set() if regularized else None,
         TrainingConfig(**options),
-        ToyEmbedder(),
-        known_place,
+        FaceNetworks(known_place, ToyEmbedder()),
         looks=looks,
+        say=say,
     )
 
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {name: weight.detach().clone() for name, weight in trainer.trainable.items()}
+
+
+def run(trainer: Trainer, state: Path | None = None, callbacks: Iterable[Callback] = ()) -> None:
+    """Trains, with the state saved to ``state`` if given."""
+    trainer.run(StateFile(trainer, state).save if state else lambda diverged: None, callbacks)
+
+
+def save_state(trainer: Trainer, state: Path) -> None:
+    StateFile(trainer, state).save()
+
+
+def resume(trainer: Trainer, state: Path) -> list[str]:
+    return StateFile(trainer, state).resume()
 
 
 def run_to_the_end(
@@ -114,6 +130,6 @@ def run_to_the_end(
         return known
     if files.state.is_file():
         with contextlib.suppress(StateIsAhead):
-            trainer.resume(files.state)
-    watcher = Watcher(trainer, plan, folder, judge, show)
-    return finish(trainer, files, watcher, callbacks, keep_state=trainer.config.method == "lora")
+            resume(trainer, files.state)
+    watcher = Watcher(trainer, plan, folder, judge, lambda path: write_subject(trainer, path, torch.float16), show)
+    return finish(trainer, files, watcher, callbacks, keeps_state=trainer.config.method == "lora")

@@ -39,11 +39,11 @@ def measure(size: Size) -> list[dict]:
 def _pull(variant: Variant, trainer: Trainer, batches: range) -> Pull:
     name, sizes, directions = variant.settings["loss"], [], []
     for number in batches:
-        terms = trainer.losses(trainer.data.draw(number))
+        terms = trainer.terms(trainer.data.sample(number)).losses
         if name not in terms:  # no face was decoded
             continue
         theirs = _gradient(trainer, terms["reconstruction"] + terms["prior"])
-        ours = _gradient(trainer, trainer.weight(name) * terms[name])
+        ours = _gradient(trainer, trainer.weights[name] * terms[name])
         sizes.append((ours.norm() / theirs.norm()).item())
         directions.append(torch.nn.functional.cosine_similarity(ours, theirs, dim=0).item())
     quantiles = (0.1, 0.5, 0.9)

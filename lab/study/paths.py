@@ -59,7 +59,7 @@ def _measured(trial: Trial, size: Size) -> list[dict]:
             keep_row(step, judges.draw(trainer), _others(trainer, asked, size.noises))
 
     if trial.variant.trained:
-        trainer.run(None, [look])
+        trainer.run(callbacks=[look])
     else:
         look()
     return rows

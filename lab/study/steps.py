@@ -48,7 +48,7 @@ def _watched(person: int, size: Size) -> list[dict]:
             row = {"trial": f"{person}/{progress.step}", "subject": person, "seed": 0, "look": seen}
             rows.append(row | judges.measure(judges.draw(trainer), subject))
 
-    trainer.run(None, [look])
+    trainer.run(callbacks=[look])
     return rows
 
 

@@ -162,6 +162,10 @@ class ComfyModel:
 
         self.patcher.set_injections(INJECTION, [PatcherInjection(inject=inject, eject=eject)])
 
+    def saved_size(self, method: str) -> int:
+        """How many numbers ``trained`` holds."""
+        return sum(weight.numel() for weight in self.denoiser.adapters.parameters())
+
     def held(self) -> list[nn.Module]:
         """Whatever has weights that stay in memory while it is trained."""
         return [self.patcher.model, self.codec.network, self.denoiser.adapters]

@@ -24,7 +24,7 @@ def clone_static(patcher):
     except RuntimeError as error:
         raise UserError(
             "This model's weights come and go on the GPU (dynamic VRAM), and ComfyUI cannot open its file again to "
-            "keep them there for training. Start ComfyUI with --disable-dynamic-vram, or load_in_inference_mode it with a core loader."
+            "keep them there for training. Start ComfyUI with --disable-dynamic-vram, or load it with a core loader."
         ) from error
 
 

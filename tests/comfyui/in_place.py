@@ -51,9 +51,11 @@ from pack.training.faces.embedders import UNKNOWN  # noqa: E402
 from pack.training.faces.find import Face  # noqa: E402
 from pack.training.models.subject import read_subject  # noqa: E402
 from pack.training.pictures.photos import Photo  # noqa: E402
-from pack.training.runs.build import build_trainer  # noqa: E402
+from pack.training.runs.build import FaceNetworks, build_trainer  # noqa: E402
+from pack.training.runs.files import write_subject  # noqa: E402
 from pack.training.runs.looks import LookPlan  # noqa: E402
 from pack.training.runs.memory import count_memory, kept  # noqa: E402
+from pack.training.runs.state import StateFile, run_id  # noqa: E402
 from six_ages import six_ages  # noqa: E402
 
 SIDE, STEPS, STOPPED = 64, 6, 3
@@ -96,7 +98,13 @@ def trainer_of(model, **settings):
     subject = SubjectSet([photo(n, size) for n, size in enumerate(sizes)], [FACE] * 3, [])
     ages = RegularizationSet([photo(10 + n) for n in range(6)], list(AGE_CLASSES))
     return build_trainer(
-        model, subject, ages, TrainingConfig(**settings), Embedder(), lambda image: [FACE], looks=LookPlan(0), cpu=True
+        model,
+        subject,
+        ages,
+        TrainingConfig(**settings),
+        FaceNetworks(lambda image: [FACE], Embedder()),
+        LookPlan(0),
+        cpu=True,
     )
 
 
@@ -113,9 +121,9 @@ def randomise(trainer):
 
 
 def gradients(trainer, number=0):
-    batch = trainer.data.draw(number)
+    batch = trainer.data.sample(number)
     with trainer.model.stepping(SIDE):
-        loss = trainer.total(trainer.losses(batch))
+        loss = trainer.total(trainer.terms(batch).losses)
         loss.backward()
     found = {name: weight.grad.clone() for name, weight in trainer.trainable.items() if weight.grad is not None}
     trainer.optimizer.zero_grad()
@@ -125,11 +133,11 @@ def gradients(trainer, number=0):
 def slope(trainer, number, count=2):
     """Largest relative error of the gradient along random directions against central differences."""
     found, errors = gradients(trainer, number), []
-    batch = trainer.data.draw(number)
+    batch = trainer.data.sample(number)
 
     def loss():
         with torch.no_grad(), trainer.model.stepping(SIDE):
-            return trainer.total(trainer.losses(batch)).double().item()
+            return trainer.total(trainer.terms(batch).losses).double().item()
 
     for seed in range(count):
         generator = torch.Generator().manual_seed(seed)
@@ -151,7 +159,7 @@ def slope(trainer, number, count=2):
 
 
 def decoding_batch(trainer):
-    return next(number for number in range(50) if len(trainer.data.draw(number).decode))
+    return next(number for number in range(50) if len(trainer.data.sample(number).decode))
 
 
 def flat(tensors):
@@ -268,17 +276,17 @@ def measure(name, loads):
             raise KeyboardInterrupt
 
     with contextlib.suppress(KeyboardInterrupt):
-        stopped.run(state, [stop])
+        stopped.run(StateFile(stopped, state).save, [stop])
     stopped.model.close()
     resumed = trainer_of(model(), **more)
-    resumed.resume(state)
+    StateFile(resumed, state).resume()
     resumed.run()
-    result["resumed_at"], result["same_run"] = STOPPED, resumed.run_id == whole.run_id
+    result["resumed_at"], result["same_run"] = STOPPED, run_id(resumed) == run_id(whole)
     result["resumed"] = all(torch.equal(expected[key], value) for key, value in weights(resumed).items())
     resumed.model.close()
 
     number = decoding_batch(whole)
-    result["shapes"] = sorted({(*whole.data.draw(batch).x_0.shape[-2:],) for batch in range(3)})
+    result["shapes"] = sorted({(*whole.data.sample(batch).x_0.shape[-2:],) for batch in range(3)})
     randomise(whole)
     result["slope"] = slope(whole, number)
     plain = gradients(whole, number)
@@ -302,7 +310,7 @@ def measure(name, loads):
         }
 
     core = whole.core
-    batch = whole.data.draw(number)
+    batch = whole.data.sample(number)
     x_t = core.noised(batch.x_0, batch.noise, batch.t)
     raw = []
     hook = whole.model.network.register_forward_hook(lambda module, inputs, output: raw.append(output))
@@ -324,8 +332,7 @@ def measure(name, loads):
     save_file(lora, f"{folder}/{name}.lora.safetensors")
     result["base"] = whole.model.sha256
     file = Path(folder) / f"{name}.subject.safetensors"
-    whole.title = "anna"
-    whole.write_subject(file, torch.float32)
+    write_subject(whole, file, torch.float32, "anna")
     subject = TrainedSubject("anna", file, read_subject(file))
     with safe_open(file, "pt") as opened:
         result["title"] = opened.metadata()["modelspec.title"]

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import in_place
 import torch
@@ -19,14 +18,14 @@ from in_place import ARCHITECTURES, CHECKPOINTS, RandomClip, load, load_vae, ope
 
 sys.argv = [sys.argv[0], "--cpu"]
 import folder_paths  # noqa: E402
-from pack.nodes.train import TrainSubject  # noqa: E402
+from pack.training.runs.files import finished, run_files, write_subject  # noqa: E402
 from pack.training.runs.looks import LookPlan  # noqa: E402
+from pack.training.runs.session import finish  # noqa: E402
+from pack.training.runs.state import StateFile, run_id  # noqa: E402
+from pack.training.runs.watcher import Watcher  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
-from server import PromptServer  # noqa: E402
 
 MOMENTS = (1, 2)  # before the first saved state is there, and before the second
-PromptServer.instance = SimpleNamespace(client_id=None, send_progress_text=print, send_sync=print)
-TrainSubject.hidden = SimpleNamespace(unique_id="1")
 
 
 def opened(name):
@@ -59,7 +58,15 @@ def run(name, folder, last):
     folder_paths.set_output_directory(str(folder))
     with torch.inference_mode(False), torch.enable_grad():
         trainer = trainer_of(opened(name), checkpointing_steps=1, max_train_steps=3)
-        TrainSubject._finish(trainer, "anna", LookPlan(0), None)
+        files = run_files(folder / "runs", "anna", run_id(trainer), 3)
+        if finished(files, keep_state=True):
+            return
+        if files.state.is_file():
+            StateFile(trainer, files.state).resume()
+        watcher = Watcher(
+            trainer, LookPlan(0), files.folder, None, lambda path: write_subject(trainer, path, torch.float16)
+        )
+        finish(trainer, files, watcher, keeps_state=True)
 
 
 def weights(folder):

@@ -96,7 +96,7 @@ def asking(source):
 def rows(model):
     """Predictions of three rows with noise levels of their own, together and each by itself."""
     trainer = trainer_of(model)
-    core, batch = trainer.core, trainer.data.draw(0)
+    core, batch = trainer.core, trainer.data.sample(0)
     x_t, sigmas, prompts = core.noised(batch.x_0, batch.noise, batch.t), core.sigmas[batch.t], batch.prompts
     with torch.no_grad(), model.stepping(in_place.SIDE):
         together = core.denoised(x_t, sigmas, prompts)

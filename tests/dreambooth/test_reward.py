@@ -7,7 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from tests.parts import FACE, SIDE, ToyEmbedder, known_place, regularization_set, subject_set, tiny_model, weights
+from tests.parts import (
+    FACE,
+    SIDE,
+    ToyEmbedder,
+    known_place,
+    regularization_set,
+    resume,
+    run,
+    subject_set,
+    tiny_model,
+    weights,
+)
 from training.config import TrainingConfig
 from training.dreambooth import losses
 from training.dreambooth.reward import reward_remarks
@@ -17,7 +28,8 @@ from training.faces.age_estimators import CropAgeEstimator, ZeroShotAgeEstimator
 from training.faces.crops import SquareCrop
 from training.models.few_steps import before_last_step
 from training.models.levels import rectified_flow, variance_exploding, variance_preserving
-from training.runs.build import build_trainer
+from training.runs.build import FaceNetworks, build_trainer
+from training.runs.state import run_id, run_identity
 
 
 class ToyYears(nn.Module):
@@ -45,29 +57,32 @@ def rewarded(detector=known_place, estimator=True, embedder=True, **options):
         subject_set(),
         regularization_set(),
         TrainingConfig(**options),
-        ToyEmbedder() if embedder else None,
-        detector,
-        estimator=CropAgeEstimator(ToyYears()) if estimator is True else estimator,
+        FaceNetworks(
+            detector,
+            ToyEmbedder() if embedder else None,
+            CropAgeEstimator(ToyYears()) if estimator is True else estimator,
+        ),
     )
 
 
 def terms_of(trainer, drawn, length=1.0):
     prediction = trainer.denoiser(drawn.x_t, drawn.t, drawn.prompts)
-    return trainer.reward.terms(prediction, drawn, torch.tensor(length))
+    rewards, metrics = trainer.reward.terms(prediction, drawn, torch.tensor(length))
+    return rewards | metrics
 
 
 @pytest.mark.parametrize("name", ["reward identity", "reward age"])
 def test_gradient_below_the_cap_is_that_of_the_sum_over_pictures(name):
     trainer = rewarded(method="full", train_text_encoder=False)
     core, reward = trainer.core, trainer.reward
-    for module in (core, reward.codec, reward.judges.embedder, reward.judges.network):
+    for module in (core, reward.codec, reward.networks.embedder, reward.networks.years):
         module.double()
     core.text.frozen_cache = {
         prompt: replace(cached, hidden=cached.hidden.double()) for prompt, cached in core.text.frozen_cache.items()
     }
     reward.references = {age: reference.double() for age, reference in reward.references.items()}
     reward.threshold = 2.0  # which no cosine reaches
-    drawn = reward.draw(0)
+    drawn = reward.generate(0)
     drawn = replace(drawn, x_t=drawn.x_t.double())
     weight, count = core.unet.conv_out.weight, len(drawn.ages)
     terms_of(trainer, drawn, length=1e9)[name].backward()
@@ -103,30 +118,30 @@ def test_a_long_gradient_is_cut_to_the_cap_and_a_short_one_left():
 def test_caps_are_shares_of_the_reconstruction_whatever_the_judges_scale():
     trainer = rewarded(reward_identity=0.3, reward_age=0.2)
     trainer.reward.threshold = 2.0
-    drawn = trainer.reward.draw(0)
+    drawn = trainer.reward.generate(0)
     prediction = trainer.denoiser(drawn.x_t, drawn.t, drawn.prompts).detach().requires_grad_()
     for name, cap in {"reward identity": 0.3, "reward age": 0.2}.items():
-        term = trainer.reward.terms(prediction, drawn, torch.tensor(1e-6))[name]
-        (gradient,) = torch.autograd.grad(term, prediction)
+        rewards, _ = trainer.reward.terms(prediction, drawn, torch.tensor(1e-6))
+        (gradient,) = torch.autograd.grad(rewards[name], prediction)
         assert gradient.flatten(1).norm(dim=1).tolist() == pytest.approx([cap * 1e-6] * 2, rel=1e-4)
 
 
 def test_length_of_the_reconstruction_is_that_of_its_gradient():
     prediction = torch.zeros(2, 1, 1, 2, requires_grad=True)
     target = torch.tensor([3.0, 4.0, 0.0, 0.0]).view(2, 1, 1, 2)
-    assert losses.gradient_length(prediction, target).item() == pytest.approx((2 * 5 / 4 + 0) / 2)
+    assert losses.gradient_norm(prediction, target).item() == pytest.approx((2 * 5 / 4 + 0) / 2)
 
 
 def test_a_picture_without_a_face_is_counted_and_pulls_nowhere():
     trainer = rewarded(detector=lambda image: [])
     trainer.run()
     assert [(losses["no face"], "reward identity" in losses) for losses in trainer.history] == [(1, False)] * 4
-    assert trainer.weight("no face") == 0
-    assert reward_remarks([{}, {"no face": 0.5}, {"no face": 0.0}])[0].startswith("No face was found in 25%")
+    assert "no face" not in trainer.weights
+    assert reward_remarks([{}, {"no face": 0.5}, {"no face": 0.0}])[0].count("25%") == 1
     assert reward_remarks([{"no face": 0.0}]) == []
     seen = iter([[FACE], []])
     half = rewarded(detector=lambda image: next(seen))
-    terms = terms_of(half, half.reward.draw(0))
+    terms = terms_of(half, half.reward.generate(0))
     assert terms["no face"].item() == 0.5
     assert terms["reward age"].item() > 0
 
@@ -146,7 +161,7 @@ def test_the_anchor_knows_the_model_of_before_and_holds_other_prompts_there(meth
         trainer.run()
         with torch.no_grad(), trainer.model.untrained() as before:
             assert torch.equal(before(x_t, t, others), expected)
-        drifts[anchor] = terms_of(trainer, trainer.reward.draw(9))["anchor"].item()
+        drifts[anchor] = terms_of(trainer, trainer.reward.generate(9))["anchor"].item()
     assert drifts[100.0] < 0.5 * drifts[0.01]
 
 
@@ -163,9 +178,9 @@ def test_stopped_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, method):
 
     stopped = rewarded(**options)
     with pytest.raises(StopTraining):
-        stopped.run(tmp_path / "state.pt", [stop])
+        run(stopped, tmp_path / "state.pt", [stop])
     resumed = rewarded(**options)
-    resumed.resume(tmp_path / "state.pt")
+    resume(resumed, tmp_path / "state.pt")
     resumed.run()
     assert resumed.history == whole.history
     expected = weights(whole)
@@ -174,30 +189,30 @@ def test_stopped_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, method):
 
 def test_every_age_is_drawn_as_often_and_processes_share_a_drawing():
     reward = rewarded().reward
-    assert set(Counter(age for number in range(9) for age in reward.draw(number).ages).values()) == {3}
-    one, other = (reward.draw(1, process, 2) for process in range(2))
+    assert set(Counter(age for number in range(9) for age in reward.generate(number).ages).values()) == {3}
+    one, other = (reward.generate(1, process, 2) for process in range(2))
     assert one.ages != other.ages
     assert not torch.equal(one.x_t, other.x_t)
-    again = rewarded().reward.draw(1, 0, 2)
+    again = rewarded().reward.generate(1, 0, 2)
     assert again.ages == one.ages
     assert torch.equal(again.x_t, one.x_t)
 
 
 def test_it_begins_late_and_without_it_a_run_has_the_id_that_it_had():
     trainer = rewarded(reward_every=2, reward_start=0.5, max_train_steps=8)
-    assert [step for step in range(8) if trainer.reward.drawings(step)] == [5, 7]
+    assert [step for step in range(8) if trainer.reward.is_due(step)] == [5, 7]
     plain = rewarded(reward_every=0)
     assert plain.reward is None
-    assert not any("reward" in name for name in plain.made_of)
-    assert rewarded(reward_every=0, reward_age=1.0).run_id == plain.run_id
-    assert trainer.made_of["max_train_steps"] == 8  # where it begins depends on it
+    assert not any("reward" in name for name in run_identity(plain))
+    assert run_id(rewarded(reward_every=0, reward_age=1.0)) == run_id(plain)
+    assert run_identity(trainer)["max_train_steps"] == 8  # where it begins depends on it
 
 
 @pytest.mark.parametrize(
     ("missing", "said"),
     [
-        ({"embedder": False}, "needs a face embedder"),
-        ({"estimator": None}, "needs an age estimator"),
+        ({"embedder": False}, "face embedder"),
+        ({"estimator": None}, "age estimator"),
         ({"estimator": ZeroShotAgeEstimator("CLIP", lambda _: torch.ones(2), lambda p: torch.ones(len(p), 2))}, "CLIP"),
     ],
 )
@@ -205,7 +220,7 @@ def test_who_must_judge_is_said(missing, said):
     with pytest.raises(UserError, match=said):
         rewarded(**missing)
     if "estimator" in missing:
-        assert rewarded(**missing, reward_age=0.0).reward.judges.network is None
+        assert rewarded(**missing, reward_age=0.0).reward.networks.years is None
 
 
 @pytest.mark.parametrize(

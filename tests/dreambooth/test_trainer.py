@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 
 def decoding_batch(trainer):
     """The first batch in which a face is decoded."""
-    return next(batch for number in itertools.count() if len((batch := trainer.data.draw(number)).decode))
+    return next(batch for number in itertools.count() if len((batch := trainer.data.sample(number)).decode))
 
 
 @pytest.mark.parametrize("loss", ["biometric", "triplet"])
@@ -32,7 +32,7 @@ def test_identity_gradient_reaches_every_trainable_tensor(loss, method):
         for name, weight in trainer.trainable.items():
             if "lora_B" in name:
                 weight.normal_(std=0.02)  # a fresh LoRA's B is zero, and so would be the gradient of its A
-    trainer.losses(decoding_batch(trainer))[loss].backward()
+    trainer.terms(decoding_batch(trainer)).losses[loss].backward()
     unread = {"k_proj.bias"}  # softmax ignores what is added to every key
     silent = [
         name
@@ -56,7 +56,7 @@ def test_identity_gradient_agrees_with_a_finite_difference(loss):
         **{name: getattr(batch, name).double() for name in ("x_0", "noise", "squares", "references", "negatives")},
     )
     weight = core.unet.conv_out.weight
-    trainer.losses(batch)[loss].backward()
+    trainer.terms(batch).losses[loss].backward()
     direction = torch.randn(weight.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     claimed = (weight.grad * direction).sum().item()
 
@@ -64,7 +64,7 @@ def test_identity_gradient_agrees_with_a_finite_difference(loss):
     with torch.no_grad():
         for sign in (1, -2):
             weight += sign * step * direction
-            values.append(trainer.losses(batch)[loss].item())
+            values.append(trainer.terms(batch).losses[loss].item())
     assert claimed == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5)
     assert abs(claimed) > 1e-6
 
@@ -72,7 +72,7 @@ def test_identity_gradient_agrees_with_a_finite_difference(loss):
 def test_expected_gradient_of_random_decodes_is_that_of_the_weighted_loss():
     """Over all four outcomes of two coins, against the weighted sum written out."""
     trainer = tiny_trainer(method="full", train_batch_size=2, random_flip=False)
-    batch = next(batch for number in itertools.count() if len((batch := trainer.data.draw(number)).decode) == 2)
+    batch = next(batch for number in itertools.count() if len((batch := trainer.data.sample(number)).decode) == 2)
     core, weight = trainer.core, trainer.core.unet.conv_out.weight
 
     def gradient(loss):
@@ -86,7 +86,7 @@ def test_expected_gradient_of_random_decodes_is_that_of_the_weighted_loss():
         for place in (0, 1):
             chance *= probability[place] if place in outcome else 1 - probability[place]
         parts = {name: getattr(batch, name)[outcome] for name in ("decode", "squares", "references")}
-        expected += chance.float() * gradient(trainer.losses(replace(batch, **parts))["biometric"])
+        expected += chance.float() * gradient(trainer.terms(replace(batch, **parts)).losses["biometric"])
 
     x_t = core.noised(batch.x_0, batch.noise, batch.t)
     x_0 = core.predicted_x0(core(x_t, batch.t, batch.prompts), x_t, batch.t)[:2]
@@ -100,7 +100,7 @@ def test_expected_gradient_of_random_decodes_is_that_of_the_weighted_loss():
 def test_every_loss_and_method_trains(loss, method):
     trainer = tiny_trainer(loss=loss, method=method, max_train_steps=4)
     before, told = weights(trainer), []
-    trainer.run(None, [told.append])
+    trainer.run(callbacks=[told.append])
     assert [progress.step for progress in told] == [1, 2, 3, 4]
     assert any(not torch.equal(before[name], weight) for name, weight in weights(trainer).items())
     if loss != "none":
@@ -110,8 +110,8 @@ def test_every_loss_and_method_trains(loss, method):
 def test_photo_is_learned():
     """Over-fitting one photo, the reconstruction at fixed noise and t falls."""
     trainer = tiny_trainer(loss="none", method="full", regularized=False, learning_rate=3e-3)
-    batch = trainer.data.draw(0)
-    trainer.data.draw = lambda *_: batch
+    batch = trainer.data.sample(0)
+    trainer.data.sample = lambda *_: batch
     first = trainer.step()["reconstruction"]
     for _ in range(30):
         last = trainer.step()["reconstruction"]
@@ -132,12 +132,12 @@ def test_same_seed_gives_the_same_bits_and_another_seed_does_not():
 TWO_PROCESSES = """
 import sys, torch
 from pathlib import Path
-from tests.parts import SHAPED_SIDE, shaped_subject, tiny_trainer, weights
+from tests.parts import SHAPED_SIDE, run, shaped_subject, tiny_trainer, weights
 folder, batch = Path(sys.argv[1]), int(sys.argv[2])
 reward = {"reward_every": 2, "reward_start": 0.0, "reward_pictures": batch, "reward_age": 0.0}
 shapes = {"subject": shaped_subject(), "crop": "aspect", "resolution": SHAPED_SIDE}
 trainer = tiny_trainer(train_batch_size=batch, max_train_steps=4, checkpointing_steps=2, **reward, **shapes)
-trainer.run(folder / "state.pt")
+run(trainer, folder / "state.pt")
 if trainer.accelerator.is_main_process:
     torch.save(weights(trainer), folder / "weights.pt")
 """
@@ -175,8 +175,8 @@ def test_no_clipping_is_what_a_longest_gradient_of_0_means():
 
 def test_accumulated_batches_count_as_one_step():
     trainer = tiny_trainer(gradient_accumulation_steps=3, max_train_steps=2)
-    drawn, draw = [], trainer.data.draw
-    trainer.data.draw = lambda number, *rest: drawn.append(number) or draw(number, *rest)
+    drawn, draw = [], trainer.data.sample
+    trainer.data.sample = lambda number, *rest: drawn.append(number) or draw(number, *rest)
     trainer.run()
     assert drawn == [0, 1, 2, 3, 4, 5]
     assert trainer.optimizer.optimizer.state[next(iter(trainer.trainable.values()))]["step"] == 2
@@ -226,7 +226,7 @@ def test_a_callback_can_draw_previews_without_changing_the_result():
     plain = tiny_trainer(max_train_steps=3)
     plain.run()
     trainer = tiny_trainer(max_train_steps=3, looks=LookPlan(0))
-    trainer.run(None, [preview])
+    trainer.run(callbacks=[preview])
     assert pictures[0].shape == (2, 3, SIDE, SIDE)
     assert not torch.equal(pictures[0], pictures[2])
     expected = weights(plain)

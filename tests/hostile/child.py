@@ -13,12 +13,13 @@ import peft
 import torch
 import transformers
 
-from tests.parts import ToyEmbedder, known_place, subject_set, tiny_trainer
+from tests.parts import ToyEmbedder, known_place, resume, subject_set, tiny_trainer
 from training.__main__ import main
 from training.faces.observation import Observer
-from training.runs import files as runs
-from training.runs.files import RunFiles, finish, finished
+from training.runs import session
+from training.runs.files import RunFiles, finished, write_subject
 from training.runs.looks import Judge, LookPlan
+from training.runs.session import finish
 from training.runs.watcher import Watcher
 
 PRELOADED = (accelerate, diffusers, peft, transformers)
@@ -53,12 +54,13 @@ def run(folder: Path, last: int | None = None) -> None:
     files = RunFiles(folder / "anna.safetensors")
     if not finished(files):
         if files.state.exists():
-            trainer.resume(files.state)
-        watcher = Watcher(trainer, plan, folder, Judge.of(subject_set(), OBSERVER))
-        finish(trainer, files, watcher, dtype=torch.float32)
+            resume(trainer, files.state)
+        judge = Judge.of(subject_set(), OBSERVER)
+        watcher = Watcher(trainer, plan, folder, judge, lambda path: write_subject(trainer, path, torch.float16))
+        finish(trainer, files, watcher, precision=torch.float32)
 
 
 def run_unchecked(folder: Path) -> None:
     """As ``run``, where others take the room that a run looks for before it begins."""
-    runs.check_room = lambda *_: None
+    session.check_room = lambda *_: None
     run(folder)

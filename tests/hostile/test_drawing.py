@@ -12,6 +12,7 @@ from tests.tiny import tiny_checkpoint
 from training.__main__ import main
 from training.cli import generate
 from training.models.stable_diffusion.families import SD1
+from training.runs.files import write_subject
 
 UP, DOWN = ".lora_up.weight", ".lora_down.weight"
 
@@ -23,7 +24,7 @@ def studio(tmp_path_factory):
     save_file(tiny_checkpoint(SD1), folder / "tiny.safetensors")
     trainer = tiny_trainer(max_train_steps=1)
     trainer.run()
-    trainer.write_subject(folder / "anna.safetensors", torch.float32)
+    write_subject(trainer, folder / "anna.safetensors", torch.float32)
     return folder
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from lab.study.trials import read as read_trials
-from tests.parts import tiny_trainer
+from tests.parts import resume, tiny_trainer
 from training.cli.generate import GenerateOptions, generate
 from training.errors import UserError
 from training.models.subject import HEADER, Subject, read_subject, subject_file
@@ -190,11 +190,11 @@ def test_a_damaged_state_is_told_in_a_sentence(run, tmp_path, case):
     state = {key: part for key, part in (run[1] | {name: value}).items() if part is not ...}
     torch.save(state, tmp_path / "training-state.pt")
     with pytest.raises(UserError, match=r"training-state\.pt is damaged"):
-        tiny_trainer().resume(tmp_path / "training-state.pt")
+        resume(tiny_trainer(), tmp_path / "training-state.pt")
 
 
 def test_a_state_of_a_later_version_is_gone_on_from(run, tmp_path):
     torch.save(run[1] | {"mood": 1}, tmp_path / "training-state.pt")
     trainer = tiny_trainer()
-    trainer.resume(tmp_path / "training-state.pt")
+    resume(trainer, tmp_path / "training-state.pt")
     assert trainer.step_number == 3

@@ -7,6 +7,7 @@ from training.ages import fill_prompt
 from training.config import TrainingConfig
 from training.errors import UserError
 from training.faces.observation import Observer
+from training.runs.build import FaceNetworks, flattering_judge
 from training.runs.looks import LookPlan
 
 
@@ -43,5 +44,6 @@ class Twin(ToyEmbedder):
     [(ToyEmbedder, "biometric", True), (Twin, "biometric", False), (ToyEmbedder, "cosine", False)],
 )
 def test_a_judge_that_the_loss_trains_for_is_remarked(judge, loss, flattered):
-    trainer = tiny_trainer(looks=LookPlan(1, Observer(known_place, judge())), loss=loss)
-    assert any("flatters" in remark for remark in trainer.remarks) == flattered
+    plan = LookPlan(1, Observer(known_place, judge()))
+    networks = FaceNetworks(known_place, ToyEmbedder())
+    assert bool(flattering_judge(TrainingConfig(loss=loss), networks, plan)) == flattered

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from lab.__main__ import main
 from lab.gradient_probe import probe
 from tests.parts import ToyEmbedder, known_place, picture, tiny_model
-from lab.__main__ import main
 from training.data.dataset import SubjectSet, find_faces
 from training.errors import UserError
 from training.pictures.photos import Photo

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
+from lab.__main__ import main
 from lab.study import frontier, paths
 from lab.study.plan import (
     DREAMBOOTH,
@@ -29,7 +30,6 @@ from lab.study.results import results, table
 from lab.study.spread import ALBUMS, album, by_age, truth
 from lab.study.spread import table as spread_table
 from lab.study.steps import compared, gain, steps_chosen
-from lab.__main__ import main
 from training.ages import AGE_CLASSES
 from training.biometrics.comparisons import against
 from training.report.build import DRAWN_ROW, build

@@ -16,6 +16,7 @@ from training.models.stable_diffusion.model import model_to_state_dict
 from training.models.stable_diffusion.open_subject import open_subject
 from training.models.stable_diffusion.sampler import PRESETS, sample
 from training.models.subject import HEADER, read_subject
+from training.runs.files import write_subject
 from training.weights import read_state_dict
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -28,7 +29,7 @@ def trained(folder, family=SD1, **options):
     trainer = tiny_trainer(tiny_model(family), **options)
     path = folder / "anna.safetensors"
     trainer.run()
-    trainer.write_subject(path, torch.float32)
+    write_subject(trainer, path, torch.float32)
     return trainer.model, path
 
 

@@ -1,6 +1,7 @@
 """Aspect ratio buckets: their shapes, what is cut for them, and in which order they are trained."""
 
 import math
+import re
 from collections import Counter
 from dataclasses import replace
 from itertools import product
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.parts import SHAPED, SHAPED_SIDE, picture, shaped_subject, tiny_trainer, weights
+from tests.parts import SHAPED, SHAPED_SIDE, picture, resume, run, shaped_subject, tiny_trainer, weights
 from training.data.dataset import SubjectSet
 from training.dreambooth.order import Order
 from training.dreambooth.trainer import StopTraining
@@ -90,12 +91,15 @@ def shaped(**options):
 
 
 def test_batches_have_the_shapes_of_their_photos_and_faces_lie_in_them():
-    data = shaped().data
-    assert data.shapes == BUCKETS
-    assert data.remarks[-1] == ("Photos are trained in 3 shapes: 128 x 256 px (2), 192 x 192 px (1), 256 x 128 px (1).")
+    remarks = []
+    data = shaped(say=lambda *sentences: remarks.extend(sentences)).data
+    assert [instance.shape for instance in data.instances] == BUCKETS
+    assert re.findall(r"(\d+) x (\d+) px \((\d+)\)", remarks[-1]) == [
+        ("128", "256", "2"), ("192", "192", "1"), ("256", "128", "1")
+    ]  # fmt: skip
     seen = set()
     for number in range(40):
-        batch = data.draw(number)
+        batch = data.sample(number)
         height, width = (8 * side for side in batch.x_0.shape[-2:])
         seen.add((width, height))
         assert batch.x_0.shape == batch.noise.shape and len(batch.x_0) == 4
@@ -112,7 +116,7 @@ def test_masks_have_the_shapes_of_their_photos():
     trainer = tiny_trainer(subject=SubjectSet([photo], [None], []), crop="aspect", resolution=SHAPED_SIDE, loss="none")
     expected = torch.full((32, 16), 0.1)
     expected[:16] = 1
-    assert torch.allclose(trainer.data.draw(0).weight[0], expected, atol=0.02)  # its edge is resized
+    assert torch.allclose(trainer.data.sample(0).weight[0], expected, atol=0.02)  # its edge is resized
 
 
 def test_photos_of_other_people_fill_the_shape_of_their_batch(monkeypatch):
@@ -121,7 +125,7 @@ def test_photos_of_other_people_fill_the_shape_of_their_batch(monkeypatch):
     monkeypatch.setattr(data.codec, "encode", lambda pixels: encoded.append(tuple(pixels.shape[2:])) or encode(pixels))
     for number in range(8):
         before = len(encoded)
-        batch = data.draw(number)
+        batch = data.sample(number)
         assert set(encoded[before:]) <= {tuple(8 * side for side in batch.x_0.shape[-2:])}
     assert len(set(encoded)) == 3
 
@@ -140,9 +144,9 @@ def test_stopped_between_shapes_and_resumed_equals_uninterrupted_to_the_bit(tmp_
             raise StopTraining
 
     with pytest.raises(StopTraining):
-        shaped(**options).run(tmp_path / "state.pt", [stop])
+        run(shaped(**options), tmp_path / "state.pt", [stop])
     resumed = shaped(**options)
-    resumed.resume(tmp_path / "state.pt")
+    resume(resumed, tmp_path / "state.pt")
     resumed.run()
     expected = weights(whole)
     assert all(torch.equal(expected[name], weight) for name, weight in weights(resumed).items())
@@ -150,11 +154,11 @@ def test_stopped_between_shapes_and_resumed_equals_uninterrupted_to_the_bit(tmp_
 
 def test_a_reward_beside_a_batch_of_another_shape_is_the_same_as_alone():
     trainer = shaped(reward_every=1, reward_start=0.0, loss="none")
-    drawn = trainer.reward.draw(0)
-    narrow = next(batch for n in range(8) if (batch := trainer.data.draw(n)).x_0.shape[-1] != batch.x_0.shape[-2])
-    beside = trainer.losses(narrow, drawn)
-    alone = trainer.losses(narrow)
+    drawn = trainer.reward.generate(0)
+    narrow = next(batch for n in range(8) if (batch := trainer.data.sample(n)).x_0.shape[-1] != batch.x_0.shape[-2])
+    beside = trainer.terms(narrow, drawn)
+    alone = trainer.terms(narrow)
     assert torch.equal(beside["reconstruction"], alone["reconstruction"])
-    square = next(batch for n in range(8) if (batch := trainer.data.draw(n)).x_0.shape[-1] == batch.x_0.shape[-2])
-    together = trainer.losses(square, drawn)
+    square = next(batch for n in range(8) if (batch := trainer.data.sample(n)).x_0.shape[-1] == batch.x_0.shape[-2])
+    together = trainer.terms(square, drawn)
     assert together["reward identity"].item() == pytest.approx(beside["reward identity"].item(), rel=1e-4)

@@ -5,24 +5,25 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.parts import tiny_trainer, weights
+from tests.parts import resume, run, save_state, tiny_trainer, weights
 from training.dreambooth.trainer import TrainingDiverged
-from training.errors import UserError
+from training.errors import RunMismatch, UserError
+from training.runs.files import write_subject
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_state_before_it(tmp_path):
     trainer = tiny_trainer(loss="none", max_train_steps=9)
-    draw, seen = trainer.data.draw, []
+    draw, seen = trainer.data.sample, []
 
     def poisoned(number, *rest):
         batch = draw(number, *rest)
         return replace(batch, x_0=batch.x_0 * float("nan")) if number == 2 else batch
 
-    trainer.data.draw = poisoned
+    trainer.data.sample = poisoned
     with pytest.raises(TrainingDiverged, match=r"step 3.*not a finite number.*learning rate"):
-        trainer.run(tmp_path / "state.pt", [lambda progress: seen.append(weights(trainer))])
+        run(trainer, tmp_path / "state.pt", [lambda progress: seen.append(weights(trainer))])
     resumed = tiny_trainer(loss="none", max_train_steps=9)
-    resumed.resume(tmp_path / "state.pt")
+    resume(resumed, tmp_path / "state.pt")
     assert resumed.step_number == 2
     assert all(torch.equal(seen[-1][name], weight) for name, weight in weights(resumed).items())
 
@@ -30,37 +31,36 @@ def test_a_loss_that_is_not_finite_stops_with_the_state_before_it(tmp_path):
 def diverging(at, **options):
     """A trainer whose batch ``at`` is no numbers at a learning rate of 1e-3, and sound at a lower one."""
     trainer = tiny_trainer(loss="none", max_train_steps=6, **options)
-    draw = trainer.data.draw
+    draw = trainer.data.sample
 
     def poisoned(number, *rest):
         batch = draw(number, *rest)
         return replace(batch, x_0=batch.x_0 * float("nan")) if number == at and trainer.config.rate == 1e-3 else batch
 
-    trainer.data.draw = poisoned
+    trainer.data.sample = poisoned
     return trainer
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_a_run_that_diverged_goes_on_with_a_lower_learning_rate_and_no_other(tmp_path, schedule):
     state = tmp_path / "state.pt"
-    with pytest.raises(TrainingDiverged, match="goes on from it with a lower --learning-rate"):
-        diverging(2, lr_scheduler=schedule).run(state)
-    with pytest.raises(UserError, match=r"learning_rate 0\.001 .now 0\.01."):
-        diverging(2, lr_scheduler=schedule, learning_rate=1e-2).resume(state)
+    with pytest.raises(TrainingDiverged, match=r"step 3.*0\.001"):
+        run(diverging(2, lr_scheduler=schedule), state)
+    with pytest.raises(RunMismatch, match=r"learning_rate was 0\.001 and is 0\.01"):
+        resume(diverging(2, lr_scheduler=schedule, learning_rate=1e-2), state)
     resumed, rates = diverging(2, lr_scheduler=schedule, learning_rate=1e-4), []
-    resumed.resume(state)
-    assert "the learning rate is 0.0001 from step 2 on" in resumed.remarks[0]
-    resumed.run(state, [lambda progress: rates.append(progress.learning_rate)])
+    (remark,) = resume(resumed, state)
+    assert "0.0001" in remark and "step 2" in remark
+    run(resumed, state, [lambda progress: rates.append(progress.learning_rate)])
     whole = []
-    tiny_trainer(loss="none", max_train_steps=6, lr_scheduler=schedule, learning_rate=1e-4).run(
-        None, [lambda progress: whole.append(progress.learning_rate)]
-    )
+    lower = tiny_trainer(loss="none", max_train_steps=6, lr_scheduler=schedule, learning_rate=1e-4)
+    run(lower, callbacks=[lambda progress: whole.append(progress.learning_rate)])
     assert rates == pytest.approx(whole[2:])
-    resumed.save_state(state)
+    save_state(resumed, state)
     assert torch.load(state)["lowered"] == [{"rate": 1e-3, "until": 2}]
     for other in (1e-3, 1e-5):  # it did not diverge at this one
-        with pytest.raises(UserError, match="of another run: learning_rate"):
-            diverging(2, lr_scheduler=schedule, learning_rate=other).resume(state)
+        with pytest.raises(RunMismatch, match="learning_rate"):
+            resume(diverging(2, lr_scheduler=schedule, learning_rate=other), state)
 
 
 def test_weights_that_are_no_numbers_are_neither_a_state_nor_a_subject(tmp_path):
@@ -71,11 +71,11 @@ def test_weights_that_are_no_numbers_are_neither_a_state_nor_a_subject(tmp_path)
             with torch.no_grad():
                 next(iter(trainer.trainable.values())).fill_(float("inf"))
 
-    with pytest.raises(TrainingDiverged, match="The weights are no numbers any more"):
-        trainer.run(tmp_path / "state.pt", [broken])
+    with pytest.raises(TrainingDiverged, match="weights"):
+        run(trainer, tmp_path / "state.pt", [broken])
     assert torch.load(tmp_path / "state.pt")["step"] == 2
     with pytest.raises(UserError, match=r"512 of \d+ numbers are not finite"):
-        trainer.write_subject(tmp_path / "anna.safetensors", torch.float32)
+        write_subject(trainer, tmp_path / "anna.safetensors", torch.float32)
     assert not (tmp_path / "anna.safetensors").exists()
 
 
@@ -84,5 +84,5 @@ def test_a_number_format_that_cannot_hold_the_weights_is_no_subject(tmp_path):
     with torch.no_grad():
         next(iter(trainer.trainable.values()))[0, 0] = 1e6
     with pytest.raises(UserError, match=r"1 of .* not finite in float16.*fp32"):
-        trainer.write_subject(tmp_path / "anna.safetensors", torch.float16)
-    trainer.write_subject(tmp_path / "anna.safetensors", torch.float32)
+        write_subject(trainer, tmp_path / "anna.safetensors", torch.float16)
+    write_subject(trainer, tmp_path / "anna.safetensors", torch.float32)

@@ -47,11 +47,11 @@ def test_a_step_takes_what_was_counted_at_smaller_sizes():
     assert memory.optimizer == 8 * sum(weight.numel() for weight in trainer.trainable.values())
     for name, weight in trainer.trainable.items():
         assert torch.equal(weight, before[name]) and weight.grad is None
-    batch = next(batch for batch in map(trainer.data.draw, range(50)) if len(batch.decode))
+    batch = next(batch for batch in map(trainer.data.sample, range(50)) if len(batch.decode))
 
     def step():
         with trainer.model.stepping(192):
-            trainer.total(trainer.losses(batch)).backward()
+            trainer.total(trainer.terms(batch)).backward()
         trainer.optimizer.zero_grad()
 
     step()

@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 
-from tests.parts import tiny_trainer, weights
+from tests.parts import resume, run, save_state, tiny_trainer, weights
 from training.dreambooth.trainer import StopTraining, Trainer
-from training.errors import UserError
+from training.errors import RunMismatch, UserError
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -23,9 +23,9 @@ def test_stopped_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, method):
 
     stopped = tiny_trainer(**options)
     with pytest.raises(StopTraining):
-        stopped.run(tmp_path / "state.pt", [stop])
+        run(stopped, tmp_path / "state.pt", [stop])
     resumed = tiny_trainer(**options)
-    resumed.resume(tmp_path / "state.pt")
+    resume(resumed, tmp_path / "state.pt")
     assert resumed.step_number == 2
     resumed.run()
     assert resumed.history == whole.history
@@ -36,18 +36,18 @@ def test_stopped_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, method):
 @pytest.mark.parametrize("error", [OSError("the disk is gone"), KeyboardInterrupt(), ValueError("anything")])
 def test_any_exception_saves_the_last_whole_step(tmp_path, error):
     trainer, seen = tiny_trainer(loss="none", max_train_steps=9), []
-    draw = trainer.data.draw
+    draw = trainer.data.sample
 
     def broken(number, *rest):
         if number == 2:
             raise error
         return draw(number, *rest)
 
-    trainer.data.draw = broken
+    trainer.data.sample = broken
     with pytest.raises(type(error)):
-        trainer.run(tmp_path / "state.pt", [lambda progress: seen.append(weights(trainer))])
+        run(trainer, tmp_path / "state.pt", [lambda progress: seen.append(weights(trainer))])
     resumed = tiny_trainer(loss="none", max_train_steps=9)
-    resumed.resume(tmp_path / "state.pt")
+    resume(resumed, tmp_path / "state.pt")
     assert resumed.step_number == 2
     assert all(torch.equal(seen[-1][name], weight) for name, weight in weights(resumed).items())
 
@@ -62,7 +62,7 @@ def test_a_step_that_broke_inside_the_optimizer_is_not_saved(tmp_path):
 
     trainer.optimizer.step = half
     with pytest.raises(MemoryError):
-        trainer.run(tmp_path / "state.pt")
+        run(trainer, tmp_path / "state.pt")
     assert not (tmp_path / "state.pt").exists()
 
 
@@ -85,7 +85,7 @@ def test_an_interrupt_at_any_place_leaves_as_many_losses_as_steps(tmp_path):
         state = tmp_path / f"{place}.pt"
         sys.settrace(trace)
         try:
-            trainer.run(state)
+            run(trainer, state)
         except KeyboardInterrupt:
             pass
         else:
@@ -99,31 +99,30 @@ def test_an_interrupt_at_any_place_leaves_as_many_losses_as_steps(tmp_path):
 
 
 def test_another_number_of_threads_is_remarked(tmp_path):
-    tiny_trainer().save_state(tmp_path / "state.pt")
+    save_state(tiny_trainer(), tmp_path / "state.pt")
     same, other, threads = tiny_trainer(), tiny_trainer(), torch.get_num_threads()
-    same.resume(tmp_path / "state.pt")
-    assert same.remarks == []
+    assert resume(same, tmp_path / "state.pt") == []
     try:
         torch.set_num_threads(threads + 1)
-        other.resume(tmp_path / "state.pt")
+        (remark,) = resume(other, tmp_path / "state.pt")
     finally:
         torch.set_num_threads(threads)
-    assert f"threads {threads} (now {threads + 1})" in other.remarks[0] and "last bits" in other.remarks[0]
+    assert f"threads was {threads} and is {threads + 1}" in remark
 
 
 def test_a_picture_that_changed_is_named(tmp_path):
-    tiny_trainer().save_state(tmp_path / "state.pt")
+    save_state(tiny_trainer(), tmp_path / "state.pt")
     other = tiny_trainer()
     other.inputs["pictures"] |= {"photo 1.png": "another", "photo 9.png": "more"}
     with pytest.raises(UserError, match=r"photo 1\.png is changed; photo 9\.png is new"):
-        other.resume(tmp_path / "state.pt")
+        resume(other, tmp_path / "state.pt")
 
 
 def test_state_of_another_run_is_not_resumed(tmp_path):
-    tiny_trainer().save_state(tmp_path / "state.pt")
+    save_state(tiny_trainer(), tmp_path / "state.pt")
     other = tiny_trainer(rank=8)
-    with pytest.raises(UserError, match=r"rank 16 .now 8."):
-        other.resume(tmp_path / "state.pt")
+    with pytest.raises(UserError, match=r"rank was 16 and is 8"):
+        resume(other, tmp_path / "state.pt")
 
 
 @pytest.mark.parametrize(
@@ -136,10 +135,10 @@ def test_state_of_another_run_is_not_resumed(tmp_path):
     ],
 )
 def test_only_settings_that_change_no_result_may_change_on_resuming(tmp_path, options, allowed):
-    tiny_trainer().save_state(tmp_path / "state.pt")
+    save_state(tiny_trainer(), tmp_path / "state.pt")
     other = tiny_trainer(**options)
     if allowed:
-        other.resume(tmp_path / "state.pt")
+        resume(other, tmp_path / "state.pt")
     else:
-        with pytest.raises(UserError, match="of another run"):
-            other.resume(tmp_path / "state.pt")
+        with pytest.raises(RunMismatch):
+            resume(other, tmp_path / "state.pt")

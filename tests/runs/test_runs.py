@@ -27,10 +27,11 @@ from training.models.stable_diffusion.families import SD1
 from training.models.stable_diffusion.keys import UNET_PREFIX, VAE_PREFIX
 from training.models.subject import read_subject
 from training.pictures.photos import Photo
-from training.runs.build import build_trainer
+from training.runs.build import FaceNetworks, build_trainer
 from training.runs.files import run_files
 from training.runs.looks import LookPlan
 from training.runs.previews import draw_ages
+from training.runs.state import run_id
 
 
 def trainer(**options):
@@ -83,13 +84,15 @@ def test_more_steps_go_on_from_a_finished_run_and_fewer_start_anew(tmp_path):
 
 
 def test_a_run_is_known_by_its_inputs_and_not_by_its_name(tmp_path):
-    made = trainer()
-    folder = run_files(tmp_path / "runs", "anna", made).folder
-    folder.mkdir(parents=True)
-    assert folder.name == f"anna_{made.run_id}"
-    assert run_files(tmp_path / "runs", "bea", trainer(max_train_steps=9, checkpointing_steps=1)).folder == folder
+    def folder(name, **settings):
+        return run_files(tmp_path / "runs", name, run_id(trainer(**settings)), 3).folder
+
+    made = folder("anna")
+    made.mkdir(parents=True)
+    assert made.name == f"anna_{run_id(trainer())}"
+    assert folder("bea", max_train_steps=9, checkpointing_steps=1) == made
     for other in ({"rank": 8}, {"loss": "cosine"}, {"seed": 1}, {"learning_rate": 2e-3}):
-        assert run_files(tmp_path / "runs", "bea", trainer(**other)).folder != folder
+        assert folder("bea", **other) != made
 
 
 def _model(change=lambda state: None, kind=None, name="tiny.safetensors"):
@@ -161,8 +164,10 @@ def _run_id(changes):
     settings = {"resolution": SIDE, "crop": "photo", "max_train_steps": 3, "learning_rate": 1e-3}
     parts = {"model": _model, "subject": subject_set, "regularization": regularization_set, "embedder": ToyEmbedder}
     parts |= {name: make for name, make in changes.items() if name != "config"}
+    made = {name: make() for name, make in parts.items()}
+    networks = FaceNetworks(known_place, made.pop("embedder"), tiny_vae=made.pop("tiny_vae", None))
     config = TrainingConfig(**settings | changes.get("config", {}))
-    return build_trainer(config=config, detector=known_place, **{name: make() for name, make in parts.items()}).run_id
+    return run_id(build_trainer(config=config, networks=networks, **made))
 
 
 def test_two_runs_that_would_give_different_weights_never_share_an_id():

@@ -65,8 +65,7 @@ def test_a_look_leaves_nothing_in_a_run_that_became_anothers_meanwhile(tmp_path)
         raise UserError("another trains here")
 
     running = trainer(LookPlan(1))
-    watcher = Watcher(running, LookPlan(1), tmp_path, Told({0: 0.5}))
-    running.before_saving = lost
+    watcher = Watcher(running, LookPlan(1), tmp_path, Told({0: 0.5}), write=lambda path: path.touch(), hold=lost)
     with pytest.raises(UserError, match="another trains here"):
         watcher.look()
     assert list(tmp_path.iterdir()) == []

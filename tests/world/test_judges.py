@@ -12,7 +12,7 @@ from training.errors import UserError
 from training.faces.observation import Observer
 from training.models.stable_diffusion.families import SD1
 from training.pictures.photos import Photo
-from training.runs.build import build_trainer
+from training.runs.build import FaceNetworks, build_trainer
 from training.world.render.face import draw
 from training.world.render.photos import age_set, photos
 from training.world.render.place import face_crops, known_place
@@ -111,8 +111,7 @@ def test_the_trainer_takes_the_worlds_pictures_and_embedder():
         SubjectSet(subject, [known_place(photo.image())[0] for photo in subject], []),
         RegularizationSet(others, list(AGE_CLASSES)),
         TrainingConfig(resolution=128, max_train_steps=4, loss="triplet"),
-        world_embedder("loss"),
-        known_place,
+        FaceNetworks(known_place, world_embedder("loss")),
     )
     trainer.run()
     assert any("triplet" in losses for losses in trainer.history)

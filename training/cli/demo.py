@@ -16,6 +16,8 @@ from ..options import check, option, spelled
 from ..pictures.photos import save
 from ..pictures.sheet import contact_sheet, headed
 from ..runs.curves import curves
+from ..runs.files import write_subject
+from ..runs.state import StateFile
 from ..world.recipe import SHOWN, YEARS, draw_six, drawn_observer, regularization_set, subject_set, trainer_of
 from ..world.render.photos import SUBJECT, write_photos
 from ..world.shipped import age_estimator
@@ -50,8 +52,8 @@ def demo(options: DemoOptions) -> int:
     trainer = trainer_of(subject, regularization_set(), replace(SHOWN, max_train_steps=steps), estimator=estimator)
     before = draw_six(trainer, NOISE)
     with tqdm(total=steps, unit="step", desc="training") as bar:
-        trainer.run(out / "training-state.pt", [lambda _: bar.update()])
-    trainer.write_subject(out / "subject.safetensors", torch.float16)
+        trainer.run(StateFile(trainer, out / "training-state.pt").save, [lambda _: bar.update()])
+    write_subject(trainer, out / "subject.safetensors", torch.float16)
     after = draw_six(trainer, NOISE)
 
     observer = drawn_observer("age-judge")  # the other one is in the reward

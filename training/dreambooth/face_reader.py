@@ -1,4 +1,4 @@
-"""From a predicted clean latent to the embedding of the face in it, decoding the face's window only."""
+"""From predicted clean latents to face embeddings, decoding only a window around each face."""
 
 import torch
 from torch import Tensor
@@ -8,10 +8,9 @@ from ..models.interface import Codec
 
 
 def decode_windows(codec: Codec, x_0: Tensor, squares: Tensor, window: int, bf16: bool) -> tuple[Tensor, Tensor]:
-    """Pixels [K, 3, H, W] of the ``window`` x ``window`` latents around ``squares`` [K, 4], px of the picture.
+    """Decodes the ``window`` x ``window`` latents around ``squares`` [K, 4], given in px of the image.
 
-    A picture that is narrower or lower is decoded in all of its width or height. Beside them where they lie in the
-    picture, [K, 2], px.
+    Returns pixels [K, 3, H, W] and the windows' top left corners [K, 2], px. A window never exceeds the image.
     """
     factor, sides = codec.factor, torch.tensor([x_0.shape[-1], x_0.shape[-2]])
     span = sides.clamp(max=window)
@@ -27,19 +26,19 @@ def decode_windows(codec: Codec, x_0: Tensor, squares: Tensor, window: int, bf16
 
 
 class FaceReader:
-    """phi(c(D(x_0))): decode, cut out the face, embed. Frozen, yet gradients flow back to the latents.
+    """phi(c(D(x_0))): decodes, crops the face, embeds. The networks are frozen; gradients reach the latents.
 
-    ``window`` is the side of what is decoded, in latents. With ``bf16`` the decoder computes in it, else in its own
-    dtype: VAEs overflow in fp16.
+    ``window`` is the side of the decoded window in latents. The decoder computes in bfloat16 if ``bf16``, otherwise in
+    its own dtype: VAEs overflow in float16.
     """
 
     def __init__(self, codec: Codec, embedder: FaceEmbedder, window: int, bf16: bool = False):
         self.codec, self.embedder, self.window, self.bf16 = codec, embedder, window, bf16
 
     def __call__(self, x_0: Tensor, squares: Tensor, landmarks: Tensor) -> Tensor:
-        """Unit vectors [K, D] of the faces in ``x_0`` [K, C, ..., h, w].
+        """The embeddings [K, D], unit vectors, of the faces in ``x_0`` [K, C, ..., h, w].
 
-        ``squares`` [K, 4] and ``landmarks`` [K, 5, 2] say where they are, in px of the picture.
+        ``squares`` [K, 4] and ``landmarks`` [K, 5, 2] locate the faces in px of the image.
         """
         pixels, shift = decode_windows(self.codec, x_0, squares, self.window, self.bf16)
         crops = self.embedder.crop(pixels, squares - shift.repeat(1, 2), landmarks - shift[:, None])

@@ -1,4 +1,4 @@
-"""The losses, under their papers' names: pure functions of tensors, each of which names its equation."""
+"""The losses under the names of their papers: pure functions of tensors, each with its equation."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch.nn import functional
 def reconstruction(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean squared error over all elements (Ho et al. 2020, eq. 14).
 
-    With ``weight`` [B, h, w] the weighted mean of each picture [B, C, ..., h, w], then the mean over pictures.
+    With ``weight`` [B, h, w]: the weighted mean per image [B, C, ..., h, w], then the mean over images.
     """
     if weight is None:
         return functional.mse_loss(prediction, target)
@@ -32,9 +32,9 @@ def triplet(embedding: Tensor, positive: Tensor, negative: Tensor, margin: float
 def contrastive(prediction: Tensor, target: Tensor, temperature: float = 0.5) -> Tensor:
     """NT-Xent between prediction and target [B, C, h, w], per latent channel, mean over channels.
 
-    Each flattened channel of a prediction and of its target are a positive pair among the 2B of the batch
-    (Chen et al. 2020, eq. 1; applied to latents by Banerjee et al., IJCB 2023, eq. 3). B must be 2 or more: with one
-    pair there is nothing to tell it from, and the loss is 0 whatever the prediction.
+    Each flattened channel of a prediction forms a positive pair with the same channel of its target, among the 2B of
+    the batch (Chen et al. 2020, eq. 1; applied to latents by Banerjee et al., IJCB 2023, eq. 3). B must be at least 2:
+    a single pair has no negatives, and its loss is always 0.
     """
     count = len(prediction)
     views = torch.cat([prediction, target]).flatten(2).transpose(0, 1)  # [C, 2B, hw]
@@ -47,38 +47,41 @@ def contrastive(prediction: Tensor, target: Tensor, temperature: float = 0.5) ->
 
 
 def cosine(prediction: Tensor, target: Tensor) -> Tensor:
-    """1 - cos of each flattened latent channel of [B, C, h, w], mean over all of them (Banerjee et al., their code)."""
+    """1 - cos per flattened latent channel of [B, C, h, w], mean over all (Banerjee et al., published code)."""
     return (1 - functional.cosine_similarity(prediction.flatten(2), target.flatten(2), dim=-1)).mean()
 
 
 def identity_hinge(embedding: Tensor, references: Tensor, threshold: float) -> Tensor:
-    """max(0, threshold - mean cosine with the photos) [B], of unit vectors and means of unit vectors [B, D]."""
+    """max(0, threshold - mean cosine with the photos) [B].
+
+    ``embedding`` [B, D] are unit vectors, ``references`` [B, D] means of unit vectors.
+    """
     return functional.relu(threshold - (embedding * references).sum(dim=1))
 
 
 def years_hinge(years: Tensor, ranges: Tensor) -> Tensor:
-    """How far ``years`` [B] lie outside first and last year of their ``ranges`` [B, 2]; the last one counts whole."""
+    """How many years ``years`` [B] lie outside ``ranges`` [B, 2], given as first and last whole year."""
     return functional.relu(ranges[:, 0] - years) + functional.relu(years - (ranges[:, 1] + 1))
 
 
-def capped(value: Tensor, prediction: Tensor, gradient: Tensor, length: Tensor | float) -> Tensor:
-    """``value``, but with ``gradient`` at ``prediction`` [B, ...], in no picture longer than ``length``."""
+def capped(value: Tensor, prediction: Tensor, gradient: Tensor, max_norm: Tensor | float) -> Tensor:
+    """``value`` with ``gradient`` at ``prediction`` [B, ...] instead of its own, clipped per image to ``max_norm``."""
     norms = gradient.flatten(1).norm(dim=1).clamp_min(torch.finfo(gradient.dtype).tiny)
-    shortened = gradient * (length / norms).clamp_max(1).view(-1, *[1] * (gradient.ndim - 1))
-    pull = (prediction * shortened).sum()
-    return value.detach() + (pull - pull.detach())
+    clipped = gradient * (max_norm / norms).clamp_max(1).view(-1, *[1] * (gradient.ndim - 1))
+    product = (prediction * clipped).sum()
+    return value.detach() + (product - product.detach())
 
 
-def gradient_length(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The mean length of the reconstruction's gradient at the prediction of one picture."""
+def gradient_norm(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The norm of the reconstruction's gradient at the prediction, mean over images."""
     leaf = prediction.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(reconstruction(leaf, target, weight), leaf)
     return gradient.flatten(1).norm(dim=1).mean()
 
 
 def decode_probability(t: Tensor, timesteps: int) -> Tensor:
-    """(1 - t/T)^2, how much an identity loss counts at ``t``: at high t the predicted x_0 is a blur.
+    """(1 - t/T)^2, the weight of an identity loss at ``t``: at high t the predicted x_0 is a blur.
 
-    Decoding with this probability and dropping the weight has the same expected gradient for a third of the decodes.
+    Decoding with this probability instead of weighting has the same expected gradient for a third of the decodes.
     """
     return (1 - t / timesteps) ** 2

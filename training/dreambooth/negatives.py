@@ -1,4 +1,4 @@
-"""Faces of other people, which the triplet loss tells the subject from."""
+"""Faces of other people: the negatives of the triplet loss."""
 
 from dataclasses import dataclass, field
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..data.dataset import RegularizationSet
-from ..errors import UserError
+from ..errors import NoFaceFound
 from ..faces.embedders import FaceEmbedder, embed_face
 from ..faces.find import FaceDetector, cut_square
 from ..pictures.photos import Bar, abridged
@@ -14,10 +14,10 @@ from ..pictures.photos import Bar, abridged
 
 @dataclass(frozen=True)
 class Negatives:
-    """What an embedder sees in the main face of each regularization image that has one."""
+    """Embeddings of the main face in each regularization image that shows one."""
 
     vectors: Tensor  # unit vectors [N, D]
-    ages: list[str]  # classes [N]
+    ages: list[str]  # age classes [N]
     remarks: list[str] = field(default_factory=list)
 
     @classmethod
@@ -30,25 +30,25 @@ class Negatives:
         device: torch.device,
         bar: Bar = iter,
     ) -> "Negatives":
-        """Looks for them, once. Raises UserError where no image has a face."""
+        """Detects and embeds the faces. Raises UserError if no image has a face."""
         vectors, ages, without = [], [], []
         for photo, age in zip(bar(regularization.photos), regularization.ages, strict=True):
-            picture, _ = cut_square(photo.image(), None, resolution, None)
-            if face := next(iter(detector(picture)), None):
-                vectors.append(embed_face(embedder, picture, face, device))
+            image, _ = cut_square(photo.image(), None, resolution, None)
+            if face := next(iter(detector(image)), None):
+                vectors.append(embed_face(embedder, image, face, device))
                 ages.append(age)
             else:
                 without.append(photo.name)
         count = len(regularization.photos)
         if not vectors:
-            raise UserError(
-                f"No face was found in any of the {count} regularization images, and the triplet loss needs at least "
-                "one."
+            raise NoFaceFound(
+                f"The triplet loss needs faces of other people, and none was found in the {count} regularization "
+                "images. Use images with larger faces, or another loss."
             )
         remarks = []
         if without:
             remarks.append(
-                f"{len(without)} of {count} regularization images train the reconstruction and not the triplet loss; "
-                f"no face was found in {abridged(without)}."
+                f"No face was found in {len(without)} of {count} regularization images; they do not take part in the "
+                f"triplet loss: {abridged(without)}."
             )
         return cls(torch.stack(vectors), ages, remarks)

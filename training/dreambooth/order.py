@@ -1,43 +1,44 @@
-"""In which order pictures are trained: shuffled anew every round, from the seed alone, so a run can go on anywhere."""
+"""The order of training images: reshuffled every epoch from the seed alone, so a run can resume at any step."""
 
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 import torch
 
-# Which of the seed's streams shuffles what. Other numbers would be other batches from the same seed.
-STREAMS = {"instance": 8, "regularization": 14, "reward": 6, "bucket": 9}
+# One random stream of the seed per purpose. Changing a number changes every run that uses the stream. What is random
+# within a batch comes from the seed and the batch's number alone.
+STREAMS = {"instance": 8, "regularization": 14, "reward": 6, "reward noise": 7, "bucket": 9}
 
 
 class Order:
-    """Every random choice is made by (``seed``, a key)."""
+    """Every random choice depends on ``seed`` and a key only."""
 
     def __init__(self, seed: int):
         self.seed = seed
 
     def generator(self, *key: int) -> torch.Generator:
-        """One that depends on the seed and ``key`` alone."""
+        """A generator that depends on the seed and ``key`` only."""
         state = np.random.SeedSequence([self.seed, *key]).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
-    def shuffled(self, kind: str, count: int, positions: range) -> list[int]:
-        """Which of ``count`` pictures stand at ``positions`` of an endless sequence, shuffled anew every round."""
-        rounds = {}
+    def shuffled(self, stream: str, count: int, positions: range) -> list[int]:
+        """The indices of ``count`` items at ``positions`` of an endless sequence that is reshuffled every epoch."""
+        epochs = {}
         for position in positions:
-            turn = position // count
-            if turn not in rounds:
-                rounds[turn] = torch.randperm(count, generator=self.generator(turn, STREAMS[kind])).tolist()
-        return [rounds[position // count][position % count] for position in positions]
+            epoch = position // count
+            if epoch not in epochs:
+                epochs[epoch] = torch.randperm(count, generator=self.generator(epoch, STREAMS[stream])).tolist()
+        return [epochs[position // count][position % count] for position in positions]
 
     def alike(self, buckets: Sequence[Hashable], number: int, total: int) -> list[int]:
-        """Which ``total`` instances are batch ``number``, all of one bucket; ``buckets`` has that of every instance.
+        """The ``total`` instances of batch ``number``, all from one bucket; ``buckets`` lists each instance's bucket.
 
-        Buckets take turns as often as they have instances, and the instances of each come in an endless sequence of
-        its own: after as many batches as there are instances, each was there ``total`` times.
+        Each bucket gets as many batches as it has instances, in shuffled order, and each has its own endless sequence
+        of instances: in as many batches as there are instances, each instance appears ``total`` times.
         """
         count = len(buckets)
-        turns = [buckets[index] for index in self.shuffled("bucket", count, range(number // count * count, number + 1))]
-        members = [index for index, bucket in enumerate(buckets) if bucket == turns[-1]]
-        before = number // count * len(members) + turns.count(turns[-1]) - 1
+        past = [buckets[index] for index in self.shuffled("bucket", count, range(number // count * count, number + 1))]
+        members = [index for index, bucket in enumerate(buckets) if bucket == past[-1]]
+        before = number // count * len(members) + past.count(past[-1]) - 1
         places = self.shuffled("instance", len(members), range(before * total, (before + 1) * total))
         return [members[place] for place in places]

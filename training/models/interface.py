@@ -63,7 +63,8 @@ class TrainableModel(Protocol):
 
     name: str  # file name, or where it comes from
     sha256: str  # of the network before training
-    fingerprint: str  # of the same, the same by whichever road it was opened
+    fingerprint: str  # of the network, independent of how it was opened
+    remarks: list[str]  # sentences about what cannot be trained
 
     @property
     def family(self) -> Kind:
@@ -105,6 +106,12 @@ class TrainableModel(Protocol):
 
     def checkpoint_blocks(self, on: bool) -> None:
         """Whether activations are computed again in the backward pass instead of kept."""
+
+    def saved_size(self, method: str) -> int:
+        """How many numbers ``trained`` holds at most."""
+
+    def close(self) -> None:
+        """Frees what the training took. The model cannot be trained afterwards."""
 
     def held(self) -> list[nn.Module]:
         """Whatever has weights that stay in memory while it is trained."""

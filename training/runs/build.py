@@ -1,18 +1,21 @@
-"""A trainer out of its parts, and what names them: the command line, the nodes and the study all call this."""
+"""Builds a trainer from its parts and names its inputs. The session, the study and the benchmarks call this."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ..config import TrainingConfig
 from ..data.dataset import RegularizationSet, SubjectSet
+from ..data.instances import instances_of
 from ..dreambooth.batches import DecodeProbability, TrainingData, latent_window
 from ..dreambooth.face_reader import FaceReader
 from ..dreambooth.losses import decode_probability
-from ..dreambooth.reward import Judges, Reward
+from ..dreambooth.negatives import Negatives
+from ..dreambooth.reward import Reward, RewardNetworks
 from ..dreambooth.trainer import Trainer
-from ..errors import UserError
+from ..errors import InvalidSetting, MissingInput, NoFaceFound
 from ..faces.age_estimators import AgeEstimator, years_network
 from ..faces.embedders import FaceEmbedder
 from ..faces.find import FaceDetector
@@ -24,44 +27,119 @@ from .looks import LookPlan
 from .previews import preview_prompts
 
 
+@dataclass(frozen=True)
+class FaceNetworks:
+    """The networks that read faces during training."""
+
+    detector: FaceDetector | None = None
+    embedder: FaceEmbedder | None = None  # for identity losses and the reward
+    estimator: AgeEstimator | None = None  # for the reward
+    tiny_vae: LatentCodec | None = None  # decodes faces instead of the model's VAE
+
+
 def build_trainer(
     model: TrainableModel,
     subject: SubjectSet,
     regularization: RegularizationSet | None,
     config: TrainingConfig,
-    embedder: FaceEmbedder | None = None,
-    detector: FaceDetector | None = None,
-    tiny_vae: LatentCodec | None = None,
+    networks: FaceNetworks = FaceNetworks(),
     looks: LookPlan | None = None,
-    estimator: AgeEstimator | None = None,
     extra_prompts: Iterable[str] = (),
     cpu: bool = False,
     decode_probability: DecodeProbability = decode_probability,
     bar: Bar = iter,
+    say: Callable[..., None] = lambda *sentences: None,
 ) -> Trainer:
-    """A trainer on the best device, everything moved there; ``cpu`` leaves a GPU alone.
+    """A trainer on the best device; ``cpu`` leaves a GPU alone.
 
-    ``tiny_vae`` decodes faces instead of the model's own VAE. ``looks`` says that the six ages will be drawn on the
-    way, ``extra_prompts`` what else may be. ``estimator`` tells the reward how old a drawn face looks.
-    ``decode_probability`` of a timestep says how often an identity loss decodes there. ``bar`` shows the search for the
-    faces of other people, which triplet needs. Raises UserError for settings that do not fit the data.
+    ``looks`` announces previews of the six ages, ``extra_prompts`` other images that will be generated.
+    ``decode_probability`` says how often an identity loss decodes at a timestep. ``bar`` shows the search for negatives
+    of the triplet loss, ``say`` receives sentences about the photos. Raises UserError if settings and data do not fit.
     """
+    _check(config, networks, subject, regularization)
+    accelerator, precision = _accelerator(config, cpu)
+    device, embedder = accelerator.device, networks.embedder if config.reads_faces else None
+    inputs = model.inputs() | {
+        "tiny VAE": digest(networks.tiny_vae.state_dict()) if networks.tiny_vae else "",
+        "precision": precision,
+        "looks": looks.key if looks else "",
+        "processes": accelerator.num_processes,
+    }
+    model.denoiser.sample_timesteps(config.timestep_sampling)
+    model.prepare(config, precision, device)
+    decoder: Codec = model.codec
+    if networks.tiny_vae:
+        decoder = networks.tiny_vae.to(device).to(memory_format=torch.channels_last)
+    embedder = embedder.to(device) if embedder else None
+    resolution = config.resolution or model.resolution
+    instances, remarks = instances_of(subject, config, resolution)
+    say(*remarks)
+    negatives = None
+    if config.loss == "triplet" and regularization and networks.detector and embedder:
+        negatives = Negatives.among(regularization, networks.detector, embedder, resolution, device, bar)
+        say(*negatives.remarks)
+    data = TrainingData(
+        instances, regularization, config, resolution, model.codec, device, embedder, negatives, decode_probability
+    )
+    matcher = digest(embedder.state_dict()) if embedder else ""
+    inputs |= _data_inputs(data, matcher)
+    reader = None
+    if data.reads_faces and embedder:
+        longest = max(max(instance.shape) for instance in instances)
+        window = latent_window(data.face_squares, longest // decoder.factor, decoder.factor)
+        reader = FaceReader(decoder, embedder, window, bf16=precision == "bf16")
+    prompts, reward = [*extra_prompts, *(preview_prompts(config) if looks else [])], None
+    if config.reward_every:
+        scorers = _reward_networks(config, networks, device)
+        reward = Reward(model, data, config, decoder, scorers, bf16=precision == "bf16")
+        inputs["reward"] = {
+            "matcher": matcher,
+            "age network": digest(scorers.years.state_dict()) if scorers.years else "",
+        }
+        prompts += reward.prompts()
+    return Trainer(model, data, config, accelerator, inputs, reader, reward, prompts)
+
+
+def flattering_judge(config: TrainingConfig, networks: FaceNetworks, looks: LookPlan | None) -> list[str]:
+    """A warning if the judge is the embedder that is trained with; empty otherwise."""
+    judge, embedder = looks.observer.embedder if looks and looks.observer else None, networks.embedder
+    if not (judge and embedder and config.reads_faces and digest(judge.state_dict()) == digest(embedder.state_dict())):
+        return []
+    return [
+        f"The judge is also the embedder that is trained with ({judge.name}), so its scores are too high and the best "
+        "step may not be the best to other matchers. Use another judge."
+    ]
+
+
+def _check(
+    config: TrainingConfig, networks: FaceNetworks, subject: SubjectSet, regularization: RegularizationSet | None
+) -> None:
+    if config.loss == "contrastive" and config.train_batch_size == 1 and not regularization:
+        raise InvalidSetting(
+            "The contrastive loss compares the images of a batch and needs two or more. Raise train_batch_size, or add "
+            "a regularization set."
+        )
+    if config.loss == "triplet" and not (regularization and networks.detector):
+        raise MissingInput("The triplet loss compares the subject with other people and needs a regularization set.")
+    if config.loss in ("biometric", "triplet"):
+        if networks.embedder is None:
+            raise MissingInput(f"The {config.loss} loss compares faces and needs a face embedder.")
+        if not any(subject.faces):
+            raise NoFaceFound(
+                f"The {config.loss} loss needs a face, and none was found in the {len(subject.photos)} photos. Use "
+                "photos with a larger face seen from the front, or a loss that compares no faces: contrastive, cosine, "
+                "none."
+            )
+
+
+def _accelerator(config: TrainingConfig, cpu: bool) -> tuple[Any, str]:
+    """accelerate's Accelerator and the precision that it computes in."""
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
-    views = 2 * config.train_batch_size if regularization else config.train_batch_size
-    if config.loss == "contrastive" and views < 2:
-        raise UserError(
-            "The contrastive loss compares the pictures of a batch with each other and needs two or more: raise "
-            "train_batch_size, or give a regularization set."
-        )
-    precision = config.mixed_precision or ("no" if cpu else _best_precision())
-    inputs = model.inputs() | {
-        "tiny VAE": digest(tiny_vae.state_dict()) if tiny_vae else "",
-        "precision": precision,
-        "looks": looks.key if looks else "",
-    }
-    # Else a second run in one process could have neither another precision nor another device.
+    cuda = not cpu and torch.cuda.is_available()
+    precision = config.mixed_precision or ("bf16" if cuda and torch.cuda.is_bf16_supported() else "no")
+    # Otherwise a second run in one process could not use another precision or device.
     AcceleratorState._reset_state(reset_partial_state=cpu)
     accelerator = Accelerator(
         cpu=cpu,
@@ -70,79 +148,36 @@ def build_trainer(
         # SDXL's text towers end in layers that it never reads
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=config.trains_text_encoder)],
     )
-    device = accelerator.device
-    inputs["processes"] = accelerator.num_processes
-    model.denoiser.sample_timesteps(config.timestep_sampling)
-    model.prepare(config, precision, device)
-    decoder: Codec = tiny_vae.to(device).to(memory_format=torch.channels_last) if tiny_vae else model.codec
-    embedder = embedder.to(device) if embedder else None
-    resolution = config.resolution or model.resolution
-    data = TrainingData(
-        subject, regularization, config, resolution, model.codec, embedder, detector, device, decode_probability, bar
-    )
-    matcher = digest(embedder.state_dict()) if embedder and config.reads_faces else ""
-    inputs |= _data_inputs(data, matcher)
-    reader = None
-    if data.reads_faces and embedder:
-        longest = max(map(max, data.shapes))
-        window = latent_window(data.face_squares, longest // decoder.factor, decoder.factor)
-        reader = FaceReader(decoder, embedder, window, bf16=precision == "bf16")
-    prompts = [*extra_prompts, *(preview_prompts(config) if looks else [])]
-    reward = None
-    if config.reward_every:
-        judges = _judges(config, detector, embedder, estimator, device)
-        reward = Reward(model, data, config, decoder, judges, bf16=precision == "bf16")
-        inputs["reward"] = {
-            "matcher": matcher,
-            "age network": digest(judges.network.state_dict()) if judges.network else "",
-        }
-        prompts += reward.prompts()
-    trainer = Trainer(model, data, config, accelerator, inputs, reader, reward, prompts)
-    observer = looks.observer if looks else None
-    if observer and (reader or reward) and digest(observer.embedder.state_dict()) == matcher:
-        trainer.remarks.append(
-            f"The judge is the embedder of the identity loss or the reward ({observer.embedder.name}) and flatters "
-            "what it trained; the best step to it may not be the best to others. Use another judge."
-        )
-    return trainer
+    return accelerator, precision
 
 
-def _judges(
-    config: TrainingConfig,
-    detector: FaceDetector | None,
-    embedder: FaceEmbedder | None,
-    estimator: AgeEstimator | None,
-    device: torch.device,
-) -> Judges:
-    """Of the reward. Raises UserError where one is missing, or none to learn from."""
-    if embedder is None or detector is None:
-        raise UserError("The reward compares faces and needs a face embedder.")
+def _reward_networks(config: TrainingConfig, networks: FaceNetworks, device: torch.device) -> RewardNetworks:
+    """Raises UserError if a network is missing or has no age gradient."""
+    if networks.embedder is None or networks.detector is None:
+        raise MissingInput("The reward compares faces and needs a face embedder.")
     if not config.reward_age:
-        return Judges(detector, embedder, None)
-    if estimator is None:
-        raise UserError(
-            "The reward judges ages and needs an age estimator: face-api's network for photos, the world's for drawn "
-            "faces. Or set reward_age to 0, and the ages may slip."
+        return RewardNetworks(networks.detector, networks.embedder, None)
+    if networks.estimator is None:
+        raise MissingInput(
+            "The reward scores ages and needs an age estimator: face-api for photos, drawn-age for the synthetic "
+            "world. Or set reward_age to 0; then the ages may drift."
         )
-    return Judges(detector, embedder, years_network(estimator).to(device))
+    return RewardNetworks(networks.detector, networks.embedder, years_network(networks.estimator).to(device))
 
 
 def _data_inputs(data: TrainingData, matcher: str) -> dict[str, Any]:
-    """What it takes from the pictures, and from whoever reads faces in them."""
-    found: dict[str, Any] = {"pictures": data.fingerprints(), "side": data.resolution}
-    if said := data.said():
-        found["ages and captions"] = said
-    if weighted := data.weighted():
-        found["masks"] = weighted
+    """The images, and what reads faces in them."""
+    inputs: dict[str, Any] = {"pictures": data.fingerprints(), "side": data.resolution}
+    if texts := data.ages_and_captions():
+        inputs["ages and captions"] = texts
+    if masks := data.mask_fingerprints():
+        inputs["masks"] = masks
     if data.reads_faces and data.embedder:
         chance = data.decode_probability
-        found |= {
+        vectors = data.negatives.vectors if data.negatives else torch.empty(0)
+        inputs |= {
             "matcher": matcher,
-            "negatives": digest({"vectors": data.negatives.vectors}),
+            "negatives": digest({"vectors": vectors}),
             "decoded": f"{chance.__module__}.{chance.__qualname__}",
         }
-    return found
-
-
-def _best_precision() -> str:
-    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+    return inputs

@@ -1,4 +1,4 @@
-"""All curves of a run in one picture: its losses, and below them what was seen when somebody looked."""
+"""The curves of a run as one chart: its losses, and below them the evaluations."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from PIL import Image
 from ..pictures.chart import COLOURS, HEIGHT, WIDTH, Axes
 from .looks import Look, best
 
-SMOOTHED = 0.1  # of the run: losses jump with the noise level that a step happens to draw
+SMOOTHED = 0.1  # share of the run to average over: losses jump with the noise level of each step
 
 
 def curves(history: list[dict[str, float]], looks: Sequence[Look] = ()) -> Image.Image:
-    """Each loss of ``history`` [steps], and identity, age and their product at each of ``looks``, if any."""
+    """Each loss of ``history`` [steps], and identity, age and their product per evaluation if there are any."""
     if not looks:
         return loss_curves(history)
     both = Image.new("RGB", (WIDTH, 2 * HEIGHT))
@@ -22,7 +22,7 @@ def curves(history: list[dict[str, float]], looks: Sequence[Look] = ()) -> Image
 
 
 def loss_curves(history: list[dict[str, float]]) -> Image.Image:
-    """Each loss of ``history`` [steps], smoothed, relative to where it began; it is known only in some steps."""
+    """Each loss of ``history`` [steps], smoothed and relative to its start. Some steps lack some losses."""
     names = list(dict.fromkeys(name for losses in history for name in losses))
     lines = {}
     for name in names:
@@ -40,7 +40,7 @@ def loss_curves(history: list[dict[str, float]]) -> Image.Image:
 
 
 def look_curves(looks: Sequence[Look], steps: int) -> Image.Image:
-    """Identity, age and their product over ``steps``, the best step marked."""
+    """Identity, age and their product over ``steps``, with the best step marked."""
     axes = Axes("What the judges saw", "step", "0 to 1", (0, steps), (0, 1))
     if chosen := best(looks):
         axes.uprights([(chosen.step, "best")])

@@ -1,8 +1,7 @@
-"""Runs kept on disk: what was trained once is found again, and a longer run goes on where a shorter one ended."""
+"""The files of one run: where they are, what they hold, and how a finished run is read back."""
 
 import csv
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,54 +9,52 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..dreambooth.trainer import Callback, Trainer, TrainingEnough
-from ..files import check_room, clear_partial, written
-from ..models.stable_diffusion.model import Model
+from ..dreambooth.trainer import Trainer
+from ..files import written
+from ..models.subject import describe, save_subject
 from ..pictures.photos import Photo, save
-from ..records import from_json as read_record
-from ..records import read_json
+from ..records import from_json, read_json
 from .curves import curves
-from .lease import Hold
 from .looks import Look, best, read_looks
-from .watcher import Watcher, step_file
+from .watcher import step_file
 
-History = list[dict[str, float]]  # the unweighted losses of every step
+History = list[dict[str, float]]  # losses and metrics per step
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where a run keeps what it makes: all of it beside its subject, whoever started it."""
+    """The paths of one run, all beside its subject file."""
 
-    subject: Path  # a .safetensors
+    subject: Path  # a .safetensors file
 
     @property
     def folder(self) -> Path:
-        """The run's own folder."""
+        """The run's folder."""
         return self.subject.parent
 
     @property
     def state(self) -> Path:
-        """What an unfinished run resumes from."""
+        """The state that an unfinished run resumes from."""
         return self.folder / "training-state.pt"
 
     @property
     def losses(self) -> Path:
-        """A table of the losses of every step."""
+        """A table of the losses per step."""
         return self.folder / "losses.csv"
 
     @property
     def curves(self) -> Path:
-        """The same as a picture, with what was seen on the way."""
+        """Losses and evaluations as a chart."""
         return self.folder / "curves.png"
 
     @property
     def record(self) -> Path:
-        """The losses and looks of the training that ended in this subject."""
+        """Losses and evaluations of the training that produced the subject."""
         return self.subject.with_suffix(".json")
 
     @property
     def previews(self) -> Path:
-        """The six ages beside each other, as drawn after its last step."""
+        """The six ages after the last step, side by side."""
         return self.subject.with_suffix(".png")
 
 
@@ -73,129 +70,76 @@ class FinishedRun:
 
     last: Path  # the subject after the last step
     history: History
-    previews: list[Image.Image]  # one an age class, drawn after the last step; none where nothing looked
-    looks: list[Look]  # none where nobody judged
-    resumed_at: int | None  # the step from which this call trained; None: it found the subject finished
+    previews: list[Image.Image]  # one per age class after the last step; empty if there were no previews
+    looks: list[Look]  # empty without a judge
+    resumed_at: int | None  # the step at which this call started training; None: it was finished already
 
     @property
     def file(self) -> Path:
-        """The subject to use: that of the best look, or of the last step where nobody looked."""
+        """The subject to use: the best evaluated step, or the last step without a judge."""
         chosen = best(self.looks)
         return step_file(self.last.parent, chosen.step) if chosen else self.last
 
 
-def run_files(root: Path, name: str, trainer: Trainer) -> RunFiles:
-    """Those of this run under ``root``, whatever name it was started with; or of a new one called ``name``."""
-    folder = next(root.glob(f"*_{trainer.run_id}"), root / f"{name}_{trainer.run_id}")
-    return RunFiles(folder / f"{trainer.config.max_train_steps}_steps.safetensors")
+def run_files(root: Path, name: str, run: str, steps: int) -> RunFiles:
+    """The files of run id ``run`` under ``root``: an existing run keeps its folder, a new one is called ``name``."""
+    folder = next(root.glob(f"*_{run}"), root / f"{name}_{run}")
+    return RunFiles(folder / f"{steps}_steps.safetensors")
 
 
 def finished(files: RunFiles, keep_state: bool = False) -> FinishedRun | None:
-    """What a training left that ended before; None where none did.
+    """A run that finished earlier; None if it did not.
 
-    It may have been killed before it deleted its state, which is then done here; a state that is younger than the
-    subject is that of a longer run.
+    Deletes a state that a killed process left behind, unless ``keep_state``. A state that is younger than the subject
+    belongs to a longer run and stays.
     """
     if not (files.subject.is_file() and files.record.is_file()):
         return None
     if not keep_state and files.state.is_file() and files.state.stat().st_mtime <= files.subject.stat().st_mtime:
         files.state.unlink()
     source = str(files.record)
-    known = read_record(_Record, read_json(files.record), source)
-    return FinishedRun(files.subject, known.losses, _cut(files.previews), read_looks(known.looks, source), None)
+    record = from_json(_Record, read_json(files.record), source)
+    return FinishedRun(files.subject, record.losses, _split(files.previews), read_looks(record.looks, source), None)
 
 
-def finish(
-    trainer: Trainer,
-    files: RunFiles,
-    watcher: Watcher | None = None,
-    callbacks: Iterable[Callback] = (),
-    dtype: torch.dtype = torch.float16,
-    keep_state: bool = False,
-    hold: Hold = lambda: None,
-) -> FinishedRun:
-    """Trains to the end and writes ``files``, the subject last: where it is, everything is.
-
-    The state for resuming is then deleted; with ``keep_state`` it stays, so that a longer run can go on from there.
-    ``watcher`` looks on the way. ``hold`` is that of the folder's lease. What ends a run early leaves this function
-    with the state saved.
-    """
-    start, main = trainer.step_number, trainer.accelerator.is_main_process
-    trainer.before_saving = hold
-    watchers = [watcher] if watcher else []
-    if main:
-        clear_partial(files.folder)
-        check_room(files.folder, _size(trainer, dtype, files.state.exists()))
-    try:
-        if watcher:
-            watcher.resume()
-        trainer.run(files.state, [lambda _: hold(), *callbacks, *watchers])
-    except TrainingEnough:  # already when it was resumed
-        pass
-    finally:
-        if main and trainer.history:
-            hold()
-            _write_losses(files.losses, trainer.history)
-    try:
-        if watcher:
-            watcher.close()
-        looks, pictures = (watcher.looks, watcher.pictures) if watcher else ([], [])
-        hold()
-        if main:
-            _write(trainer, files, looks, pictures, dtype)
-    except BaseException:  # a full disk, say: the last step is not trained again for it
-        trainer.save_state(files.state)
-        raise
-    if keep_state:
-        trainer.save_state(files.state)
-    elif main:
-        files.state.unlink(missing_ok=True)
-    trainer.accelerator.wait_for_everyone()
-    return FinishedRun(files.subject, trainer.history, pictures, looks, start)
+def write_subject(trainer: Trainer, path: Path, dtype: torch.dtype, title: str = "") -> None:
+    """Writes what is trained so far to ``path`` in number format ``dtype``; ``title`` defaults to the file's name."""
+    header = describe(trainer.model, trainer.config, trainer.step_number, trainer.data.resolution)
+    save_subject(path, trainer.model, header, trainer.config.lora_alpha, dtype, title or path.stem)
 
 
-def _write(
-    trainer: Trainer, files: RunFiles, looks: list[Look], pictures: list[Image.Image], dtype: torch.dtype
+def write_run(
+    trainer: Trainer, files: RunFiles, looks: list[Look], previews: list[Image.Image], dtype: torch.dtype, title: str
 ) -> None:
+    """Writes all files of a finished run, the subject last: if it exists, so does everything else."""
     save(curves(trainer.history, looks), files.curves)
-    if pictures:
-        save(_beside_each_other(pictures), files.previews)
+    if previews:
+        save(_side_by_side(previews), files.previews)
     with written(files.record) as temporary:
-        looks_seen = [asdict(look) for look in looks]
-        record = {"losses": trainer.history, "looks": looks_seen, "lowered": trainer.lowered}
+        record = {"losses": trainer.history, "looks": [asdict(look) for look in looks], "lowered": trainer.lowered}
         temporary.write_text(json.dumps(record))
-    trainer.write_subject(files.subject, dtype)
+    write_subject(trainer, files.subject, dtype, title)
 
 
-def _size(trainer: Trainer, dtype: torch.dtype, resumed: bool) -> int:
-    """Bytes that a run adds at most: its subject, and a state beside the one that it replaces, with AdamW's moments."""
-    config = trainer.config
-    trained = sum(weight.numel() for weight in trainer.trainable.values())
-    model = trainer.model
-    parts = (trainer.core, model.codec) if config.method == "full" and isinstance(model, Model) else ()
-    whole = sum(weight.numel() for part in parts for weight in part.parameters()) or trained
-    states = 1 if resumed or config.max_train_steps <= config.checkpointing_steps else 2
-    return states * trained * (4 + (2 if config.use_8bit_adam else 8)) + whole * dtype.itemsize
-
-
-def _write_losses(path: Path, history: History) -> None:
-    names = list(dict.fromkeys(name for losses in history for name in losses))
+def write_losses(path: Path, history: History) -> None:
+    """Writes ``history`` as a CSV table, one row per step."""
+    names = list(dict.fromkeys(name for values in history for name in values))
     with written(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["step", *names])
         writer.writeheader()
-        writer.writerows({"step": step, **losses} for step, losses in enumerate(history, 1))
+        writer.writerows({"step": step, **values} for step, values in enumerate(history, 1))
 
 
-def _beside_each_other(pictures: list[Image.Image]) -> Image.Image:
-    width, height = pictures[0].size
-    strip = Image.new("RGB", (width * len(pictures), height))
-    for number, picture in enumerate(pictures):
-        strip.paste(picture, (number * width, 0))
+def _side_by_side(images: list[Image.Image]) -> Image.Image:
+    width, height = images[0].size
+    strip = Image.new("RGB", (width * len(images), height))
+    for number, image in enumerate(images):
+        strip.paste(image, (number * width, 0))
     return strip
 
 
-def _cut(file: Path) -> list[Image.Image]:
-    """The square pictures that ``file`` holds beside each other; none where it is missing."""
+def _split(file: Path) -> list[Image.Image]:
+    """The square images side by side in ``file``; empty if it does not exist."""
     if not file.is_file():
         return []
     strip = Photo(file.name, file).image()

@@ -1,4 +1,4 @@
-"""One writer a run: who holds its folder, and when they were last seen."""
+"""One writer per run: a lease on its folder, renewed while the process lives."""
 
 import contextlib
 from collections.abc import Callable, Generator
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from filelock import SoftFileLease
 
 LEASE = "training.lease"
-HEARTBEAT = 5.0  # s between two signs of life
-DURATION = 30.0  # s without one, after which a holder on another machine is succeeded
+HEARTBEAT = 5.0  # s between renewals
+DURATION = 30.0  # s without renewal after which a lease from another machine expires
 
-Hold = Callable[[], None]  # raises LeaseLost once another process holds the run
+Hold = Callable[[], None]  # raises LeaseLost if another process has taken over the run
 
 
 class RunIsTaken(Unavailable):
@@ -23,16 +23,16 @@ class RunIsTaken(Unavailable):
 
 
 class LeaseLost(Unavailable):
-    """Another process took the folder over while this one gave no sign of life."""
+    """Another process took over the folder after this one stopped renewing its lease."""
 
 
 @contextlib.contextmanager
 def leased(folder: Path, tell: Callable[[str], None]) -> Generator[Hold, None, None]:
-    """Holds ``folder``, which is made where it is missing, for this process alone, on shared storage too.
+    """Reserves ``folder`` for this process, also on shared storage; creates it if it does not exist.
 
-    A holder whose process has ended on this machine is succeeded at once, one on another machine after DURATION
-    without a sign of life, by this machine's clock; ``tell`` is then told. Raises RunIsTaken where the holder lives.
-    What is yielded is to be called before each write, since a lease ends the claim of a silent process and not it.
+    Takes over from a process of this machine that has ended at once, and from another machine's after DURATION without
+    renewal by this machine's clock; ``tell`` reports both. Raises RunIsTaken if the holder is alive. Call what is
+    yielded before each write: a process that was suspended may have lost its lease.
     """
     from filelock import SoftFileLease, Timeout
 
@@ -43,24 +43,24 @@ def leased(folder: Path, tell: Callable[[str], None]) -> Generator[Hold, None, N
     try:
         lease.acquire(blocking=False)
     except Timeout:
-        tell(f"Waiting up to {DURATION:.0f} s for a sign of life of {before or 'the process'} that holds {folder}.")
+        tell(f"{folder} is in use by {before or 'another process'}. Waiting up to {DURATION:.0f} s for it to respond.")
         try:
             lease.acquire(DURATION + HEARTBEAT, cancel_check=lambda: _seen(lease) not in (before, None))
         except Timeout:
             raise RunIsTaken(
-                f"{_seen(lease) or before or 'Another process'} trains in {folder}. Wait for its end, stop it, or use "
-                "another folder."
+                f"{folder} is in use by {_seen(lease) or before or 'another process'}, which is training. Wait until "
+                "it ends, stop it, or use another folder."
             ) from None
     if before:
-        tell(f"Took {folder} over from {before}.")
+        tell(f"Took over {folder} from {before}.")
     token = lease.token
 
     def hold() -> None:
         now = _seen(lease)
         if now and now.token != token:
             raise LeaseLost(
-                f"{now} took {folder} over while this process gave no sign of life. Nothing more is written here; the "
-                "run goes on there."
+                f"{now} took over {folder} after this process stopped responding. This process writes nothing more; "
+                "the run continues there."
             )
 
     try:
@@ -68,17 +68,17 @@ def leased(folder: Path, tell: Callable[[str], None]) -> Generator[Hold, None, N
     finally:
         lease.release()
         if made:
-            with contextlib.suppress(OSError):  # unless something was written into it
+            with contextlib.suppress(OSError):  # not empty
                 folder.rmdir()
 
 
 class _Seen(NamedTuple):
-    """A holder's latest sign of life."""
+    """A holder's latest renewal."""
 
     host: str
     pid: int
     token: str | None
-    when: float  # by the clock of the storage
+    when: float  # by the storage's clock
 
     def __str__(self) -> str:
         when = datetime.fromtimestamp(self.when).astimezone().isoformat(" ", "seconds")
@@ -91,5 +91,5 @@ def _seen(lease: "SoftFileLease") -> _Seen | None:
         when = Path(lease.lock_file).stat().st_mtime
     except OSError:
         return None
-    # Behind a question mark filelock adds the container's number.
+    # filelock appends the container's id after a question mark.
     return _Seen(owner.hostname.partition("?")[0], owner.pid, owner.token, when) if owner else None

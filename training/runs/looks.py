@@ -1,4 +1,4 @@
-"""A look at a subject while it trains: who it is by now, and how old at each age."""
+"""A judge's evaluation of the previews: how alike the subject is, and how old it looks at each age."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from ..ages import AGE_CLASSES, TOLERANCE, display_name, years_off
 from ..biometrics.comparisons import against
 from ..biometrics.verdicts import verdict
 from ..data.dataset import SubjectSet
-from ..errors import UserError
+from ..errors import DamagedFile, InvalidSetting, NoFaceFound
 from ..faces.observation import Observation, Observer
 from ..pictures.sheet import contact_sheet
 from ..records import from_json
@@ -21,11 +21,11 @@ LOOK_EVERY = 250  # training steps, by default
 
 @dataclass(frozen=True)
 class LookPlan:
-    """When a training is looked at, by whom, and when it ends for want of gain.
+    """When to preview, what judges the previews, and when to stop early.
 
-    A look comes every ``every`` steps (0: never) and after the last. An ``observer``, which should not have the
-    embedder of the identity loss, judges each; with ``patience`` training ends once neither identity nor age was
-    better in so many looks. Raises UserError for numbers below 0.
+    Previews every ``every`` steps (0: never) and after the last. ``observer`` judges each; its embedder should not be
+    that of the identity loss. With ``patience``, training stops when neither identity nor age improved in that many
+    previews. Raises UserError for negative numbers.
     """
 
     every: int
@@ -34,13 +34,13 @@ class LookPlan:
 
     def __post_init__(self):
         if self.every < 0 or self.patience < 0:
-            raise UserError(
-                f"A look every {self.every} steps with patience {self.patience} makes no sense; use 0 or more."
+            raise InvalidSetting(
+                f"Previews every {self.every} steps with patience {self.patience}: both numbers must be 0 or more."
             )
 
     @property
     def key(self) -> str:
-        """What is kept and where training ends depend on it; previews that nobody judges change nothing."""
+        """Identifies the judge among a run's inputs; empty without one, since previews change no result."""
         if not self.observer:
             return ""
         weights = digest(self.observer.embedder.state_dict())[:12]
@@ -49,24 +49,24 @@ class LookPlan:
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen after ``step`` on one picture of each of the six age classes."""
+    """The evaluation after ``step`` of one image per age class."""
 
     step: int
-    similarities: list[float | None]  # mean cosine with the photos nearest in age; None where no face was found
-    years: list[float | None]  # as estimated; None where no face was found or nothing judges ages
-    verdicts: list[str | None] = field(default_factory=list)  # none of a matcher whose thresholds nobody measured
-    years_error: float | None = None  # mean absolute error of the estimator, where it was measured
+    similarities: list[float | None]  # mean cosine with the photos nearest in age; None: no face
+    years: list[float | None]  # estimated; None: no face or no estimator
+    verdicts: list[str | None] = field(default_factory=list)  # empty if the matcher has no measured thresholds
+    years_error: float | None = None  # mean absolute error of the estimator, if measured
 
     @property
     def identity(self) -> float:
-        """The mean similarity, in [0, 1]; a picture without a face counts 0, as does one that is unlike."""
+        """The mean similarity, in [0, 1]. Images without a face and negative similarities count as 0."""
         return sum(max(0.0, similarity or 0.0) for similarity in self.similarities) / len(self.similarities)
 
     @property
     def age(self) -> float:
-        """How right the ages are, in [0, 1]: 1 within the class, 0 from TOLERANCE years outside it or without a face.
+        """How right the ages are, in [0, 1]: 1 within the class, 0 without a face or TOLERANCE years outside it.
 
-        Where nothing judged ages it is 1, and identity alone tells looks apart.
+        1 without an age estimator.
         """
         if not any(years is not None for years in self.years):
             return 1.0
@@ -76,26 +76,26 @@ class Look:
 
     @property
     def score(self) -> float:
-        """Identity x age: what the best step has most of."""
+        """Identity x age, which chooses the best step."""
         return self.identity * self.age
 
 
 def read_looks(found: Any, source: str) -> list[Look]:
-    """The looks that JSON read from ``source`` holds. Raises UserError where it holds none of ours."""
+    """The evaluations in JSON read from ``source``. Raises UserError if it is damaged."""
     looks = [from_json(Look, look, source) for look in found] if isinstance(found, list) else None
     ages = len(AGE_CLASSES)
     if looks is None or any(len(look.similarities) != ages or len(look.years) != ages for look in looks):
-        raise UserError(f"{source} is damaged: it should list looks at the {ages} ages.")
+        raise DamagedFile(f"{source} is damaged: it should list evaluations of the {ages} ages.")
     return looks
 
 
 def best(looks: Sequence[Look]) -> Look | None:
-    """The look with the highest score, the earliest of equals; None where there is none."""
+    """The evaluation with the highest score, the earliest of equals; None if there is none."""
     return max(looks, key=lambda look: look.score, default=None)
 
 
 def gained(looks: Sequence[Look], patience: int) -> bool:
-    """Whether identity or age was better in one of the last ``patience`` looks than in all before them."""
+    """Whether identity or age improved in the last ``patience`` evaluations."""
     before, last = looks[:-patience], looks[-patience:]
     return not before or any(
         max(getattr(look, part) for look in last) > max(getattr(look, part) for look in before)
@@ -104,7 +104,7 @@ def gained(looks: Sequence[Look], patience: int) -> bool:
 
 
 def look_sheet(pictures: list[Image.Image], look: Look | None = None) -> Image.Image:
-    """The six pictures in two rows, each with its age and, where somebody looked, what was seen."""
+    """The six images in two rows, each with its age and the evaluation if there is one."""
     labels = [display_name(age) for age in AGE_CLASSES]
     if look:
         verdicts = look.verdicts or [None] * len(labels)
@@ -127,14 +127,14 @@ def _seen(similarity: float | None, years: float | None, verdict: str | None, er
 
 
 def sentences(looks: Sequence[Look]) -> list[str]:
-    """Which step was best, beside the last; and what the judges cannot have seen."""
+    """Sentences that name the best step and the last."""
     last = looks[-1]
     chosen = best(looks) or last
-    lines = [f"Best of {len(looks)} looks: step {chosen.step}, {_words(chosen)}."]
+    lines = [f"Best of {len(looks)} previews: step {chosen.step}, {_words(chosen)}."]
     if chosen != last:
-        lines.append(f"The last one, step {last.step}, has {_words(last)}.")
+        lines.append(f"The last, step {last.step}: {_words(last)}.")
     if not any(years is not None for look in looks for years in look.years):
-        lines.append("Nothing judged the ages, so the best look is only the likest.")
+        lines.append("There was no age estimator, so the best step is only the most similar one.")
     return lines
 
 
@@ -145,24 +145,24 @@ def _words(look: Look) -> str:
 
 @dataclass(frozen=True)
 class Judge:
-    """An observer who knows the subject's photos."""
+    """An observer with embeddings of the subject's photos to compare with."""
 
     observer: Observer
     references: list[Observation]
 
     @classmethod
     def of(cls, subject: SubjectSet, observer: Observer) -> "Judge":
-        """A judge of likeness to the photos of ``subject``. Raises UserError where none of them has a face."""
+        """Embeds the photos of ``subject``. Raises UserError if none has a face."""
         seen = [(photo, face) for photo, face in zip(subject.photos, subject.faces, strict=True) if face]
         if not seen:
-            raise UserError(
-                f"No face was found in any of the {len(subject.photos)} photos, so nobody can tell how alike the "
-                "subject is while it trains. Use photos in which the face is larger, or train without a judge."
+            raise NoFaceFound(
+                f"The judge needs a face to compare with, and none was found in the {len(subject.photos)} photos. Use "
+                "photos with a larger face, or train without a judge."
             )
         return cls(observer, [observer.read(photo.name, photo.image(), face, photo.age) for photo, face in seen])
 
     def look(self, step: int, pictures: Sequence[Image.Image]) -> Look:
-        """What ``pictures``, one an age class in their order, show."""
+        """Evaluates ``pictures``, one per age class in their order."""
         seen = [self.observer.observe(age, picture, age) for age, picture in zip(AGE_CLASSES, pictures, strict=True)]
         years = [one.estimate.years if one.estimate else None for one in seen]
         means = against(seen, self.references).nearest_in_age().means

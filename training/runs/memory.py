@@ -1,9 +1,9 @@
-"""How much memory a training needs, counted before its first step.
+"""The memory that a training needs, counted before its first step.
 
-A step is run at three small sizes, and every tensor that comes and goes is noted. What is alive after an operation is a
-polynomial of the number of latents: constant for text, linear for activations, square where attention keeps its matrix.
-So the same moment of the real step follows, and with it the moment at which most is alive. What a GPU's libraries take
-beside tensors, such as cuDNN's workspace, is not counted, and neither are a reward's drawings.
+Runs one step at three small sizes and records the bytes alive after each operation. These are polynomials of the number
+of latents: constant for text, linear for activations, quadratic where attention keeps its matrix. Extrapolating each
+operation to the real size gives the peak. Not counted: what GPU libraries allocate beside tensors, such as cuDNN's
+workspace, and the images that the reward generates.
 """
 
 import gc
@@ -22,20 +22,21 @@ from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper
 from torch.utils._pytree import tree_leaves
 
 from ..config import TrainingConfig
+from ..data.instances import faces_in
 from ..dreambooth.batches import Batch
 from ..dreambooth.face_reader import FaceReader
 from ..dreambooth.trainer import Trainer
 from ..faces.crops import landmarks_of
 from ..models.levels import TIMESTEPS
 
-SMALL = ((16, 16), (16, 24), (16, 32))  # latents; networks want whole patches, some of them in groups of 32
-WINDOWS = ((8, 8), (12, 12), (16, 16))  # of what is decoded and encoded
-Counted = tuple[Tensor, int]  # bytes alive at every moment, and the moment at which the forward pass ends
-RESOLUTIONS = range(256, 4096, 64)  # px, that are suggested
+SMALL = ((16, 16), (16, 24), (16, 32))  # latents; networks need whole patches, some in groups of 32
+WINDOWS = ((8, 8), (12, 12), (16, 16))  # latents that are decoded or encoded
+Counted = tuple[Tensor, int]  # bytes alive after each operation, and the last operation of the forward pass
+RESOLUTIONS = range(256, 4096, 64)  # px, to suggest
 
 
 class Ledger(TorchDispatchMode):
-    """Bytes alive after each operation, of tensors that were made since it was entered."""
+    """Records the bytes alive after each operation, counting tensors created inside the context."""
 
     def __init__(self):
         super().__init__()
@@ -44,10 +45,10 @@ class Ledger(TorchDispatchMode):
         self._known: dict[int, weakref.ref] = {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None) -> Any:
-        """Runs ``func``; quantised tensors first say of which operations theirs is made."""
+        """Runs ``func``. Operations on quantised tensors are first broken down into plain ones."""
         if any(hasattr(kind, "__tensor_flatten__") for kind in types):
             return NotImplemented
-        if args and isinstance(args[0], Tensor):  # whose memory views and operations in place give back
+        if args and isinstance(args[0], Tensor):  # its memory is not new if the result is a view or in place
             self._note(args[0], new=False)
         result = func(*args, **(kwargs or {}))
         for value in (result,) if isinstance(result, Tensor) else tree_leaves(result):
@@ -71,28 +72,28 @@ class Ledger(TorchDispatchMode):
             self.alive += size
 
     def __enter__(self) -> "Ledger":
-        """Begins without what only waits for Python to notice that nobody holds it."""
+        """Starts after collecting unreachable tensors."""
         gc.collect()
         return super().__enter__()
 
     @property
     def result(self) -> Tensor:
-        """The moments [M], float64."""
+        """Bytes alive after each of M operations, float64 [M]."""
         return torch.tensor(self.moments, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
 class Growth:
-    """Bytes alive at every moment [M] of the same work at a few sizes, each a number of latents.
+    """Bytes alive after each operation [M], by size in latents.
 
-    ``turn`` is the moment at which its forward pass ends.
+    ``turn`` is the last operation of the forward pass.
     """
 
     moments: dict[int, Tensor]
     turn: int = -1
 
     def at(self, size: int) -> Tensor:
-        """The same at any size: Lagrange's polynomial through those that are known, moment by moment."""
+        """Bytes alive at any size: the Lagrange polynomial through the counted sizes, per operation."""
         return torch.stack(
             [
                 alive * math.prod((size - other) / (known - other) for other in self.moments if other != known)
@@ -101,80 +102,80 @@ class Growth:
         ).sum(0)
 
     def peak(self, size: int) -> int:
-        """Bytes, at the moment at which most is alive."""
+        """The most bytes alive at any time."""
         return int(self.at(size).max())
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What a training takes of the memory that its device has, in bytes."""
+    """The memory of a training on its device, in bytes."""
 
     resolution: int  # px
     factor: int  # px a latent
-    weights: int  # network, VAE and face embedder in their own number formats, and what is trained
+    weights: int  # network, VAE and face embedder in their own number formats, and the trained weights
     optimizer: int
-    update: int  # of the optimizer's step, beside gradients
-    step: dict[bool, Growth]  # of forward and backward pass, without and with gradient checkpointing
-    window: int  # side of what is decoded of a face, latents
-    face: dict[bool, Growth]  # of decoding faces with their gradient; none where nothing does
-    embedding: int  # of embedding them
-    picture: Growth  # of encoding a photo and decoding a preview
+    update: int  # temporaries of the optimizer step
+    step: dict[bool, Growth]  # forward and backward pass, by gradient checkpointing
+    window: int  # side of a decoded face window, latents
+    face: dict[bool, Growth]  # decoding faces with gradient, by gradient checkpointing; empty without an identity loss
+    embedding: int  # embedding faces
+    image: Growth  # encoding a photo and decoding a preview
 
     def needed(self, checkpointing: bool, resolution: int | None = None) -> int:
-        """At most alive at any time, at the training's ``resolution`` or another."""
+        """The peak at the training's resolution or at ``resolution``."""
         latents = ((resolution or self.resolution) // self.factor) ** 2
         step = self.step[checkpointing].at(latents)
-        peak = max(int(step.max()), int(step[-1]) + self.update, self.picture.peak(latents))
-        if self.face:  # decoded, and its gradient taken, while all of the network's activations are kept
+        peak = max(int(step.max()), int(step[-1]) + self.update, self.image.peak(latents))
+        if self.face:  # decoded, forward and backward, while the network's activations are kept
             window = math.ceil(self.window * (resolution or self.resolution) / self.resolution)
             face, kept = self.face[checkpointing].at(window**2), int(step[self.step[checkpointing].turn])
             peak = max(peak, kept + int(face.max()), kept + int(face[self.face[checkpointing].turn]) + self.embedding)
         return self.weights + self.optimizer + peak
 
-    def said(self, checkpointing: bool) -> str:
-        """A sentence for a report."""
+    def sentence(self, checkpointing: bool) -> str:
+        """A sentence for the report."""
         here, there = ("on", "off") if checkpointing else ("off", "on")
         return (
             f"Memory: about {_text(self.needed(checkpointing))} at {self.resolution} px with gradient_checkpointing "
-            f"{here} ({there}: {_text(self.needed(not checkpointing))}); {_text(self.weights)} of it are weights."
+            f"{here} ({there}: {_text(self.needed(not checkpointing))}), including {_text(self.weights)} of weights."
         )
 
     def advice(self, checkpointing: bool, free: int | None) -> str | None:
-        """What to do where ``free`` bytes beside the weights are too few; None where they will do, or nobody knows."""
+        """What to do if ``free`` bytes beside the weights are too few; None if they suffice or are not known."""
         needed, there = self.needed(checkpointing), (free or 0) + self.weights
         if free is None or needed <= there:
             return None
         fitting = [side for side in RESOLUTIONS if side < self.resolution and self.needed(True, side) <= there]
         if self.needed(True) <= there:
-            todo = f"Turn gradient_checkpointing on, which makes it {_text(self.needed(True))}."
+            todo = f"Turn on gradient_checkpointing: {_text(self.needed(True))}."
         elif fitting:
             lower = _text(self.needed(True, fitting[-1]))
-            todo = f"With gradient_checkpointing on and resolution {fitting[-1]} it is {lower}."
+            todo = f"Turn on gradient_checkpointing and set resolution to {fitting[-1]}: {lower}."
         else:
-            todo = "Lower train_batch_size, or use a model in a smaller number format (fp8, int8, GGUF)."
-        return f"Training needs about {_text(needed)} of memory and there are {_text(there)}. {todo}"
+            todo = "Lower train_batch_size, or load the model in a smaller number format (fp8, int8, GGUF)."
+        return f"Training needs about {_text(needed)} of memory, and {_text(there)} are available. {todo}"
 
 
 def memory_remarks(trainer: Trainer) -> tuple[str, str | None]:
-    """What a training will need, for its report; and what to do where that is more than there is."""
+    """The memory that a training needs, as a sentence, and what to do if that is more than available."""
     memory, checkpointing = count_memory(trainer), trainer.config.gradient_checkpointing
-    return memory.said(checkpointing), memory.advice(checkpointing, free_memory(trainer.accelerator.device))
+    return memory.sentence(checkpointing), memory.advice(checkpointing, free_memory(trainer.accelerator.device))
 
 
 def out_of_memory(config: TrainingConfig, done: int) -> str:
-    """What to say and do where the device had too little memory for the step after ``done``."""
-    where = f"at step {done + 1}; what was trained before it is saved" if done else "before a step was done"
-    todo = ["close what else uses it"]
+    """The error for a device that ran out of memory in the step after ``done``."""
+    where = f"at step {done + 1}; the steps before it are saved" if done else "before the first step"
+    todo = ["close other programs that use it"]
     if not config.gradient_checkpointing:
-        todo.append("turn gradient_checkpointing on")
-    anew = "lower resolution or train_batch_size"
+        todo.append("turn on gradient_checkpointing")
+    restart = "lower resolution or train_batch_size"
     if config.method == "full" and not config.use_8bit_adam:
-        anew = f"turn use_8bit_adam on, {anew}"
-    return f"The GPU ran out of memory {where}. To go on, {' or '.join(todo)}. To start anew with less, {anew}."
+        restart = f"turn on use_8bit_adam, {restart}"
+    return f"The GPU ran out of memory {where}. To continue, {' or '.join(todo)}. To start again with less, {restart}."
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that a process can still have on ``device``; None where nobody says."""
+    """Bytes that this process can still allocate on ``device``; None if that is not known."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
@@ -182,7 +183,7 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def count_memory(trainer: Trainer) -> Memory:
-    """What ``trainer`` will need. Its weights stay as they are; call it before the first step."""
+    """Counts the memory of ``trainer``. Call it before the first step; the weights do not change."""
     model, reader, resolution = trainer.model, trainer.face_reader, trainer.data.resolution
     config, device, factor = trainer.config, trainer.accelerator.device, trainer.model.codec.factor
     step, face = {}, {}
@@ -194,19 +195,19 @@ def count_memory(trainer: Trainer) -> Memory:
                 face[on] = _growth(partial(_face, trainer, reader), WINDOWS, reader.window)
     model.checkpoint_blocks(config.gradient_checkpointing)
     with model.stepping(resolution), torch.no_grad():
-        picture = _growth(partial(_picture, trainer), WINDOWS, resolution // factor)
+        image = _growth(partial(_image, trainer), WINDOWS, resolution // factor)
     trained = sum(weight.numel() for weight in trainer.trainable.values())
     return Memory(
         resolution=resolution,
         factor=factor,
         weights=_size([*model.held(), *([reader.embedder, reader.codec] if reader else [])], device),
         optimizer=trained * (2 if config.use_8bit_adam else 8),  # AdamW's two moments
-        update=4 * trained if device.type == "cuda" else 0,  # AdamW takes the roots of all at once there
+        update=4 * trained if device.type == "cuda" else 0,  # AdamW computes all square roots at once there
         step=step,
         window=reader.window if reader else 0,
         face=face,
         embedding=_embedding(trainer, reader) if reader else 0,
-        picture=picture,
+        image=image,
     )
 
 
@@ -215,10 +216,10 @@ def _text(size: int) -> str:
 
 
 def _step(trainer: Trainer, height: int, width: int) -> Counted:
-    """Of a step that decodes no face."""
+    """Counts a step that decodes no face."""
     batch = _batch(trainer, height, width)
     with Ledger() as ledger:
-        loss = trainer.total(trainer.losses(batch))
+        loss = trainer.total(trainer.terms(batch).losses)
         turn = len(ledger.moments) - 1
         loss.backward()
     trainer.optimizer.zero_grad()
@@ -226,10 +227,10 @@ def _step(trainer: Trainer, height: int, width: int) -> Counted:
 
 
 def _batch(trainer: Trainer, height: int, width: int) -> Batch:
-    """One of the shape that training draws, of noise."""
+    """A dummy noise batch with training's shapes."""
     data, device, none = trainer.data, trainer.accelerator.device, torch.empty(0)
     instances = trainer.config.train_batch_size
-    prompts = [*islice(cycle(data.instance_prompts), instances)]
+    prompts = [*islice(cycle(instance.prompt for instance in data.instances), instances)]
     if data.regularization:
         prompts += islice(cycle(reversed(data.prompts())), instances)
     codec, count = trainer.model.codec, len(prompts)
@@ -251,7 +252,7 @@ def _batch(trainer: Trainer, height: int, width: int) -> Batch:
 
 
 def _face(trainer: Trainer, reader: FaceReader, height: int, width: int) -> Counted:
-    """Of decoding the faces of all instances in windows of this size."""
+    """Counts decoding the faces of all instances in windows of this size."""
     codec, count, device = trainer.model.codec, trainer.config.train_batch_size, trainer.accelerator.device
     shape = codec.shape(codec.factor * width, codec.factor * height)
     latents = torch.zeros(count, *shape, device=device, requires_grad=True)
@@ -264,9 +265,9 @@ def _face(trainer: Trainer, reader: FaceReader, height: int, width: int) -> Coun
 
 
 def _embedding(trainer: Trainer, reader: FaceReader) -> int:
-    """Bytes that embedding the faces of all instances takes at most, beside their pixels."""
+    """The most bytes that embedding the faces of all instances takes beside their pixels."""
     count, side = trainer.config.train_batch_size, trainer.data.resolution
-    face = next(face for _, face in trainer.data.instances if face)
+    face = faces_in(trainer.data.instances)[0]
     crop, squares = reader.embedder.crop, torch.tensor([reader.embedder.crop.square(face)]).repeat(count, 1)
     pixels = torch.zeros(count, 3, side, side, device=trainer.accelerator.device, requires_grad=True)
     with Ledger() as ledger:
@@ -274,8 +275,8 @@ def _embedding(trainer: Trainer, reader: FaceReader) -> int:
     return int(ledger.result.max())
 
 
-def _picture(trainer: Trainer, height: int, width: int) -> Counted:
-    """Of encoding a photo and decoding a preview."""
+def _image(trainer: Trainer, height: int, width: int) -> Counted:
+    """Counts encoding a photo and decoding a preview."""
     codec, device = trainer.model.codec, trainer.accelerator.device
     width, height = codec.factor * width, codec.factor * height
     with Ledger() as ledger:
@@ -286,7 +287,7 @@ def _picture(trainer: Trainer, height: int, width: int) -> Counted:
 
 
 def _growth(count: Callable[[int, int], Counted], sizes: Iterable[tuple[int, int]], side: int) -> Growth:
-    """By ``count`` at small sizes, or at the real ``side`` where that is one."""
+    """Counts at small sizes, or at the real ``side`` if that is small too."""
     small = {height * width: (height, width) for height, width in sizes}
     chosen = small if side**2 > max(small) else {side**2: (side, side)}
     counted = {size: count(*sides) for size, sides in chosen.items()}
@@ -295,17 +296,17 @@ def _growth(count: Callable[[int, int], Counted], sizes: Iterable[tuple[int, int
 
 
 def _size(modules: Iterable[Any], device: torch.device) -> int:
-    """Bytes of the weights of ``modules`` that are on ``device``, each once and in its own number format."""
-    found = {}
+    """Bytes of the weights of ``modules`` on ``device``, each counted once and in its own number format."""
+    sizes = {}
     for module in modules:
         for tensor in (*module.parameters(), *module.buffers()):
             if tensor.device.type == device.type:
-                found |= {part.untyped_storage()._cdata: part.untyped_storage().nbytes() for part in kept(tensor)}
-    return sum(found.values())
+                sizes |= {part.untyped_storage()._cdata: part.untyped_storage().nbytes() for part in kept(tensor)}
+    return sum(sizes.values())
 
 
 def kept(tensor: Tensor) -> list[Tensor]:
-    """The tensors that a quantised one is kept in; else itself."""
+    """The tensors inside a quantised tensor, or the tensor itself."""
     tensor = tensor.data
     if not is_traceable_wrapper_subclass(tensor):
         return [tensor]

@@ -1,4 +1,4 @@
-"""The subject at six ages, drawn while it trains: always from one noise, so that only the training changes them."""
+"""Previews of the subject at six ages, always from the same noise, so that only the training changes them."""
 
 import warnings
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def _prompts(config: TrainingConfig) -> list[str]:
 
 
 def preview_prompts(config: TrainingConfig) -> list[str]:
-    """What ``build_trainer`` must be given as ``extra_prompts`` so that draw_ages can work under frozen text."""
+    """The prompts that draw_ages needs once the text encoder is released."""
     return ["", *_prompts(config)]
 
 
@@ -29,14 +29,14 @@ def draw_ages(
     preset: Preset | None = None,
     batch_size: int = 2,
 ) -> list[Image.Image]:
-    """One picture an age class at the training resolution, from the noise of ``seed`` (default: the training's).
+    """One image per age class at the training resolution, from the noise of ``seed`` (default: the training's).
 
-    Drawn in the model's quick way where there is no ``preset``. An exception that ``progress`` raises ends the drawing.
+    Uses the model's preview sampler without ``preset``. An exception from ``progress`` ends the sampling.
     """
     seed = trainer.config.seed if seed is None else seed
     pixels = trainer.model.draw(_prompts(trainer.config), trainer.data.resolution, seed, preset, batch_size, progress)
     if bad := sum(map(blank, pixels)):
         warnings.warn(
-            f"{bad} of {len(pixels)} previews show one colour all over: the model draws no pictures.", stacklevel=1
+            f"{bad} of {len(pixels)} previews are a single colour: the model generates no usable images.", stacklevel=1
         )
     return [to_image(picture) for picture in pixels]

@@ -1,34 +1,35 @@
-"""Training that watches: draws the six ages now and then, has them judged, and keeps the best step beside the last."""
+"""Previews during training: generates the six ages, has them judged, and keeps the best step beside the last."""
 
 import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from PIL import Image
 
 from ..dreambooth.trainer import Progress, Trainer, TrainingEnough
 from ..files import written
 from ..models.subject import STEP_FILE
 from ..records import read_json
+from .lease import Hold
 from .looks import Judge, Look, LookPlan, best, gained, read_looks
 from .previews import draw_ages
 
 Show = Callable[[list[Image.Image], Look | None], None]
+Write = Callable[[Path], None]  # writes the subject as trained so far
 
 
 def step_file(folder: Path, step: int) -> Path:
-    """Where a run in ``folder`` keeps the subject of a look that was the best so far."""
+    """The subject file of a step that was the best so far."""
     return folder / STEP_FILE.format(step)
 
 
 class Watcher:
-    """A trainer's callback: looks as ``plan`` says.
+    """A trainer's callback that previews the six ages as ``plan`` says.
 
-    With a ``judge`` each look that has a higher score than all before is kept as a subject file in ``folder``.
-    ``show`` gets each look's pictures; what ``check`` raises ends the drawing. ``build_trainer`` must have been given
-    the same ``plan``.
+    With a ``judge``, each preview that scores higher than all before it is kept in ``folder`` by ``write``. ``show``
+    receives the images of each preview. An exception from ``check`` ends the sampling. ``hold`` is called before files
+    are written. ``build_trainer`` needs the same ``plan``.
     """
 
     def __init__(
@@ -36,20 +37,22 @@ class Watcher:
         trainer: Trainer,
         plan: LookPlan,
         folder: Path,
-        judge: Judge | None = None,
-        show: Show = lambda pictures, look: None,
+        judge: Judge | None,
+        write: Write,
+        show: Show = lambda images, look: None,
         check: Callable[[], None] = lambda: None,
+        hold: Hold = lambda: None,
     ):
         self.trainer, self.plan, self.folder, self.judge = trainer, plan, folder, judge
-        self.show, self.check = show, check
+        self.write, self.show, self.check, self.hold = write, show, check, hold
         self.looks: list[Look] = []
-        self.pictures: list[Image.Image] = []  # of the latest look
+        self.pictures: list[Image.Image] = []  # of the latest preview
         self.looked_at: int | None = None  # step
 
     def resume(self) -> None:
-        """Goes on from the looks in ``folder``, up to the trainer's step, and makes the one that a kill prevented.
+        """Continues from the evaluations in ``folder`` up to the trainer's step, adding one that a kill prevented.
 
-        The state of a step is saved before that step is looked at. Raises TrainingEnough as a call does.
+        A step's state is saved before its preview. Raises TrainingEnough as a call does.
         """
         step = self.trainer.step_number
         if not self.judge or not step:
@@ -63,13 +66,13 @@ class Watcher:
             self._end_without_gain()
 
     def __call__(self, progress: Progress) -> None:
-        """Called after each step. Raises TrainingEnough when patience is at its end."""
+        """Called after each step. Raises TrainingEnough when patience runs out."""
         if self._due(progress.step):
             self.look()
             self._end_without_gain()
 
     def look(self) -> None:
-        """Draws, judges, keeps and shows what there is at this step."""
+        """Generates, judges, keeps and shows the six ages at this step."""
         main, self.looked_at = self.trainer.accelerator.is_main_process, self.trainer.step_number
         if main:
             self.pictures = draw_ages(self.trainer, self.check)
@@ -79,7 +82,7 @@ class Watcher:
             self.show(self.pictures, self.looks[-1] if self.looks else None)
 
     def close(self) -> None:
-        """Looks at a last step that was reached before, and drops what is too large to keep."""
+        """Previews the last step if that is missing, and deletes files that are too large to keep."""
         if self.looked_at != self.trainer.step_number:
             self.look()
         main = self.trainer.accelerator.is_main_process
@@ -90,7 +93,7 @@ class Watcher:
 
     @property
     def best(self) -> Look | None:
-        """The look with the highest score."""
+        """The evaluation with the highest score."""
         return best(self.looks)
 
     def _end_without_gain(self) -> None:
@@ -109,15 +112,14 @@ class Watcher:
     def _judge(self, judge: Judge) -> None:
         from accelerate.utils import broadcast_object_list
 
-        trainer = self.trainer
-        main = trainer.accelerator.is_main_process
-        look = judge.look(trainer.step_number, self.pictures) if main else None
-        (look,) = broadcast_object_list([look])  # all processes must end at the same step
-        self.looks = [known for known in self.looks if known.step != look.step] + [look]
+        main = self.trainer.accelerator.is_main_process
+        look = judge.look(self.trainer.step_number, self.pictures) if main else None
+        (look,) = broadcast_object_list([look])  # all processes must stop at the same step
+        self.looks = [earlier for earlier in self.looks if earlier.step != look.step] + [look]
         if not main:
             return
-        trainer.before_saving()  # looking takes a while
+        self.hold()  # judging takes a while
         if self.best is look:
-            trainer.write_subject(step_file(self.folder, look.step), torch.float16)
+            self.write(step_file(self.folder, look.step))
         with written(self._record) as temporary:
             temporary.write_text(json.dumps([asdict(look) for look in self.looks], indent=1))

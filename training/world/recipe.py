@@ -1,6 +1,7 @@
 """How a person of the drawn world is trained, drawn and judged, in the demo and in the study alike."""
 
 import functools
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -9,12 +10,12 @@ from PIL import Image
 from ..config import TrainingConfig
 from ..data.dataset import RegularizationSet, SubjectSet, find_faces
 from ..dreambooth.trainer import Trainer
-from ..faces.age_estimators import CropAgeEstimator
+from ..faces.age_estimators import AgeEstimator, CropAgeEstimator
 from ..faces.find import FaceDetector
 from ..faces.observation import Observer
 from ..models.interface import Preset
 from ..pictures.photos import Photo
-from ..runs.build import build_trainer
+from ..runs.build import FaceNetworks, build_trainer
 from ..runs.looks import LookPlan
 from ..runs.previews import draw_ages
 from .model import base_model
@@ -63,22 +64,18 @@ def regularization_set(per_class: int = 20) -> RegularizationSet:
 
 
 def trainer_of(
-    subject: SubjectSet, regularization: RegularizationSet | None, config: TrainingConfig, **parts: Any
+    subject: SubjectSet,
+    regularization: RegularizationSet | None,
+    config: TrainingConfig,
+    estimator: AgeEstimator | None = None,
+    extra_prompts: Iterable[str] = (),
 ) -> Trainer:
     """What trains ``subject`` on the world's base model; its identity loss reads faces with the loss embedder.
 
-    ``parts`` are further arguments of build_trainer.
+    ``estimator`` scores the ages of the reward, ``extra_prompts`` are those of other images that will be generated.
     """
-    return build_trainer(
-        base_model(),
-        subject,
-        regularization,
-        config,
-        embedder=world_embedder("loss"),
-        detector=known_place,
-        looks=LookPlan(0),
-        **parts,
-    )
+    networks = FaceNetworks(known_place, world_embedder("loss"), estimator)
+    return build_trainer(base_model(), subject, regularization, config, networks, LookPlan(0), extra_prompts)
 
 
 def draw_six(trainer: Trainer, seed: int) -> list[Image.Image]:

@@ -34,6 +34,7 @@ class Model:
     sha256: str  # of the UNet before training, as float16: the same from any file format and from memory
     unmapped: StateDict = field(default_factory=dict)  # tensors of the checkpoint that no module holds, kept for saving
     fingerprint: str = ""  # of the same UNet; by this a subject trained in place knows its base
+    remarks: list[str] = field(default_factory=list)
     guidance = 3.0  # of drawings in a few steps
     _before: UNetDenoiser | None = field(
         default=None, init=False, repr=False
@@ -104,6 +105,15 @@ class Model:
                 network.enable_gradient_checkpointing()
             else:
                 network.disable_gradient_checkpointing()
+
+    def saved_size(self, method: str) -> int:
+        """How many numbers ``trained`` holds at most."""
+        if method == "lora":
+            return sum(weight.numel() for weight in self.denoiser.parameters() if weight.requires_grad)
+        return sum(weight.numel() for part in self.held() for weight in part.parameters())
+
+    def close(self) -> None:
+        """Nothing to free: the model goes with its last reference."""
 
     def held(self) -> list[nn.Module]:
         """What stays in memory while it is trained."""
