@@ -265,3 +265,11 @@ def test_denoiser_agrees_with_diffusers_scheduler():
     x_0, noise, t = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8), torch.tensor([1, 500, 998])
     torch.testing.assert_close(denoiser.noised(x_0, noise, t), schedule.add_noise(x_0, noise, t))
     torch.testing.assert_close(denoiser.target(x_0, noise, t), schedule.get_velocity(x_0, noise, t))
+
+
+def test_a_loss_without_a_weight_is_an_error():
+    trainer = tiny_trainer()
+    terms = trainer.terms(trainer.data.sample(0))
+    trainer.total(terms.losses)
+    with pytest.raises(KeyError, match="reconstrution"):
+        trainer.total({"reconstrution": terms.losses["reconstruction"]})

@@ -156,9 +156,9 @@ def test_a_reward_beside_a_batch_of_another_shape_is_the_same_as_alone():
     trainer = shaped(reward_every=1, reward_start=0.0, loss="none")
     drawn = trainer.reward.generate(0)
     narrow = next(batch for n in range(8) if (batch := trainer.data.sample(n)).x_0.shape[-1] != batch.x_0.shape[-2])
-    beside = trainer.terms(narrow, drawn)
-    alone = trainer.terms(narrow)
+    beside = trainer.terms(narrow, drawn).losses
+    alone = trainer.terms(narrow).losses
     assert torch.equal(beside["reconstruction"], alone["reconstruction"])
     square = next(batch for n in range(8) if (batch := trainer.data.sample(n)).x_0.shape[-1] == batch.x_0.shape[-2])
-    together = trainer.terms(square, drawn)
+    together = trainer.terms(square, drawn).losses
     assert together["reward identity"].item() == pytest.approx(beside["reward identity"].item(), rel=1e-4)

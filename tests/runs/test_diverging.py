@@ -20,7 +20,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_state_before_it(tmp_path):
         return replace(batch, x_0=batch.x_0 * float("nan")) if number == 2 else batch
 
     trainer.data.sample = poisoned
-    with pytest.raises(TrainingDiverged, match=r"step 3.*not a finite number.*learning rate"):
+    with pytest.raises(TrainingDiverged, match=r"step 3.*learning rate"):
         run(trainer, tmp_path / "state.pt", [lambda progress: seen.append(weights(trainer))])
     resumed = tiny_trainer(loss="none", max_train_steps=9)
     resume(resumed, tmp_path / "state.pt")
