@@ -18,7 +18,7 @@ LORA_LAYERS = {
 TIMESTEP_SAMPLINGS = ("uniform", "logit_normal", "shifted")
 PRECISIONS = ("no", "bf16", "fp16")
 CROPS = ("face", "photo", "aspect")
-PHOTO_SETTINGS = ("photo_years", "background_weight", "face_mask")  # affect only how the photos' ages and masks are used
+PHOTO_SETTINGS = ("photo_years", "background_weight", "face_mask")  # how the photos' ages and masks are used
 REWARD_SETTINGS = (  # unused if the first is 0
     "reward_every",
     "reward_start",
@@ -47,10 +47,14 @@ class TrainingConfig:
     temperature: float = option(0.5, help="temperature of the contrastive loss", low=1e-3)
     triplet_margin: float = option(1.0, help="margin of the triplet loss, in units of 1 - cosine similarity", low=0)
     prior_loss_weight: float = option(1.0, help="weight of the reconstruction loss on the regularization images", low=0)
-    method: str = option("lora", help="train a small LoRA (lora), or every weight, for a full checkpoint (full)", choices=METHODS)
+    method: str = option(
+        "lora", help="train a small LoRA (lora), or every weight, for a full checkpoint (full)", choices=METHODS
+    )
     rank: int = option(16, help="rank of the LoRA", low=1)
     lora_alpha: float = option(16.0, help="alpha of the LoRA, which is scaled by alpha / rank", low=1e-3)
-    lora_layers: tuple[str, ...] = option(("attention",), help="UNet layers that get a LoRA", choices=tuple(LORA_LAYERS))
+    lora_layers: tuple[str, ...] = option(
+        ("attention",), help="UNet layers that get a LoRA", choices=tuple(LORA_LAYERS)
+    )
     train_text_encoder: bool | None = option(
         None, help="also train the text encoder (default: only with the full method)"
     )
@@ -59,11 +63,9 @@ class TrainingConfig:
     lr_scheduler: str = option(
         "constant", help="learning rate schedule", choices=("constant", "constant_with_warmup", "linear", "cosine")
     )
-    lr_warmup_steps: int = option(
-        0, help="number of warmup steps, for schedules with warmup", low=0
-    )
+    lr_warmup_steps: int = option(0, help="number of warmup steps, for schedules with warmup", low=0)
     train_batch_size: int = option(
-        1, help="photos per batch on each process; each batch also gets as many regularization images", low=1
+        1, help="photos per batch and process; each batch also gets as many regularization images", low=1
     )
     gradient_accumulation_steps: int = option(1, help="batches to accumulate before each optimizer step", low=1)
     max_grad_norm: float = option(1.0, help="clip the gradient norm to this value; 0 disables clipping", low=0)
@@ -95,7 +97,7 @@ class TrainingConfig:
     class_word: str = option("person", help="class of the subject: person, man, woman ...")
     instance_prompt: str = option(
         INSTANCE_PROMPT,
-        help="prompt for the photos; {token} and {class_word} are filled in, and 'as {age}' is added if the age is known",
+        help="prompt for the photos; {token} and {class_word} are filled in, and 'as {age}' is added if it is known",
     )
     regularization_prompt: str = option(
         REGULARIZATION_PROMPT, help="prompt for the regularization images; {age} is filled in"
@@ -106,13 +108,12 @@ class TrainingConfig:
     background_weight: float = option(
         0.1, help="weight of the background in photos with a mask, relative to 1 for the person", low=0, high=1
     )
-    face_mask: bool = option(
-        False, help="in photos without a mask, use a soft region around face and hair as the mask"
-    )
+    face_mask: bool = option(False, help="in photos without a mask, use a soft region around face and hair as the mask")
     timestep_sampling: str | None = option(
         None,
-        help="how often to train each noise level: all equally (uniform), middle levels more often (logit_normal), or that "
-        "with the shift of the model's own sampling (shifted) (default: logit_normal for flow models, else uniform)",
+        help="how often to train each noise level: all equally (uniform), middle levels more often (logit_normal), or "
+        "the latter with the shift of the model's own sampling (shifted) (default: logit_normal for flow models, else "
+        "uniform)",
         choices=TIMESTEP_SAMPLINGS,
     )
 
@@ -123,13 +124,19 @@ class TrainingConfig:
         low=0,
     )
     reward_start: float = option(0.5, help="fraction of the training after which the reward starts", low=0, high=1)
-    reward_pictures: int = option(2, help="images that the reward generates at a time, of different ages", low=1, high=6)
+    reward_pictures: int = option(
+        2, help="images that the reward generates at a time, of different ages", low=1, high=6
+    )
     reward_steps: int = option(2, help="sampling steps per reward image; the last one is trained", low=1, high=50)
     reward_identity: float = option(
-        1.0, help="maximum strength of the reward for similarity to the photos, as a multiple of the reconstruction's gradient", low=0
+        1.0,
+        help="largest gradient of the reward for similarity to the photos, as a multiple of the reconstruction's",
+        low=0,
     )
     reward_age: float = option(
-        3.0, help="maximum strength of the reward for the requested age, as a multiple of the reconstruction's gradient", low=0
+        3.0,
+        help="largest gradient of the reward for the requested age, as a multiple of the reconstruction's",
+        low=0,
     )
     reward_anchor: float = option(
         0.0, help="weight of a penalty that keeps images of other people close to the base model's", low=0

@@ -72,7 +72,9 @@ def check_writable(path: Path) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.touch()
     except OSError as error:
-        raise Unavailable(f"{path} cannot be written: {error.strerror}. Fix this, or write to another folder.") from error
+        raise Unavailable(
+            f"{path} cannot be written: {error.strerror}. Fix this, or write to another folder."
+        ) from error
 
 
 def check_room(folder: Path, size: int) -> None:

@@ -11,7 +11,7 @@ def utf8_name(path: Path) -> Path:
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        raise FileConflict(f"The name {path} is not UTF-8, and safetensors cannot open such files. Rename it.") from error
+        raise FileConflict(f"The name {path} is not UTF-8, so safetensors cannot open it. Rename the file.") from error
     return path
 
 

@@ -56,7 +56,9 @@ class Option:
 def options_of(described: type[Any]) -> tuple[Option, ...]:
     """Returns the options of a dataclass whose fields come from ``option``."""
     hints = get_type_hints(described)
-    return tuple(_option_of(item.name, hints[item.name], item.default, dict(item.metadata)) for item in fields(described))
+    return tuple(
+        _option_of(item.name, hints[item.name], item.default, dict(item.metadata)) for item in fields(described)
+    )
 
 
 def spelled(described: Any) -> str:

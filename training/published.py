@@ -26,10 +26,12 @@ class Published:
     def verify(self, path: Path, downloaded: bool = False) -> None:
         """Raises UserError if the SHA-256 of ``path`` is not the recorded one. ``downloaded``: it came from ``url``."""
         if self.sha256 and (actual := file_sha256(path)) != self.sha256:
-            source, advice = (self.url, "It was not kept.") if downloaded else (path, "Delete it and download it again.")
+            source, advice = (
+                (self.url, "It was not kept.") if downloaded else (path, "Delete it and download it again.")
+            )
             raise DamagedFile(
-                f"{source} is not the published {self.name}: its SHA-256 is {actual}, expected {self.sha256}. It may be "
-                f"an incomplete download, or a web page instead of the file. {advice}"
+                f"{source} is not the published {self.name}: its SHA-256 is {actual}, expected {self.sha256}. It may "
+                f"be an incomplete download, or a web page instead of the file. {advice}"
             )
 
 
@@ -37,8 +39,8 @@ def check_there(wanted: Published, folder: Path, download: bool) -> None:
     """Raises UserError if ``wanted`` is not in ``folder`` and ``download`` is off."""
     if not download and not (folder / wanted.name).is_file():
         raise MissingFile(
-            f"{wanted.name} ({wanted.licence}) is not in {folder}. Download {wanted.url} into that folder, or switch on "
-            "the option download."
+            f"{wanted.name} ({wanted.licence}) is not in {folder}. Download {wanted.url} into that folder, or turn "
+            "on the option download."
         )
 
 
@@ -106,8 +108,8 @@ def _download_rest(wanted: Published, path: Path) -> None:
                 size += len(chunk)
                 if size > wanted.size:
                     raise DownloadFailed(
-                        f"{wanted.url} sends more than the {wanted.size} bytes of {wanted.name}, so it is another file. "
-                        "It was not kept."
+                        f"{wanted.url} sends more than the {wanted.size} bytes of {wanted.name}, so it is not that "
+                        "file. It was not kept."
                     )
                 file.write(chunk)
                 bar.update(len(chunk))

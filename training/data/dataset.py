@@ -28,7 +28,9 @@ def find_faces(photos: list[Photo], detector: FaceDetector, bar: Bar = iter) -> 
         detected = detector(photo.image())
         faces.append(next(iter(detected), None))
         if not detected:
-            remarks.append(f"{photo.name}: no face found. It is used for the reconstruction, not for the identity loss.")
+            remarks.append(
+                f"{photo.name}: no face found. It is used for the reconstruction, not for the identity loss."
+            )
         elif len(detected) > 1:
             remarks.append(f"{photo.name}: {len(detected)} faces found. The largest, most central one is used.")
     return SubjectSet(photos, faces, remarks)

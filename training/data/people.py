@@ -33,9 +33,9 @@ def people_remarks(subject: SubjectSet, observer: Observer) -> list[str]:
     if not odd:
         return []
     return [
-        f"Warning: {len(odd)} of {len(similarities)} faces do not look like those in the other photos: {abridged(odd)}. "
-        "Training treats all of them as one person. Remove photos of other people; if they show the subject at another "
-        "age, set the photos' ages."
+        f"Warning: {len(odd)} of {len(similarities)} faces look unlike those in the other photos: {abridged(odd)}. "
+        "Training treats everyone in the photos as one person. Remove photos of other people. If these show the "
+        "subject at another age, set the photos' ages."
     ]
 
 

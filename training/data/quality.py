@@ -44,7 +44,7 @@ def quality_remarks(photos: Sequence[PhotoQuality], sides: Sequence[int]) -> lis
     """
     remarks = []
     if len(photos) < FEW:
-        remarks.append(f"Only {len(photos)} photo{'s' * (len(photos) > 1)}. 3-30 photos show better what stays the same.")
+        remarks.append(f"Only {len(photos)} photo{'s' * (len(photos) > 1)}. Use 3-30 photos.")
     for photo, side in zip(photos, sides, strict=True):
         if photo.side * ENLARGED < side:
             remarks.append(f"{photo.name}: small. Training enlarges it from {photo.side:.0f} to {side} px.")

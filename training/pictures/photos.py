@@ -94,7 +94,10 @@ def abridged(names: Sequence[str]) -> str:
 
 
 def read_folder(folder: Path, what: str) -> list[Photo]:
-    """Returns the photos in a folder, or the one in a file. Raises UserError, which names ``what``, if there are none."""
+    """Returns the photos in a folder, or the one in a file.
+
+    Raises UserError, which calls the photos ``what``, if there are none.
+    """
     if folder.is_file():
         return [Photo(folder.name, folder)]
     if not folder.is_dir():

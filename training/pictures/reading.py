@@ -119,7 +119,7 @@ def _decoded_or_salvaged(path: Path, oddities: list[str]) -> Image.Image:
 
 @contextlib.contextmanager
 def _pillows_limits(incomplete: bool) -> Generator[None, None, None]:
-    """Lifts Pillow's pixel limit, as we have our own, and allows ``incomplete`` files. Pillow has these only as globals."""
+    """Replaces Pillow's pixel limit by MOST_PIXELS and allows ``incomplete`` files, both global settings in Pillow."""
     before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
     Image.MAX_IMAGE_PIXELS = None
     ImageFile.LOAD_TRUNCATED_IMAGES = incomplete  # ty: ignore[invalid-assignment]
