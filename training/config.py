@@ -97,7 +97,8 @@ class TrainingConfig:
     class_word: str = option("person", help="class of the subject: person, man, woman ...")
     instance_prompt: str = option(
         INSTANCE_PROMPT,
-        help="prompt for the photos; {token} and {class_word} are filled in, and 'as {age}' is added if it is known",
+        help="prompt for the photos; {token} and {class_word} are filled in, and 'as {age}' is added for photos of "
+        "known age",
     )
     regularization_prompt: str = option(
         REGULARIZATION_PROMPT, help="prompt for the regularization images; {age} is filled in"
@@ -125,7 +126,7 @@ class TrainingConfig:
     )
     reward_start: float = option(0.5, help="fraction of the training after which the reward starts", low=0, high=1)
     reward_pictures: int = option(
-        2, help="images that the reward generates at a time, of different ages", low=1, high=6
+        2, help="number of reward images to generate at a time, of different ages", low=1, high=6
     )
     reward_steps: int = option(2, help="sampling steps per reward image; the last one is trained", low=1, high=50)
     reward_identity: float = option(

@@ -111,7 +111,7 @@ def _check(spec: Option, value: Any) -> None:
     if spec.kind not in (int, float):
         return
     if not math.isfinite(value):
-        raise InvalidSetting(f"{name} is {value}; it must be a finite number.")
+        raise InvalidSetting(f"{name} is {value}; it must be a number.")
     if low is not None and high is not None and not low <= value <= high:
         raise InvalidSetting(f"{name} is {value}; it must be between {low:g} and {high:g}.")
     if low is not None and value < low:

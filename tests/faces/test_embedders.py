@@ -63,8 +63,8 @@ class Code:
     ("content", "sentence"),
     [
         ({"conv2d_1a.conv.weight": torch.zeros(2, 2)}, "another network"),
-        ({"weight": Code()}, "hold code"),
-        ({}, "holds no weights"),
+        ({"weight": Code()}, "contain code"),
+        ({}, "contains no weights"),
     ],
 )
 def test_wrong_weights_are_refused(tmp_path, content, sentence, capsys):
