@@ -1,4 +1,4 @@
-"""The six age classes, the ways people spell them, integer ages, and prompts."""
+"""The six age classes and their spellings, ages in years, and prompts that contain an age."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from string import Formatter
 
-from .errors import UserError
+from .errors import InvalidSetting
 
 AGE_CLASSES = ("child", "teenager", "youngadults", "middleaged", "elderly", "old")
 
@@ -20,7 +20,7 @@ DISPLAY_NAMES = {
     "old": "old",
 }
 
-# First and last years of each class; ours, since the six names have no fixed years in the literature.
+# First and last year of each class. This is our own choice: the literature gives the six names no fixed years.
 CLASS_YEARS = {
     "child": (2, 12),
     "teenager": (13, 19),
@@ -30,7 +30,7 @@ CLASS_YEARS = {
     "old": (75, 95),
 }
 
-# Keys are spellings with case, spaces and punctuation removed.
+# Keys are lower-case spellings without spaces and punctuation.
 _SPELLINGS = {name: name for name in AGE_CLASSES} | {
     "children": "child",
     "teen": "teenager",
@@ -41,9 +41,9 @@ _SPELLINGS = {name: name for name in AGE_CLASSES} | {
 }
 
 MAX_AGE = 100
-_YEARS = r"100|[1-9]?\d"  # MAX_AGE at most, without leading zeros
+_YEARS = r"100|[1-9]?\d"  # 0 to MAX_AGE, without leading zeros
 UNKNOWN_AGE = "?"
-TOLERANCE = 10  # years by which a face may miss an age that was asked for in years
+TOLERANCE = 10  # years; the largest error that counts as right if the requested age is in years
 
 # Banerjee et al., IJCB 2023, section 3.
 INSTANCE_PROMPT = "photo of a {token} {class_word}"
@@ -52,108 +52,116 @@ SAMPLING_PROMPT = "photo of a {token} {class_word} as {age}"
 
 
 def age_class(text: str) -> str | None:
-    """The age class that ``text`` spells as a whole ("Young Adult", "middle-aged"), or None."""
+    """Returns the age class if the whole ``text`` spells one ("Young Adult", "middle-aged"), else None."""
     return _SPELLINGS.get(re.sub(r"[^a-z]", "", text.lower())) if not re.search(r"\d", text) else None
 
 
 def class_of(years: float) -> str:
-    """The age class of someone of ``years``; the nearest for babies and centenarians."""
+    """Returns the age class for ``years``; the nearest class below 2 and above 95 years."""
     return next((name for name, (_, last) in CLASS_YEARS.items() if years < last + 1), AGE_CLASSES[-1])
 
 
 def as_class(age: str | int) -> str:
-    """The age class of ``age``, be it years or a class already."""
+    """Returns the age class of ``age``, which is in years or already a class."""
     return class_of(age) if isinstance(age, int) else age
 
 
 def class_middle(name: str) -> float:
-    """The middle of an age class, in years."""
+    """Returns the middle of an age class, in years."""
     first, last = CLASS_YEARS[name]
     return (first + last + 1) / 2
 
 
 def middle_years(age: str | int) -> float:
-    """``age`` in years, be it years already or a class."""
+    """Returns ``age`` in years; for a class, its middle."""
     return age if isinstance(age, int) else class_middle(age)
 
 
 def leading_age_class(text: str) -> str | None:
-    """The age class that the first words of ``text`` spell ("middle-aged_0012" -> middleaged), or None."""
+    """Returns the age class that ``text`` starts with ("middle-aged_0012" -> middleaged), or None."""
     words = re.findall(r"[a-zA-Z]+", re.split(r"\d", text, maxsplit=1)[0])
     matches = (age_class(" ".join(words[:count])) for count in range(len(words), 0, -1))
     return next((match for match in matches if match), None)
 
 
 def leading_years(text: str) -> int | None:
-    """The years that begin ``text`` before a word ("34_beach", "8-year-old"), or None; 01 and 20190704 are no ages."""
-    found = re.match(rf"({_YEARS})[ _-]+(?=[^\W\d_])", text)
-    return int(found[1]) if found else None
+    """Returns the years that ``text`` starts with, if a word follows ("34_beach", "8-year-old"), else None.
+
+    Numbers such as 01 and 20190704 are not ages.
+    """
+    match = re.match(rf"({_YEARS})[ _-]+(?=[^\W\d_])", text)
+    return int(match[1]) if match else None
 
 
 def mentioned_age_classes(text: str) -> set[str]:
-    """Every age class that ``text`` mentions as words ("photo of a middle-aged" -> {middleaged})."""
+    """Returns the age classes that ``text`` mentions as whole words ("photo of a middle-aged" -> {middleaged})."""
     words = re.findall(r"[a-z]+", re.sub(r"\d+[-_ ]years?[-_ ]old", " ", text.lower()))
     pairs = [" ".join(pair) for pair in pairwise(words)]
-    return {found for phrase in words + pairs if (found := age_class(phrase))}
+    return {name for phrase in words + pairs if (name := age_class(phrase))}
 
 
 def whole_years(text: str) -> int | None:
-    """The years that ``text`` is as a whole ("34", "8 years"), or None; 01 and 1987 are no ages."""
-    found = re.fullmatch(rf"({_YEARS})([ _-]years?([ _-]old)?)?", text)
-    return int(found[1]) if found else None
+    """Returns the years if the whole ``text`` is an age ("34", "8 years"), else None. 01 and 1987 are not ages."""
+    match = re.fullmatch(rf"({_YEARS})([ _-]years?([ _-]old)?)?", text)
+    return int(match[1]) if match else None
 
 
 def mentioned_years(text: str) -> set[int]:
-    """Every age in years that ``text`` mentions ("a 45-year-old on a beach" -> {45})."""
+    """Returns the ages in years that ``text`` mentions ("a 45-year-old on a beach" -> {45})."""
     return {int(years) for years in re.findall(rf"\b({_YEARS})[- ]years?[- ]old\b", text.lower())}
 
 
 def parse_age(text: str | int) -> str | int:
-    """One age as a user writes it: a class in any spelling, or whole years 0-100 ("45", "45-year-old").
+    """Parses one age: a class in any spelling, or whole years from 0 to 100 ("45", "45-year-old").
 
     Raises UserError for anything else.
     """
     years = re.fullmatch(r"\s*(\d{1,9})([- ]years?([- ]old)?)?\s*", str(text))
     if years and int(years.group(1)) <= MAX_AGE:
         return int(years.group(1))
-    if found := age_class(str(text)):
-        return found
-    raise UserError(
+    if name := age_class(str(text)):
+        return name
+    raise InvalidSetting(
         f"'{text}' is not an age. Use one of: {', '.join(AGE_CLASSES)}; or whole years from 0 to {MAX_AGE}."
     )
 
 
 def parse_photo_ages(text: str, count: int) -> list[str | int | None]:
-    """One age for each of ``count`` photos, comma-separated; "?" where it is not known ("8, 8, ?, old").
+    """Parses comma-separated ages for ``count`` photos; "?" stands for an unknown age ("8, 8, ?, old").
 
-    Raises UserError for another number of ages, and for what is no age.
+    Raises UserError if the number of ages differs from ``count`` or an entry is not an age.
     """
     parts = [part.strip() for part in text.split(",")]
     if len(parts) != count:
-        raise UserError(
-            f"There are {count} photos but {len(parts)} ages ({text}). Give one for each, in their order, and "
-            f"{UNKNOWN_AGE} where it is not known."
+        raise InvalidSetting(
+            f"Got {len(parts)} ages for {count} photos ({text}). Give one age per photo, in the photos' order; write "
+            f"{UNKNOWN_AGE} for an unknown age."
         )
     return [None if part == UNKNOWN_AGE else parse_age(part) for part in parts]
 
 
 def parse_ages(text: str) -> list[str | int]:
-    """A comma-separated list of ages, or "all" for the six classes in order.
+    """Parses a comma-separated list of ages; "all" stands for the six classes in order.
 
-    Raises UserError where it names none, or one twice, in whatever spelling.
+    Raises UserError if the list is empty or contains an age twice, in any spelling.
     """
     if text.strip().lower() == "all":
         return list(AGE_CLASSES)
     ages = [parse_age(part) for part in text.split(",") if part.strip()]
     if not ages:
-        raise UserError(f"'{text}' names no age. Use 'all', or one or more of: {', '.join(AGE_CLASSES)}; or years.")
-    if (again := next((age for place, age in enumerate(ages) if age in ages[:place]), None)) is not None:
-        raise UserError(f"'{text}' names {display_name(again)} more than once; each age is drawn once.")
+        raise InvalidSetting(
+            f"'{text}' contains no age. Use 'all', or one or more of: {', '.join(AGE_CLASSES)}; or years."
+        )
+    if (duplicate := next((age for index, age in enumerate(ages) if age in ages[:index]), None)) is not None:
+        raise InvalidSetting(f"'{text}' lists {display_name(duplicate)} more than once. List each age once.")
     return ages
 
 
 def age_of(name: str) -> str | int | None:
-    """The age that a picture's file name begins with ("elderly.png", "45-year-old.png"); None for none or several."""
+    """Returns the age that an image's file name starts with ("elderly.png", "45-year-old.png").
+
+    Returns None if it starts with no age or mentions several classes.
+    """
     stem = Path(name).stem
     years = re.match(r"\d+-year-old", stem)
     several = len(mentioned_age_classes(stem)) > 1
@@ -162,14 +170,14 @@ def age_of(name: str) -> str | int | None:
 
 @dataclass(frozen=True)
 class AgeEstimate:
-    """How old a face looks, in years and as one of the six classes."""
+    """The apparent age of a face, in years and as one of the six classes."""
 
     years: float
     age_class: str
 
 
 def years_off(years: float, asked: str | int) -> float:
-    """How far ``years`` are from the age asked for; from a class, how far outside it, and 0 within it."""
+    """Returns the distance in years from ``years`` to the requested age ``asked``; 0 inside a requested class."""
     if isinstance(asked, int):
         return abs(years - asked)
     first, last = CLASS_YEARS[asked]
@@ -177,13 +185,13 @@ def years_off(years: float, asked: str | int) -> float:
 
 
 def age_is_right(estimate: AgeEstimate, asked: str | int) -> bool:
-    """Whether the class is the one asked for, or the years are at most TOLERANCE from those asked for."""
+    """Returns whether the estimate has the requested class, or is within TOLERANCE of the requested years."""
     return years_off(estimate.years, asked) <= TOLERANCE if isinstance(asked, int) else estimate.age_class == asked
 
 
 @dataclass(frozen=True)
 class BetweenAges:
-    """A place on the way from one age to the next: ``part`` in [0, 1) of the way from ``age`` to ``following``."""
+    """A point between two ages: the fraction ``part`` in [0, 1) of the way from ``age`` to ``following``."""
 
     age: str | int
     following: str | int
@@ -196,68 +204,70 @@ class BetweenAges:
 
 
 def age_sequence(first: str | int, last: str | int, count: int) -> list[BetweenAges]:
-    """``count`` even steps from ``first`` to ``last``, through the classes or the years that lie between; either way.
+    """Returns ``count`` evenly spaced points from ``first`` to ``last``, up or down, through the ages in between.
 
-    Raises UserError where one is a class and the other a number of years.
+    Raises UserError if one is a class and the other is in years.
     """
     if isinstance(first, int) != isinstance(last, int):
-        raise UserError(
-            f"An age sequence goes between two age classes or between two numbers of years, not from {first} to {last}."
+        raise InvalidSetting(
+            f"An age sequence cannot go from {first} to {last}. Use two age classes, or two ages in years."
         )
     ages: list[str | int] = [*range(MAX_AGE + 1)] if isinstance(first, int) else [*AGE_CLASSES]
     start, stop = ages.index(first), ages.index(last)
     sequence = []
     for step in range(count):
-        place = start + (stop - start) * step / max(1, count - 1)
-        below = int(place)
-        sequence.append(BetweenAges(ages[below], ages[min(below + 1, len(ages) - 1)], place - below))
+        position = start + (stop - start) * step / max(1, count - 1)
+        below = int(position)
+        sequence.append(BetweenAges(ages[below], ages[min(below + 1, len(ages) - 1)], position - below))
     return sequence
 
 
 def age_words(age: str | int) -> str:
-    """The words for ``age`` inside a prompt: the data set's own spelling of a class, or "45-year-old"."""
+    """Returns the words for ``age`` in a prompt: a class as the data set spells it, or "45-year-old"."""
     return f"{age}-year-old" if isinstance(age, int) else age
 
 
-def same_age(one: str | int, other: str | int) -> bool:
-    """Whether two ages can be of one picture: the same years, or the same class where one of them is a class."""
-    if isinstance(one, int) and isinstance(other, int):
-        return one == other
-    return as_class(one) == as_class(other)
+def same_age(first: str | int, second: str | int) -> bool:
+    """Returns whether two ages agree: equal years, or the same class if at least one of them is a class."""
+    if isinstance(first, int) and isinstance(second, int):
+        return first == second
+    return as_class(first) == as_class(second)
 
 
-def classes_apart(one: str | int, other: str | int) -> int:
-    """How many age classes lie from one age to the other; 0 within one class."""
-    return abs(AGE_CLASSES.index(as_class(one)) - AGE_CLASSES.index(as_class(other)))
+def classes_apart(first: str | int, second: str | int) -> int:
+    """Returns the number of age classes from one age to the other; 0 within the same class."""
+    return abs(AGE_CLASSES.index(as_class(first)) - AGE_CLASSES.index(as_class(second)))
 
 
 def nearest_to(age: str | int | None, others: Sequence[str | int | None]) -> list[int]:
-    """Places of those of ``others`` that are the fewest classes from ``age``; an unknown age is apart from none."""
-    apart = [0 if age is None or other is None else classes_apart(age, other) for other in others]
-    least = min(apart, default=0)
-    return [place for place, classes in enumerate(apart) if classes == least]
+    """Returns the indices of the ``others`` closest to ``age``, in classes. The distance to an unknown age is 0."""
+    distances = [0 if age is None or other is None else classes_apart(age, other) for other in others]
+    smallest = min(distances, default=0)
+    return [index for index, distance in enumerate(distances) if distance == smallest]
 
 
 def display_name(age: str | int) -> str:
-    """The words for ``age`` as people are shown it."""
+    """Returns the words for ``age`` in labels and messages."""
     return f"{age} years" if isinstance(age, int) else DISPLAY_NAMES[age]
 
 
 def fill_prompt(template: str, *, token: str = "", class_word: str = "", age: str | int = "") -> str:
-    """``template`` with {token}, {class_word} and {age} filled in.
+    """Fills {token}, {class_word} and {age} into ``template``.
 
-    Raises UserError when the template has anything else in braces, formats included, or unbalanced braces.
+    Raises UserError if the template has unbalanced braces or anything else in braces, such as a format.
     """
-    known = {"token": token, "class_word": class_word, "age": age_words(age)}
+    values = {"token": token, "class_word": class_word, "age": age_words(age)}
     try:
         parts = list(Formatter().parse(template))
     except ValueError as error:
-        raise UserError(f"The prompt template '{template}' has unbalanced braces ({error}).") from error
+        raise InvalidSetting(
+            f"The prompt template '{template}' has unbalanced braces ({error}). For a literal brace, write it twice."
+        ) from error
     for _, name, form, conversion in parts:
-        if name is not None and (name not in known or form or conversion):
-            asked = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
-            raise UserError(
-                f"The prompt template '{template}' asks for {{{asked}}}; it may use {{token}}, {{class_word}} and "
-                "{age}, by name alone."
+        if name is not None and (name not in values or form or conversion):
+            placeholder = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+            raise InvalidSetting(
+                f"The prompt template '{template}' contains {{{placeholder}}}. Use only {{token}}, {{class_word}} and "
+                "{age}, without a format."
             )
-    return "".join(text + (known[name] if name is not None else "") for text, name, _, _ in parts)
+    return "".join(text + (values[name] if name is not None else "") for text, name, _, _ in parts)

@@ -1,4 +1,4 @@
-"""The face embedders and age estimators that can be asked for by name."""
+"""Face embedders and age estimators by name."""
 
 from pathlib import Path
 
@@ -12,30 +12,31 @@ from .published import check_there, obtain
 from .world.shipped import age_estimator, world_embedder
 
 DLIB, MOBILEFACENET = "dlib", "mobilefacenet"
-DRAWN_EMBEDDERS = {"drawn-loss": "loss", "drawn-score": "score"}  # for faces drawn by program
+DRAWN_EMBEDDERS = {"drawn-loss": "loss", "drawn-score": "score"}  # for synthetic faces
 UNTRAINED_FACENET = "untrained"  # for tests
 EMBEDDERS = (*FACENET, DLIB, MOBILEFACENET, *DRAWN_EMBEDDERS, UNTRAINED_FACENET)
-SCORERS = (MOBILEFACENET, DLIB, "casia-webface", "vggface2")  # the best first, by what was measured of them
-DRAWN_AGES, DRAWN_AGE_JUDGE = "drawn-age", "drawn-age-judge"  # for drawn faces: to train with, and to judge with
+SCORERS = (MOBILEFACENET, DLIB, "casia-webface", "vggface2")  # the best first, as measured by lab/judges.py
+DRAWN_AGES, DRAWN_AGE_JUDGE = "drawn-age", "drawn-age-judge"  # for synthetic faces: for training, and for scoring
 FACE_API = "face-api"
 
 
 def matcher_name(name: str) -> str:
-    """What a report calls the embedder ``name``."""
+    """Returns the display name of the embedder ``name`` for reports."""
     return f"FaceNet {name}" if name in FACENET else name
 
 
 def how_made(name: str) -> str | None:
-    """The network of the embedder ``name`` and what it was trained on, where that is known."""
+    """Returns the architecture and training data of the embedder ``name``, or None if unknown."""
     facts = {DLIB: dlib_resnet.FACTS, MOBILEFACENET: mobilefacenet.FACTS} | FACENET_FACTS
     return facts[name].made if name in facts else None
 
 
 def load_embedder(name: str, folder: Path | None = None, download: bool = False) -> FaceEmbedder:
-    """One of EMBEDDERS.
+    """Loads the embedder ``name``, one of EMBEDDERS.
 
-    Weights that do not come with the project are looked for in ``folder`` (default: facenet-pytorch's own), dlib's in
-    its package first, and fetched into it only with ``download``. Raises UserError where they are missing or others.
+    Weights that this project does not ship are read from ``folder`` (default: facenet-pytorch's own), dlib's from its
+    Python package first; they are downloaded into ``folder`` only with ``download``. Raises UserError if the weights
+    are missing or are not the published ones.
     """
     folder = folder or weights_folder()
     if name == UNTRAINED_FACENET:
@@ -57,7 +58,7 @@ def load_embedder(name: str, folder: Path | None = None, download: bool = False)
 
 
 def check_embedder(name: str, folder: Path | None = None, download: bool = False) -> None:
-    """Raises UserError where the weights of one of EMBEDDERS are missing and are not to be fetched either."""
+    """Raises UserError if the weights of ``name``, one of EMBEDDERS, are missing and ``download`` is off."""
     folder = folder or weights_folder()
     if name == DLIB:
         dlib_resnet.weights_file(folder)
@@ -68,13 +69,16 @@ def check_embedder(name: str, folder: Path | None = None, download: bool = False
 
 
 def scorer(folder: Path | None = None, trained_with: str | None = None) -> str:
-    """The best embedder that is there to score with, never the one of the identity loss."""
-    others = [name for name in SCORERS if name != trained_with]
-    there = (name for name in others if _is_there(name, folder or weights_folder()))
-    return next(there, next(name for name in others if name in FACENET))
+    """Returns the best embedder for scoring whose weights are present, other than ``trained_with``.
+
+    Returns a FaceNet if none is present.
+    """
+    candidates = [name for name in SCORERS if name != trained_with]
+    present = (name for name in candidates if _is_present(name, folder or weights_folder()))
+    return next(present, next(name for name in candidates if name in FACENET))
 
 
-def _is_there(name: str, folder: Path) -> bool:
+def _is_present(name: str, folder: Path) -> bool:
     if name == DLIB:
         return dlib_resnet.find_weights(folder) is not None
     published = mobilefacenet.MOBILEFACENET if name == MOBILEFACENET else FACENET[name]
@@ -82,7 +86,10 @@ def _is_there(name: str, folder: Path) -> bool:
 
 
 def load_age_estimator(source: str, folder: Path | None = None, download: bool = False) -> AgeEstimator:
-    """``face-api``, whose files are found as an embedder's; one for drawn faces; or the CLIP in folder ``source``."""
+    """Loads an age estimator: ``face-api``, one for synthetic faces, or the CLIP in the folder ``source``.
+
+    ``folder`` and ``download`` work as in load_embedder. Raises UserError if files are missing or damaged.
+    """
     if source in (DRAWN_AGES, DRAWN_AGE_JUDGE):
         return CropAgeEstimator(age_estimator(source.removeprefix("drawn-")))
     if source != FACE_API:
@@ -94,9 +101,12 @@ def load_age_estimator(source: str, folder: Path | None = None, download: bool =
 def age_estimator_for(
     embedder: str, source: str | None = None, folder: Path | None = None, download: bool = False
 ) -> AgeEstimator | None:
-    """The estimator that was asked for; else, for real faces, face-api's network where its files are; else None."""
+    """Returns the age estimator ``source`` if given.
+
+    Otherwise returns face-api's network if its files are present and ``embedder`` is for real faces, else None.
+    """
     if source:
         return load_age_estimator(source, folder, download)
     files = (face_api.FACE_API, face_api.MANIFEST)
-    there = all(((folder or weights_folder()) / file.name).is_file() for file in files)
-    return load_age_estimator(FACE_API, folder) if there and embedder not in DRAWN_EMBEDDERS else None
+    present = all(((folder or weights_folder()) / file.name).is_file() for file in files)
+    return load_age_estimator(FACE_API, folder) if present and embedder not in DRAWN_EMBEDDERS else None

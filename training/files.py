@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and weights read without running code."""
+"""Atomic file writes, checks before a write, and file hashes."""
 
 import contextlib
 import hashlib
@@ -10,48 +10,48 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
-from .errors import Unavailable, UserError
+from .errors import FileConflict, Unavailable
 from .names import utf8_name
 
-PARTIAL = ".partial-"  # begins the folders that hold what is not whole yet
+PARTIAL = ".partial-"  # prefix of the temporary folders for unfinished files
 
 
 @contextlib.contextmanager
 def written(path: Path) -> Generator[Path, None, None]:
-    """A temporary file of the same name, which becomes ``path`` when the block ends well and vanishes otherwise.
+    """Yields a temporary file of the same name; it replaces ``path`` if the block succeeds, else it is deleted.
 
-    It has the mode of any new file, and is on the disk before it replaces what was there. Raises UserError where the
-    system refuses.
+    The file gets the mode of a newly created file and is synced to disk before it replaces ``path``. Raises UserError
+    if the system refuses the write.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A folder, since safetensors leaves temporary files of its own when it is killed.
+        # A temporary folder, because safetensors leaves its own temporary files behind if it is killed.
         with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
             temporary = Path(folder) / path.name
             temporary.touch()
-            mode = temporary.stat().st_mode  # safetensors makes its files private
+            mode = temporary.stat().st_mode  # to restore: safetensors makes its files private
             yield temporary
             temporary.chmod(mode)
             _to_disk(temporary, os.O_RDWR)
             temporary.replace(path)
-        if hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+        if hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
             _to_disk(path.parent, os.O_RDONLY)
     except Exception as error:
         if reason := _refusal(error):
-            raise Unavailable(f"{path} cannot be written: {reason}. Mend that, or write to another place.") from error
+            raise Unavailable(f"{path} cannot be written: {reason}. Fix this, or write to another folder.") from error
         raise
 
 
 def _to_disk(path: Path, mode: int) -> None:
-    opened = os.open(path, mode)
+    descriptor = os.open(path, mode)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
 def _refusal(error: Exception) -> str | None:
-    """What the system said when it refused to write; None for any other error."""
+    """Returns the system's reason if ``error`` is a failed write, else None."""
     if isinstance(error, OSError):
         return error.strerror
     if number := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors
@@ -60,41 +60,46 @@ def _refusal(error: Exception) -> str | None:
 
 
 def check_writable(path: Path) -> None:
-    """Raises UserError where ``written(path)`` would be refused. Leaves nothing behind."""
+    """Raises UserError if ``written(path)`` would fail. Leaves no files behind."""
     path = path.absolute()
     utf8_name(path)
     try:
         if path.is_dir():
-            raise UserError(f"{path} is a folder, and no file can have its name.")
-        there = next(folder for folder in path.parents if folder.exists())
-        with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=there) as folder:
-            copy = Path(folder) / path.relative_to(there)
+            raise FileConflict(f"{path} is a folder, so no file can have that name. Choose another name.")
+        existing = next(folder for folder in path.parents if folder.exists())
+        with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=existing) as folder:
+            copy = Path(folder) / path.relative_to(existing)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.touch()
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}. Mend that, or write to another place.") from error
+        raise Unavailable(
+            f"{path} cannot be written: {error.strerror}. Fix this, or write to another folder."
+        ) from error
 
 
 def check_room(folder: Path, size: int) -> None:
-    """Raises Unavailable where the disk of ``folder`` has not ``size`` bytes left."""
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    if (free := shutil.disk_usage(there).free) < size:
+    """Raises Unavailable if the disk of ``folder`` has fewer than ``size`` bytes free."""
+    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if (free := shutil.disk_usage(existing).free) < size:
         raise Unavailable(
-            f"{folder} needs {size / 1e9:.2f} GB, and its disk has {free / 1e9:.2f} GB left. Make room, or write to "
-            "another place."
+            f"{folder} needs {size / 1e9:.2f} GB, but its disk has only {free / 1e9:.2f} GB free. Free some space, or "
+            "write to another disk."
         )
 
 
 def clear_partial(folder: Path, older_than: float = 0) -> None:
-    """Removes what killed writers left in ``folder`` more than so many seconds ago; 0: where nobody else writes."""
-    for left in folder.glob(f"{PARTIAL}*"):
+    """Deletes unfinished files in ``folder`` that are at least ``older_than`` seconds old.
+
+    Use 0 only if no other process writes to the folder.
+    """
+    for leftover in folder.glob(f"{PARTIAL}*"):
         with contextlib.suppress(FileNotFoundError):  # another process of the same training was faster
-            if time.time() - left.stat().st_mtime >= older_than:
-                shutil.rmtree(left)
+            if time.time() - leftover.stat().st_mtime >= older_than:
+                shutil.rmtree(leftover)
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal text."""
+    """Returns the SHA-256 of a file as hexadecimal text."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 24):

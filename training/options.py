@@ -1,4 +1,4 @@
-"""One description of an option, read by the command line and the nodes: a dataclass field that says what it is for."""
+"""Options as dataclass fields with help and limits, shared by the command line and the nodes."""
 
 import math
 import shlex
@@ -8,31 +8,31 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from .errors import UserError
+from .errors import InvalidSetting
 
 Kind = type[str] | type[int] | type[float] | type[bool] | type[Path]
 
 
 def option(default: Any = MISSING, *, help: str, **limits: Any) -> Any:
-    """A dataclass field with its ``help``; without a ``default`` it must be given.
+    """Returns a dataclass field for an option; without a ``default`` the option is required.
 
-    ``limits``: ``choices``, the values allowed; ``low`` and ``high``, both of them allowed; ``multiple`` of what a
-    number must be; ``output``, "folder" or "file", of a path that is written to; ``positional``, for what a command
-    line takes without its name. Its annotation is str, int, float, bool or Path, a tuple of one of these, or either
-    with None.
+    ``help`` starts in lower case and has no final period. ``limits`` may contain ``choices``, the allowed values;
+    ``low`` and ``high``, inclusive; ``multiple``, of which a number must be a multiple; ``output``, "folder" or "file",
+    for a path to write to; ``positional``, for an argument without a flag. The field's annotation is str, int, float,
+    bool or Path, a tuple of one of these, or either of both with None.
     """
     return field(default=default, metadata={"help": help, **limits})
 
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of one option."""
+    """The name, type, default and limits of one option."""
 
     name: str
-    kind: Kind  # of the value, or of each where there are many
+    kind: Kind  # type of the value, or of each value if ``many``
     many: bool
-    optional: bool  # None stands for "nobody said"
-    default: Any  # MISSING: it must be given
+    optional: bool  # None is allowed and means "not given"
+    default: Any  # MISSING: the option is required
     help: str
     choices: tuple[str, ...] | None
     low: float | None
@@ -43,42 +43,44 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """Its name on a command line."""
+        """The option's flag on the command line."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def required(self) -> bool:
-        """Whether it must be given."""
+        """Whether the option must be given."""
         return self.default is MISSING
 
 
 @cache
 def options_of(described: type[Any]) -> tuple[Option, ...]:
-    """Every option of a dataclass whose fields were made by ``option``."""
+    """Returns the options of a dataclass whose fields come from ``option``."""
     hints = get_type_hints(described)
-    return tuple(_read(one.name, hints[one.name], one.default, dict(one.metadata)) for one in fields(described))
+    return tuple(
+        _option_of(item.name, hints[item.name], item.default, dict(item.metadata)) for item in fields(described)
+    )
 
 
 def spelled(described: Any) -> str:
-    """What differs from the defaults, as it is written on a command line."""
+    """Returns the command line arguments for all values that differ from their defaults."""
     words = []
-    for known in options_of(type(described)):
-        value = getattr(described, known.name)
-        if value != known.default:
-            words += [f"{known.flag} {shlex.quote(str(one))}" for one in (value if known.many else (value,))]
+    for spec in options_of(type(described)):
+        value = getattr(described, spec.name)
+        if value != spec.default:
+            words += [f"{spec.flag} {shlex.quote(str(item))}" for item in (value if spec.many else (value,))]
     return " ".join(words)
 
 
 def check(described: Any) -> None:
-    """Raises UserError for the first value that its option does not allow; nan and inf are allowed nowhere."""
-    for known in options_of(type(described)):
-        value = getattr(described, known.name)
+    """Raises UserError for the first value that its option does not allow, and for any nan or inf."""
+    for spec in options_of(type(described)):
+        value = getattr(described, spec.name)
         if value is not None:
-            for one in value if known.many else (value,):
-                _check(known, one)
+            for item in value if spec.many else (value,):
+                _check(spec, item)
 
 
-def _read(name: str, annotation: Any, default: Any, limits: dict[str, Any]) -> Option:
+def _option_of(name: str, annotation: Any, default: Any, limits: dict[str, Any]) -> Option:
     optional = get_origin(annotation) in (Union, UnionType)
     if optional:
         (annotation,) = (part for part in get_args(annotation) if part is not type(None))
@@ -100,26 +102,26 @@ def _read(name: str, annotation: Any, default: Any, limits: dict[str, Any]) -> O
     )
 
 
-def _check(known: Option, value: Any) -> None:
-    name, low, high = known.name, known.low, known.high
-    if known.choices and value not in known.choices:
-        raise UserError(f"{name} cannot be '{value}'. Use one of: {', '.join(known.choices)}.")
-    if known.kind is str:
+def _check(spec: Option, value: Any) -> None:
+    name, low, high = spec.name, spec.low, spec.high
+    if spec.choices and value not in spec.choices:
+        raise InvalidSetting(f"{name} cannot be '{value}'. Use one of: {', '.join(spec.choices)}.")
+    if spec.kind is str:
         _check_text(name, value)
-    if known.kind not in (int, float):
+    if spec.kind not in (int, float):
         return
     if not math.isfinite(value):
-        raise UserError(f"{name} is {value}; it must be a number.")
+        raise InvalidSetting(f"{name} is {value}; it must be a number.")
     if low is not None and high is not None and not low <= value <= high:
-        raise UserError(f"{name} is {value}; it must be from {low:g} to {high:g}.")
+        raise InvalidSetting(f"{name} is {value}; it must be between {low:g} and {high:g}.")
     if low is not None and value < low:
-        raise UserError(f"{name} is {value}; it must be at least {low:g}.")
-    if known.multiple and value % known.multiple:
-        raise UserError(f"{name} is {value}; it must be a multiple of {known.multiple}.")
+        raise InvalidSetting(f"{name} is {value}; it must be at least {low:g}.")
+    if spec.multiple and value % spec.multiple:
+        raise InvalidSetting(f"{name} is {value}; it must be a multiple of {spec.multiple}.")
 
 
 def _check_text(name: str, value: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{name} holds bytes that are no text in UTF-8: {value!r}.") from error
+        raise InvalidSetting(f"{name} is not valid UTF-8 text: {value!r}.") from error

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Reads model weights from safetensors files and pickles without running code, and computes their digest."""
 
 import hashlib
 import pickle
@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from .errors import UserError
+from .errors import DamagedFile, MissingFile, Unavailable, UserError
 from .names import utf8_name
 
 
 def digest(state: dict[str, torch.Tensor]) -> str:
-    """SHA-256 of named tensors, whatever the order of the names: of each the name, the dtype, the shape, the bytes."""
+    """Returns the SHA-256, in hex, over the names, dtypes, shapes and bytes of ``state``, sorted by name."""
     result = hashlib.sha256()
     for name, value in sorted(state.items()):
         result.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -23,7 +23,7 @@ def digest(state: dict[str, torch.Tensor]) -> str:
     return result.hexdigest()
 
 
-# What torch.load raises on bytes that are no pickle, depending on where they go wrong.
+# What torch.load raises on bytes that are not a pickle, depending on where it fails.
 _UNPICKLING_ERRORS = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -41,39 +41,39 @@ _UNPICKLING_ERRORS = (
 
 
 def read_pickle(path: Path) -> Any:
-    """Tensors and plain containers that torch.save wrote, on the CPU. Raises UserError for anything else."""
-    _head(path)
+    """Loads tensors and plain containers saved by torch.save, on the CPU. Raises UserError for anything else."""
+    _first_bytes(path)
     try:
-        with path.open("rb") as file:  # of a path torch goes by the suffix
+        with path.open("rb") as file:  # torch would choose the format by a path's suffix
             return torch.load(file, map_location="cpu", weights_only=True)
     except _UNPICKLING_ERRORS as error:
         raise _unreadable(path, error) from error
 
 
-def _head(path: Path) -> bytes:
-    """The first nine bytes of a file. Raises UserError where it cannot be opened; a pipe would never answer."""
+def _first_bytes(path: Path) -> bytes:
+    """Returns the first nine bytes of a file. Raises UserError if it cannot be opened or is not a regular file."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UserError(f"{path} is no file.")
+        if not stat.S_ISREG(path.stat().st_mode):  # reading from a pipe could block forever
+            raise MissingFile(f"{path} is not a file.")
         with path.open("rb") as file:
             return file.read(9)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"There is no file {path}.") from error
+        raise MissingFile(f"There is no file {path}.") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be opened: {error.strerror}.") from error
+        raise Unavailable(f"{path} cannot be opened: {error.strerror}.") from error
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     refused = re.search(r"GLOBAL (\S+)", str(error))
-    reason = f"it names {refused[1]}" if refused else str(error).strip().split("\n")[0][:150]
-    return UserError(
-        f"{path} cannot be read as a model file ({type(error).__name__}: {reason}). It may be damaged, half "
-        "downloaded, or hold code, which is never loaded; get it again, best as .safetensors."
+    reason = f"it refers to {refused[1]}" if refused else str(error).strip().split("\n")[0][:150]
+    return DamagedFile(
+        f"{path} cannot be read as a model file ({type(error).__name__}: {reason}). It may be damaged, incomplete, or "
+        "contain code, which is never loaded. Download it again, preferably as .safetensors."
     )
 
 
-class _Bystander:
-    """Takes the place of a trainer's bookkeeping in a .ckpt, so that the weights beside it can be read."""
+class _Placeholder:
+    """Stands in for a trainer's own objects in a .ckpt, so that the weights can be read without their code."""
 
     def __init__(self, *args):
         pass
@@ -82,8 +82,8 @@ class _Bystander:
         pass
 
 
-# What the published sd-v1-4 .ckpt pickles beside its weights. Any other name is refused by weights_only.
-_BYSTANDERS = (
+# What the published sd-v1-4 .ckpt pickles besides its weights. weights_only refuses any other name.
+_REPLACED = (
     "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
     "numpy.core.multiarray.scalar",
     "numpy._core.multiarray.scalar",
@@ -93,32 +93,33 @@ _BYSTANDERS = (
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Every tensor of a safetensors file or a pickle, whatever its suffix, on the CPU. Never runs a pickle's code.
+    """Loads all tensors of a safetensors file or a pickle, on the CPU. Detects the format by content, not by suffix.
 
-    Raises UserError where the file is missing, damaged, or holds something other than tensors.
+    Never runs code from a pickle. Raises UserError if the file is missing, damaged, or contains no plain named tensors.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    head = _head(path)
-    # A zip archive, or a pickle of protocol 2; the latter could also begin a safetensors file, whose JSON comes then.
+    head = _first_bytes(path)
+    # PK\x03\x04 starts a zip archive, and \x80 a pickle of protocol 2. \x80 can also be the first length byte of a
+    # safetensors file, whose JSON header then starts at byte 8.
     if head[:4] != b"PK\x03\x04" and (head[:1] != b"\x80" or head[8:] == b"{"):
         try:
             return load_file(utf8_name(path))
         except (SafetensorError, OSError) as error:
             raise _unreadable(path, error) from error
-    with torch.serialization.safe_globals([(_Bystander, name) for name in _BYSTANDERS]):
+    with torch.serialization.safe_globals([(_Placeholder, name) for name in _REPLACED]):
         state = read_pickle(path)
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     tensors = state.items() if isinstance(state, dict) else ()
     tensors = {key: value for key, value in tensors if isinstance(value, torch.Tensor)}
     if not tensors:
-        raise UserError(f"{path} holds no weights.")
+        raise DamagedFile(f"{path} contains no weights. Choose a model file.")
     for key, value in tensors.items():
         if not isinstance(key, str):
-            raise UserError(f"{path} has weights without names: one is called {key!r}. It is no model's file.")
+            raise DamagedFile(f"{path} is not a model file: one of its weights is named {key!r}, which is not text.")
         if value.layout != torch.strided or value.is_meta or value.is_quantized:
             kind = "meta" if value.is_meta else "quantised" if value.is_quantized else "sparse"
-            raise UserError(f"{path} cannot be used: {key} is a {kind} tensor. Save it with plain tensors.")
+            raise DamagedFile(f"{path} cannot be used: {key} is a {kind} tensor. Save the model with plain tensors.")
     return tensors

@@ -1,4 +1,4 @@
-"""Photos of drawn people, by the embedder that knows them."""
+"""The warning about photos of several people, with synthetic people and their embedder."""
 
 import pytest
 import torch
@@ -28,40 +28,40 @@ def remarks(observer, *people):
     return people_remarks(find_faces(named, observer.detector), observer)
 
 
-def test_one_person_is_no_cause_for_a_word(observer):
+def test_no_warning_for_photos_of_one_person(observer):
     assert remarks(observer, (SUBJECT, 8)) == []
     assert remarks(observer, (SUBJECT, 1)) == []
 
 
-def test_a_stranger_among_the_photos_is_named(observer):
+def test_the_warning_names_a_photo_of_another_person(observer):
     (warning,) = remarks(observer, (SUBJECT, 6), (SUBJECT + 1, 1))
     assert "1 of 7 faces" in warning and " 6.png." in warning
 
 
-def test_a_folder_of_many_people_is_told_as_such(observer):
+def test_the_warning_counts_all_photos_in_a_folder_of_different_people(observer):
     (warning,) = remarks(observer, *((SUBJECT + number, 1) for number in range(14)))
-    assert "14 of 14 faces" in warning and "and 4 more" in warning
+    assert "14 of 14 faces" in warning and "4 more" in warning
 
 
-def test_a_person_at_another_age_is_no_stranger_where_the_ages_are_known(observer):
-    pictures = [*photos(SUBJECT, 28, 3), *photos(SUBJECT + 1, 8, 3)]  # as unlike as a child is to who it becomes
+def test_no_warning_about_the_subject_at_another_age_if_the_ages_are_known(observer):
+    pictures = [*photos(SUBJECT, 28, 3), *photos(SUBJECT + 1, 8, 3)]  # as different as a child and the adult it becomes
     ages = [28] * 3 + ["child"] * 3
-    for known, warned in ((ages, 0), ([None] * 6, 1)):
+    for photo_ages, warnings in ((ages, 0), ([None] * 6, 1)):
         named = [
             Photo(f"{number}.png", picture, age)
-            for number, (picture, age) in enumerate(zip(pictures, known, strict=True))
+            for number, (picture, age) in enumerate(zip(pictures, photo_ages, strict=True))
         ]
-        assert len(people_remarks(find_faces(named, observer.detector), observer)) == warned
+        assert len(people_remarks(find_faces(named, observer.detector), observer)) == warnings
 
 
-def test_who_is_strange_is_said_by_the_matchers_own_threshold():
-    """To such a matcher everybody is alike, as to dlib: one person at 0.96, other people at 0.87."""
+def test_the_warning_uses_the_threshold_of_the_matcher():
+    """This matcher gives high similarities to everyone, as dlib does: 0.96 for one person, 0.87 between people."""
     vectors = torch.tensor([[1.0, 0.0, 0.0], [0.96, 0.28, 0.0], [0.96, 0.0, 0.28], [0.87, -0.35, -0.35]])
 
     def embedder(crops):
         return vectors[round(crops.mean().add(1).item() * 127.5 / 20)][None]
 
-    embedder.name, embedder.crop = "dlib's like", SquareCrop(8)
+    embedder.name, embedder.crop = "like dlib", SquareCrop(8)
     embedder.facts = Facts(thresholds=Thresholds(0.9, 0.95, 1000, 0.1, "nowhere"))
     photos = [Photo(f"{number}.png", Image.new("RGB", (64, 64), (20 * number,) * 3)) for number in range(4)]
     subject = SubjectSet(photos, [Face((8, 8, 56, 56))] * 4, [])

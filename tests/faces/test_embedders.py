@@ -43,7 +43,7 @@ def test_published_layout_is_read(network, tmp_path):
 
 def test_another_file_under_a_recorded_name_is_refused(network, tmp_path):
     torch.save(network.state_dict(), tmp_path / FILE)
-    with pytest.raises(UserError, match=r"not the published 2018.*: its SHA-256 is [0-9a-f]{64}, expected is 281ceb"):
+    with pytest.raises(UserError, match=r"2018.*\b[0-9a-f]{64}\b.*\b281ceb"):
         load_embedder("vggface2", tmp_path)
 
 
@@ -63,8 +63,8 @@ class Code:
     ("content", "sentence"),
     [
         ({"conv2d_1a.conv.weight": torch.zeros(2, 2)}, "another network"),
-        ({"weight": Code()}, "hold code"),
-        ({}, "holds no weights"),
+        ({"weight": Code()}, "contain code"),
+        ({}, "contains no weights"),
     ],
 )
 def test_wrong_weights_are_refused(tmp_path, content, sentence, capsys):

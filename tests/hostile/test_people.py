@@ -102,13 +102,12 @@ def test_small_blurred_and_few_photos_are_remarked_and_good_ones_are_not(astrona
     blurred, small = turned[1].filter(ImageFilter.GaussianBlur(6)), turned[2].resize((60, 73))
     said = quality_remarks([quality("blurred", blurred), quality("small", small)], [512, 128])
     assert said[0].startswith("Only 2 photos")
-    assert said[1:] == [
-        "blurred: blurred, or flat; a sharper one teaches more.",
-        "small: small; its 60 px are enlarged to 128.",
-    ]
+    assert said[1].startswith("blurred: blurred")
+    assert said[2].startswith("small: small") and "60" in said[2] and "128" in said[2]
     assert quality_remarks([quality("small", small)] * 3, [120] * 3)[0].startswith("small repeats")
     twice = [quality(name, image) for name, image in zip("abc", (turned[0], turned[1], turned[0]), strict=True)]
-    assert quality_remarks(twice, [512] * 3) == ["c repeats a, which so counts twice in training."]
+    (repeat,) = quality_remarks(twice, [512] * 3)
+    assert repeat.startswith("c repeats a")
 
 
 def test_every_picture_is_searched_once(monkeypatch):

@@ -1,9 +1,11 @@
+import re
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from training.errors import UserError
+from training.errors import DamagedFile, InvalidData, MissingFile
 from training.pictures.photos import read_folder, to_image, to_tensor
 from training.pictures.reading import read_picture
 
@@ -16,7 +18,7 @@ def opened(path):
 
 
 def quadrants():
-    """Four colours, so that every turn and flip looks different."""
+    """Returns an image with four colours, so that each rotation and flip is different."""
     image = Image.new("RGB", (WIDTH, HEIGHT), RED)
     image.paste(GREEN, (WIDTH // 2, 0, WIDTH, HEIGHT // 2))
     image.paste(BLUE, (0, HEIGHT // 2, WIDTH // 2, HEIGHT))
@@ -36,7 +38,7 @@ def close(image, expected, tolerance=0):
     assert np.abs(difference).max() <= tolerance
 
 
-STORED_AS = {  # EXIF orientation: how an upright picture must be stored to look upright again (EXIF 2.32, tag 0x0112)
+STORED_AS = {  # EXIF orientation: the transpose with which an upright image is stored (EXIF 2.32, tag 0x0112)
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -72,8 +74,8 @@ def test_sixteen_bit_grey_keeps_its_range(tmp_path):
 def test_colours_survive_every_mode_and_format(tmp_path, mode, suffix):
     image = quadrants().convert(mode) if mode != "P" else quadrants().quantize(8)
     image.save(tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {"quality": 100}))
-    for found, expected in zip(corners(opened(tmp_path / f"a.{suffix}")), corners(quadrants()), strict=True):
-        assert np.abs(np.array(found) - expected).max() <= (12 if suffix == "jpg" else 3)
+    for colour, expected in zip(corners(opened(tmp_path / f"a.{suffix}")), corners(quadrants()), strict=True):
+        assert np.abs(np.array(colour) - expected).max() <= (12 if suffix == "jpg" else 3)
 
 
 def test_grey_becomes_equal_channels(tmp_path):
@@ -83,7 +85,7 @@ def test_grey_becomes_equal_channels(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_what_is_transparent_becomes_white(tmp_path, mode):
+def test_transparency_becomes_white(tmp_path, mode):
     alpha = Image.new("L", (WIDTH, HEIGHT), 255)
     alpha.paste(0, (0, 0, WIDTH // 2, HEIGHT))
     alpha.paste(128, (0, HEIGHT // 2, WIDTH // 2, HEIGHT))
@@ -98,16 +100,16 @@ def test_what_is_transparent_becomes_white(tmp_path, mode):
     assert half[0] == pytest.approx(40 * 128 / 255 + 255 * 127 / 255, abs=2)
 
 
-def test_damaged_and_false_images_are_named(tmp_path):
+def test_errors_for_damaged_and_false_images_name_the_file(tmp_path):
     quadrants().resize((400, 300)).save(tmp_path / "whole.png")
     (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:300])
     (tmp_path / "text.jpg").write_text("no picture")
     for name in ("half.png", "text.jpg"):
-        with pytest.raises(UserError, match=f"{name} cannot be read as an image"):
+        with pytest.raises(DamagedFile, match=re.escape(str(tmp_path / name))):
             opened(tmp_path / name)
 
 
-def test_folders_are_read_in_order_without_hidden_and_other_files(tmp_path):
+def test_folders_are_read_in_order_and_hidden_and_other_files_are_skipped(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / ".cache").mkdir()
     for name in ("2.JPG", "1.png", "b/3.webp", ".hidden.png", ".cache/4.png"):
@@ -116,14 +118,14 @@ def test_folders_are_read_in_order_without_hidden_and_other_files(tmp_path):
     assert [photo.name for photo in read_folder(tmp_path, "photos")] == ["1.png", "2.JPG", "b/3.webp"]
 
 
-def test_empty_and_missing_folders_say_what_was_wanted(tmp_path):
-    with pytest.raises(UserError, match="holds no picture, so there are no photos"):
-        read_folder(tmp_path, "photos")
-    with pytest.raises(UserError, match=r"no folder .*gone for photos"):
-        read_folder(tmp_path / "gone", "photos")
+def test_errors_for_empty_and_missing_folders_name_the_folder_and_its_purpose(tmp_path):
+    with pytest.raises(InvalidData, match=rf"{re.escape(str(tmp_path))}.*\bportraits\b"):
+        read_folder(tmp_path, "portraits")
+    with pytest.raises(MissingFile, match=rf"{re.escape(str(tmp_path / 'gone'))}.*\bportraits\b"):
+        read_folder(tmp_path / "gone", "portraits")
 
 
-def test_tensors_are_in_minus_one_to_one_and_back():
+def test_tensors_are_in_minus_one_to_one_and_convert_back():
     image = quadrants()
     pixels = to_tensor(image)
     assert pixels.shape == (1, 3, HEIGHT, WIDTH)

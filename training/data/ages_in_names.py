@@ -1,4 +1,4 @@
-"""TODO."""
+"""Reads ages from file names, folder names and captions."""
 
 from itertools import combinations
 from pathlib import Path
@@ -14,60 +14,65 @@ from ..ages import (
     same_age,
     whole_years,
 )
-from ..errors import UserError
+from ..errors import InvalidData
 
 CAPTION_RULE = (
-    "the start of the file name (child_0001.jpg), else the name of its folder, else a .txt file beside it that "
+    "the start of the file name (child_0001.jpg), else the name of its folder, else a .txt file next to it that "
     "mentions one age class"
 )
 
 
-BY_NAME, ESTIMATED = "names", "auto"  # instead of ages, in a text of ages
-
+BY_NAME, ESTIMATED = "names", "auto"  # values of the ages option other than a list of ages
 
 AGES_HELP = (
-    f"ages in the photos. '{BY_NAME}': as the start of the file name (34_beach.jpg, child_2.jpg), the folder or a .txt "
-    f"beside it says; or one for each photo, in the order of their names: 8, 8, {UNKNOWN_AGE}, old"
+    f"ages in the photos: '{BY_NAME}' reads them from the start of the file name (34_beach.jpg, child_2.jpg), the "
+    f"folder name or a .txt next to the photo; or give one age per photo, sorted by file name: 8, 8, {UNKNOWN_AGE}, old"
 )
 
 
 def ages_said(path: Path, folder: Path, years: bool = False) -> dict[str, str | int]:
-    """What a picture's name, folder and caption say of its age, in the order in which they count; see CAPTION_RULE.
+    """Returns the ages in an image's file name, folder name and caption, by source; the first has priority.
 
-    ``folder`` is that of the whole set, whose name says nothing. With ``years`` they may say years too: 34_beach.jpg,
-    a folder 34, "a 34-year-old" in the caption.
+    See CAPTION_RULE. ``folder`` is the root of the data set, whose own name is ignored. With ``years``, ages in years
+    count too: 34_beach.jpg, a folder 34, "a 34-year-old" in the caption.
     """
     caption = caption_of(path)
     mentioned: set[str | int] = {*mentioned_age_classes(caption), *(mentioned_years(caption) if years else ())}
     parent = path.parent.name if path.parent != folder else ""
-    said: dict[str, str | int | None] = {
+    ages: dict[str, str | int | None] = {
         "its name": leading_age_class(path.stem),
         "its folder": age_class(parent),
         "its caption": mentioned.pop() if len(mentioned) == 1 else None,
     }
     if years:
-        said |= {
-            place: found
-            for place, found in (("its name", leading_years(path.stem)), ("its folder", whole_years(parent)))
-            if found is not None
+        ages |= {
+            source: age
+            for source, age in (("its name", leading_years(path.stem)), ("its folder", whole_years(parent)))
+            if age is not None
         }
-    return {place: age for place, age in said.items() if age is not None}
+    return {source: age for source, age in ages.items() if age is not None}
 
 
 def caption_of(path: Path) -> str:
-    """The text of the .txt beside a picture, in one line; empty where there is none."""
+    """Returns the text of the .txt next to an image, as one line; "" without such a file."""
     text = path.with_suffix(".txt")
     return " ".join(text.read_text(encoding="utf-8", errors="replace").split()) if text.is_file() else ""
 
 
-def _is_age(name: str) -> bool:
+def is_age(name: str) -> bool:
+    """Returns whether the whole ``name`` is an age class or an age in years."""
     return age_class(name) is not None or whole_years(name) is not None
 
 
-def _agreed(name: str, said: dict[str, str | int]) -> str | int | None:
-    for (one, age), (other, another) in combinations(said.items(), 2):
-        if not same_age(age, another):
-            raise UserError(
-                f"{name}: {one} says {display_name(age)}, {other} says {display_name(another)}. Change one of them."
+def agreed_age(name: str, ages: dict[str, str | int]) -> str | int | None:
+    """Returns the first of ``ages``, which come from ages_said; None if there are none.
+
+    Raises UserError, which names the image ``name``, if two of them disagree.
+    """
+    for (source, age), (other_source, other_age) in combinations(ages.items(), 2):
+        if not same_age(age, other_age):
+            raise InvalidData(
+                f"{name}: {source} says {display_name(age)}, but {other_source} says {display_name(other_age)}. Change "
+                "one of them."
             )
-    return next(iter(said.values()), None)
+    return next(iter(ages.values()), None)

@@ -1,11 +1,11 @@
-"""The subject's photos and the age-captioned regularization set, as folders hold them."""
+"""The two data sets of a training run: the subject's photos and the age-captioned regularization set."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..ages import AGE_CLASSES, mentioned_age_classes
-from ..errors import UserError
+from ..errors import InvalidData
 from ..faces.age_estimators import AgeEstimator
 from ..faces.find import Face, FaceDetector
 from ..pictures.photos import Bar, Photo, abridged, read_folder
@@ -14,28 +14,30 @@ from .ages_in_names import CAPTION_RULE, ages_said
 
 @dataclass(frozen=True)
 class SubjectSet:
-    """Photos of one person, each with its main face or None."""
+    """Photos of the subject, each with its main face, or None if no face was found."""
 
     photos: list[Photo]
     faces: list[Face | None]
-    remarks: list[str]  # sentences about photos that are not as one would wish
+    remarks: list[str]  # sentences about photos without a face or with several
 
 
 def find_faces(photos: list[Photo], detector: FaceDetector, bar: Bar = iter) -> SubjectSet:
-    """Looks for the subject's face in every photo, once."""
+    """Detects the subject's face in each photo."""
     faces, remarks = [], []
     for photo in bar(photos):
-        found = detector(photo.image())
-        faces.append(next(iter(found), None))
-        if not found:
-            remarks.append(f"{photo.name}: no face found; it trains the reconstruction, not the identity loss.")
-        elif len(found) > 1:
-            remarks.append(f"{photo.name}: {len(found)} faces found; the largest, most central one is taken.")
+        detected = detector(photo.image())
+        faces.append(next(iter(detected), None))
+        if not detected:
+            remarks.append(
+                f"{photo.name}: no face found. It is used for the reconstruction, not for the identity loss."
+            )
+        elif len(detected) > 1:
+            remarks.append(f"{photo.name}: {len(detected)} faces found. The largest, most central one is used.")
     return SubjectSet(photos, faces, remarks)
 
 
 def estimate_ages(subject: SubjectSet, estimator: AgeEstimator) -> SubjectSet:
-    """``subject`` with an estimated age class for every photo of unknown age that has a face."""
+    """Returns ``subject`` with an estimated age class for each photo that has a face but no known age."""
     photos = [
         replace(photo, age=estimator(photo.image(), face).age_class) if photo.age is None and face else photo
         for photo, face in zip(subject.photos, subject.faces, strict=True)
@@ -45,42 +47,44 @@ def estimate_ages(subject: SubjectSet, estimator: AgeEstimator) -> SubjectSet:
 
 @dataclass(frozen=True)
 class RegularizationSet:
-    """Pictures of other people, each with its age class."""
+    """Images of other people, each with its age class."""
 
     photos: list[Photo]
     ages: list[str]
 
     @property
     def report(self) -> str:
-        """How many pictures each class has, and a warning for each class that has none."""
+        """The number of images per age class, and a warning that lists the classes without images."""
         counts = Counter(self.ages)
         lines = [
             f"{len(self.photos)} regularization images: " + ", ".join(f"{age} {counts[age]}" for age in AGE_CLASSES)
         ]
         if missing := [age for age in AGE_CLASSES if not counts[age]]:
             lines.append(
-                f"Warning: no regularization image for {', '.join(missing)}; these ages will be learned least."
+                f"Warning: no regularization image for {', '.join(missing)}. The model will learn these ages least."
             )
         return "\n".join(lines)
 
 
 def read_regularization_set(folder: Path) -> RegularizationSet:
-    """A folder of age-captioned images; the caption is CAPTION_RULE.
+    """Reads a folder of regularization images; CAPTION_RULE says where their age classes come from.
 
-    Raises UserError listing the files whose caption is none of the six, or whose names hold several.
+    Raises UserError, with a list of the files, if images have no age class or have several in their names.
     """
     photos = read_folder(folder, "regularization images")
     paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
     ages = [next(iter(ages_said(path, folder).values()), None) for path in paths]
-    named = {photo.name: mentioned_age_classes(Path(photo.name).stem) for photo in photos}
-    if several := [f"{name} ({', '.join(sorted(classes))})" for name, classes in named.items() if len(classes) > 1]:
-        raise UserError(
+    classes_in_names = {photo.name: mentioned_age_classes(Path(photo.name).stem) for photo in photos}
+    if several := [
+        f"{name} ({', '.join(sorted(classes))})" for name, classes in classes_in_names.items() if len(classes) > 1
+    ]:
+        raise InvalidData(
             f"{len(several)} of {len(photos)} images in {folder} have more than one age class in their names: "
-            f"{', '.join(several)}. Leave one in each."
+            f"{', '.join(several)}. Keep one age class per name."
         )
     if unknown := [photo.name for photo, age in zip(photos, ages, strict=True) if age is None]:
-        raise UserError(
-            f"No age is known for {len(unknown)} of {len(photos)} images in {folder}: {abridged(unknown)}. "
-            f"The age class is {CAPTION_RULE}. The six are: {', '.join(AGE_CLASSES)}."
+        raise InvalidData(
+            f"{len(unknown)} of {len(photos)} images in {folder} have no known age class: {abridged(unknown)}. The age "
+            f"class is read from {CAPTION_RULE}. The six classes are: {', '.join(AGE_CLASSES)}."
         )
     return RegularizationSet(photos, [str(age) for age in ages])

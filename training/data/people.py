@@ -1,4 +1,4 @@
-"""Whether photos of one person are of one person."""
+"""Warns if the subject's photos seem to show several people."""
 
 import numpy as np
 
@@ -8,35 +8,36 @@ from ..faces.observation import Observer
 from ..pictures.photos import abridged
 from .dataset import SubjectSet
 
-# Median cosine of a photo with the others, of a matcher whose threshold nobody measured: about 0.6 among photos of one
-# person, about 0 with other people. Not of all: dlib's is 0.75 to 0.92 with other people.
+# Limit for matchers without a measured threshold, on the median cosine similarity of a photo to the others. It is about
+# 0.6 between photos of one person and about 0 between people, but not for every matcher: dlib's is 0.75 to 0.92 between
+# people.
 STRANGE = 0.2
 
 
 def people_remarks(subject: SubjectSet, observer: Observer) -> list[str]:
-    """A warning that names the photos whose face is not that of the other photos; none where there is no such photo.
+    """Returns a warning that names the photos whose face does not match the other photos; none if all match.
 
-    A photo of known age is held against those of like age only: a child is not alike to who it becomes.
+    Photos of known age are compared only with photos of a similar age, because a face changes while growing up.
     """
     thresholds = observer.embedder.facts.thresholds
-    strange = thresholds.fmr_1 if thresholds else STRANGE
+    limit = thresholds.fmr_1 if thresholds else STRANGE
     pairs = [(photo, face) for photo, face in zip(subject.photos, subject.faces, strict=True) if face]
     compared = among([observer.read(photo.name, photo.image(), face) for photo, face in pairs])
     ages = [photo.age for photo, _ in pairs]
-    near = np.array([[_near(one, other) for other in ages] for one in ages], dtype=bool)
-    rows = [
-        (photo.name, row[~np.isnan(row) & with_it])
-        for photo, row, with_it in zip(compared.pictures, compared.matrix, near, strict=True)
+    comparable = np.array([[_similar_ages(first, second) for second in ages] for first in ages], dtype=bool)
+    similarities = [
+        (photo.name, row[~np.isnan(row) & mask])
+        for photo, row, mask in zip(compared.pictures, compared.matrix, comparable, strict=True)
     ]
-    odd = [name for name, row in rows if row.size and np.median(row) < strange]
+    odd = [name for name, row in similarities if row.size and np.median(row) < limit]
     if not odd:
         return []
     return [
-        f"Warning: {len(odd)} of {len(rows)} faces look unlike those in the other photos: {abridged(odd)}. Everybody "
-        "in the photos is trained as one person; take other people out. Where it is that person at another age, "
-        "say the ages."
+        f"Warning: {len(odd)} of {len(similarities)} faces look unlike those in the other photos: {abridged(odd)}. "
+        "Training treats everyone in the photos as one person. Remove photos of other people. If these show the "
+        "subject at another age, set the photos' ages."
     ]
 
 
-def _near(one: str | int | None, other: str | int | None) -> bool:
-    return one is None or other is None or classes_apart(one, other) <= 1
+def _similar_ages(first: str | int | None, second: str | int | None) -> bool:
+    return first is None or second is None or classes_apart(first, second) <= 1

@@ -1,4 +1,4 @@
-"""What is said of a picture in its name, its folder and the text beside it: an age, and a caption."""
+"""Reads the subject's photos from a folder, with their ages, captions and masks."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -10,31 +10,34 @@ from ..ages import (
     leading_years,
     parse_photo_ages,
 )
-from ..errors import UserError
+from ..errors import InvalidData
 from ..pictures.masks import mask_beside
 from ..pictures.photos import Photo, image_files, read_folder
-from .ages_in_names import BY_NAME, _agreed, _is_age, ages_said, caption_of
+from .ages_in_names import BY_NAME, ages_said, agreed_age, caption_of, is_age
 
 
 def other_folders(folder: Path) -> list[str]:
-    """The sub-folders of ``folder`` that no age names and that hold photos: perhaps of other people."""
-    inside = (path.relative_to(folder).parts[:-1] for path in image_files(folder))
-    return sorted({str(Path(*parts)) for parts in inside if not all(map(_is_age, parts))})
+    """Returns the sub-folders of ``folder`` that contain photos and are not named by age.
+
+    They may show other people.
+    """
+    parents = (path.relative_to(folder).parts[:-1] for path in image_files(folder))
+    return sorted({str(Path(*parts)) for parts in parents if not all(map(is_age, parts))})
 
 
 def read_photos(folder: Path, what: str, without: Collection[str] = ()) -> list[Photo]:
-    """The subject's photos in ``folder``, each with the age that is said of it, its caption and its mask.
+    """Returns the subject's photos in ``folder``, with the age that each is labelled with, its caption and its mask.
 
-    Numbers that count the photos are no ages: 1_anna.jpg, 2_anna.jpg, 3_anna.jpg. Raises UserError where the name of a
-    photo, its folder and its caption contradict each other; ``what`` says what was wanted. Photos in the sub-folders
-    ``without`` are left out, and it is an error that no photo is left.
+    Skips the sub-folders ``without``. Numbers that count the photos are not ages: 1_anna.jpg, 2_anna.jpg,
+    3_anna.jpg. Raises UserError, which calls the photos ``what``, if there are none, or if the ages in a photo's file
+    name, folder name and caption contradict each other.
     """
     photos, root = read_folder(folder, what), folder if folder.is_dir() else folder.parent
     photos = [photo for photo in photos if str(Path(photo.name).parent) not in without]
     if not photos:
-        raise UserError(
-            f"All {what} in {folder} lie in its sub-folders ({', '.join(without)}). Choose one of these, or switch "
-            "sub_folders on to take them all for one person."
+        raise InvalidData(
+            f"All {what} in {folder} are in its sub-folders ({', '.join(without)}). Choose one of these folders, or "
+            "switch sub_folders on if they all show the same person."
         )
     paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
     numbers = [leading_years(path.stem) for path in paths if not re.match(r"\d+[ _-]years?\b", path.stem)]
@@ -42,20 +45,20 @@ def read_photos(folder: Path, what: str, without: Collection[str] = ()) -> list[
         [*range(len(photos))],
         [*range(1, len(photos) + 1)],
     )
-    known = []
+    labelled = []
     for photo, path in zip(photos, paths, strict=True):
-        said = ages_said(path, root, years=True)
+        ages = ages_said(path, root, years=True)
         if counting:
-            del said["its name"]
-        age, caption = _agreed(photo.name, said), caption_of(path) or None
-        known.append(replace(photo, age=age, caption=caption, mask=mask_beside(path)))
-    return known
+            del ages["its name"]
+        age, caption = agreed_age(photo.name, ages), caption_of(path) or None
+        labelled.append(replace(photo, age=age, caption=caption, mask=mask_beside(path)))
+    return labelled
 
 
 def with_ages(photos: Sequence[Photo], text: str) -> list[Photo]:
-    """``photos`` with the ages that ``text`` lists, which overrule what else is said of them; BY_NAME lists none.
+    """Returns ``photos`` with their ages replaced by the list in ``text``; unchanged if ``text`` is BY_NAME.
 
-    Raises UserError for another number of ages than of photos, and for what is no age.
+    Raises UserError if the number of ages differs from that of photos, or an entry is not an age.
     """
     if text.strip() == BY_NAME:
         return list(photos)
@@ -64,23 +67,26 @@ def with_ages(photos: Sequence[Photo], text: str) -> list[Photo]:
 
 
 def listed(photos: Sequence[Photo]) -> str:
-    """The ages of ``photos`` in their order, as with_ages reads them."""
+    """Returns the ages of ``photos`` in order, as text that with_ages reads."""
     return ", ".join(UNKNOWN_AGE if photo.age is None else str(photo.age) for photo in photos)
 
 
 def ages_remarks(photos: Sequence[Photo]) -> list[str]:
-    """The ages of the photos in sentences; none where none is known."""
+    """Returns sentences that list the photos' ages; none if no age is known."""
     unknown = sum(photo.age is None for photo in photos)
     if unknown == len(photos):
         return []
     remarks = [f"Ages of the photos, in order: {listed(photos)}."]
     if unknown:
-        remarks.append(f"{unknown} of {len(photos)} photos have no known age and are trained without one.")
+        remarks.append(f"{unknown} of {len(photos)} photos have no known age; training uses no age for them.")
     return remarks
 
 
 def captions_remarks(photos: Sequence[Photo], used: bool) -> list[str]:
-    """What is made of the texts beside the photos, in a sentence; none where there are none."""
+    """Returns a sentence on how the photos' captions are used; none if no photo has a caption.
+
+    ``used``: the captions become prompts.
+    """
     count = sum(bool(photo.caption) for photo in photos)
-    made = "are their prompts" if used else "are not their prompts, and say their age at most"
-    return [f"{count} of {len(photos)} photos have a .txt beside them; these texts {made}."] if count else []
+    usage = "used as their prompts" if used else "not used as prompts, only to read ages"
+    return [f"{count} of {len(photos)} photos have a .txt caption, {usage}."] if count else []

@@ -1,4 +1,4 @@
-"""Pictures by name, as folders hold them; pictures to tensors and back."""
+"""Named photos, from folders or memory, and conversion of images to tensors and back."""
 
 import os
 import re
@@ -11,50 +11,50 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import InvalidData, MissingFile
 from ..files import written
 from .reading import Reading, UnreadablePictures, read_picture, suffixes
 
-MASK_ENDINGS = ("-mask", "_mask")  # of the name of a photo's mask, behind the photo's own
+MASK_ENDINGS = ("-mask", "_mask")  # a mask is named like its photo plus one of these
 HEIF = (".heic", ".heif", ".hif")
 NO_PHOTOS = {"mask", "masks", "masklabel", "thumb", "thumbs", "thumbnail", "thumbnails", "report", "reports"}
-NAMED = 10  # files in a sentence
+NAMED = 10  # the most file names in one message
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture with a name: a file that is read when it is needed, or an image in memory; and what is said of it."""
+    """A named image, read from a file on demand or held in memory, with its age, caption and mask."""
 
     name: str
     source: Path | Image.Image
-    age: str | int | None = None  # an age class, or years; None: unknown
+    age: str | int | None = None  # an age class or years; None if unknown
     caption: str | None = None
     mask: Path | Image.Image | None = None  # see masks.mask_of
 
     def read(self) -> Reading:
-        """The picture as upright 8-bit sRGB, and what is odd about its file. Raises UnreadablePictures."""
+        """Reads the image as upright 8-bit sRGB, with notes on defects of its file. Raises UnreadablePictures."""
         return read_picture(self.source) if isinstance(self.source, Path) else Reading(self.source)
 
     def image(self) -> Image.Image:
-        """The picture as upright 8-bit sRGB. Raises UnreadablePictures."""
+        """Reads the image as upright 8-bit sRGB. Raises UnreadablePictures."""
         return self.read().image
 
     def content(self) -> bytes:
-        """What tells this picture from another: the file's bytes, or the pixels."""
+        """Returns bytes that identify the image: those of the file, or the pixels."""
         return self.source.read_bytes() if isinstance(self.source, Path) else self.source.tobytes()
 
 
 Bar = Callable[[Sequence[Photo]], Iterable[Photo]]
-"""Shows how far a loop over pictures is: wraps what is looped over, as tqdm does. ``iter`` shows nothing."""
+"""A progress bar that wraps an iterable, such as tqdm. ``iter`` shows nothing."""
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """The photos of ``folder`` and its sub-folders, sorted by path."""
+    """Yields the paths of the photos in ``folder`` and its sub-folders, sorted."""
     return (path for path, reason in _files(folder) if reason is None)
 
 
 def left_out(folder: Path) -> list[str]:
-    """A sentence on the files of ``folder`` that are not read, if there are any, with the reasons."""
+    """Returns a sentence that lists the skipped files of ``folder`` with the reasons; none if no file is skipped."""
     if not folder.is_dir():
         return []
     reasons: dict[str, list[str]] = {}
@@ -63,50 +63,56 @@ def left_out(folder: Path) -> list[str]:
             reasons.setdefault(reason, []).append(str(path.relative_to(folder)))
     if not reasons:
         return []
-    return [f"Left out of {folder}: " + "; ".join(f"{abridged(names)} ({why})" for why, names in reasons.items()) + "."]
+    return [f"Skipped in {folder}: " + "; ".join(f"{abridged(names)} ({why})" for why, names in reasons.items()) + "."]
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """Every file but hidden ones, captions and photos' masks, sorted by path, and why it is no photo, or None."""
+    """Yields each file, sorted by path, and the reason why it is not a photo, or None.
+
+    Omits hidden files, captions and the masks of photos.
+    """
     paths = sorted(folder.rglob("*"))
-    named = {path.with_suffix("") for path in paths if path.suffix.lower() in suffixes()}
+    stems = {path.with_suffix("") for path in paths if path.suffix.lower() in suffixes()}
     for path in paths:
         parts = path.relative_to(folder).parts
         if any(part.startswith(".") for part in parts) or not path.is_file() or path.suffix.lower() == ".txt":
             continue
         masked = (path.with_name(path.stem.removesuffix(ending)) for ending in MASK_ENDINGS if path.suffix == ".png")
-        if any(photo.name != path.stem and photo in named for photo in masked):
+        if any(photo.name != path.stem and photo in stems for photo in masked):
             continue
-        said = NO_PHOTOS.intersection(re.findall("[a-z]+", " ".join(parts).lower()))
+        not_photo_words = NO_PHOTOS.intersection(re.findall("[a-z]+", " ".join(parts).lower()))
         if path.suffix.lower() not in suffixes():
             heic = path.suffix.lower() in HEIF
-            yield path, "HEIC needs the package pillow-heif: pip install pillow-heif" if heic else "no picture"
+            yield path, "HEIC needs the package pillow-heif: pip install pillow-heif" if heic else "not an image"
         else:
-            yield path, f"by its name a {min(said)}, no photo" if said else None
+            yield path, f"its name contains '{min(not_photo_words)}'" if not_photo_words else None
 
 
 def abridged(names: Sequence[str]) -> str:
-    """The names as a list; of many, the first and how many more."""
+    """Returns the names, comma-separated; after the first NAMED, only how many more there are."""
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def read_folder(folder: Path, what: str) -> list[Photo]:
-    """Every photo of a folder, or of one file. Raises UserError where there is none; ``what`` says what was wanted."""
+    """Returns the photos in a folder, or the one in a file.
+
+    Raises UserError, which calls the photos ``what``, if there are none.
+    """
     if folder.is_file():
         return [Photo(folder.name, folder)]
     if not folder.is_dir():
-        raise UserError(f"There is no folder {folder} for {what}. Give the path of a folder with pictures.")
-    os.scandir(folder).close()  # rglob passes over what may not be read
+        raise MissingFile(f"There is no folder {folder} with {what}. Give the path of a folder with images.")
+    os.scandir(folder).close()  # raises PermissionError, unlike rglob
     photos = [Photo(str(path.relative_to(folder)), path) for path in image_files(folder)]
     if not photos:
-        raise UserError(" ".join([f"The folder {folder} holds no picture, so there are no {what}.", *left_out(folder)]))
+        raise InvalidData(" ".join([f"The folder {folder} contains no images to use as {what}.", *left_out(folder)]))
     return photos
 
 
 def read_all(photos: Sequence[Photo], bar: Bar = iter) -> Iterator[tuple[Image.Image, list[str]]]:
-    """Every picture, with a sentence on each thing that is odd about its file.
+    """Yields each image, with a sentence per defect of its file.
 
-    Raises UnreadablePictures behind the last, which names all that cannot be read.
+    Raises UnreadablePictures after the last one if some cannot be read; the error names all of them.
     """
     causes = []
     for photo in bar(photos):
@@ -121,28 +127,31 @@ def read_all(photos: Sequence[Photo], bar: Bar = iter) -> Iterator[tuple[Image.I
 
 
 def read_once(photos: Sequence[Photo], bar: Bar = iter) -> list[str]:
-    """Reads every picture before long work begins, and keeps what read_all says of them. Raises as that does."""
+    """Reads all images once, before long work starts, and returns the sentences of read_all.
+
+    Raises UnreadablePictures.
+    """
     return [sentence for _, sentences in read_all(photos, bar) for sentence in sentences]
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """[1, 3, H, W] float32 in [-1, 1]."""
+    """Converts an image to a tensor [1, 3, H, W], float32 in [-1, 1]."""
     pixels = torch.from_numpy(np.array(image, dtype=np.float32))
     return (pixels / 127.5 - 1).permute(2, 0, 1).unsqueeze(0)
 
 
 def save(picture: Image.Image, path: Path) -> None:
-    """Writes ``picture`` to ``path``, whole or not at all; the suffix chooses the format."""
+    """Writes ``picture`` to ``path`` atomically, in the format of the suffix."""
     with written(path) as temporary:
         picture.save(temporary)
 
 
 def blank(pixels: Tensor) -> bool:
-    """Whether [3, H, W] in [-1, 1] shows one colour all over, or has numbers that are not finite."""
+    """Returns whether ``pixels`` [3, H, W] in [-1, 1] have a single colour, or values that are not finite."""
     return not pixels.isfinite().all() or bool(pixels.max() - pixels.min() < 1 / 127.5)
 
 
 def to_image(pixels: Tensor) -> Image.Image:
-    """The inverse of to_tensor for [3, H, W]; values beyond [-1, 1] are clipped."""
+    """Converts ``pixels`` [3, H, W] to an image, the inverse of to_tensor. Clips values to [-1, 1]."""
     scaled = ((pixels.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte()
     return Image.fromarray(scaled.permute(1, 2, 0).numpy())

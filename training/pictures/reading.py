@@ -1,4 +1,4 @@
-"""One picture file to upright 8-bit sRGB, as forgiving as ComfyUI's own loader, and what was odd about it."""
+"""Reads an image file as upright 8-bit sRGB. Tolerates the same defects as ComfyUI's loader, and reports them."""
 
 import contextlib
 import io
@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
 
-from ..errors import UserError
+from ..errors import DamagedFile
 
-# What cameras, phones and editors write. Pillow's other readers are left alone: one of them runs a program.
+# What cameras, phones and editors write. Pillow's other readers are not used: one of them runs a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "TGA", "PSD", "QOI")
-MOST_PIXELS = 2**28  # 1 GB in memory, and more than any camera has; what is larger was made to fill a memory
+MOST_PIXELS = 2**28  # 1 GB in memory, and more than any camera has; larger files may be decompression bombs
 MANY_PIXELS = 100_000_000
-MOST_MISSING = 0.1  # of a picture's rows
+MOST_MISSING = 0.1  # the largest fraction of rows that a damaged file may lack
 
-TURNS = {  # EXIF 2.32, tag 0x0112: what makes a stored picture upright
+TURNS = {  # EXIF 2.32, tag 0x0112: how to turn a stored image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -29,42 +29,42 @@ TURNS = {  # EXIF 2.32, tag 0x0112: what makes a stored picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# The colour space of an ICC profile: the mode that lcms reads, and the modes that stand for it without loss.
+# Per colour space of an ICC profile: the mode that lcms reads, and the modes that convert to it without loss.
 SPACES = {
     "RGB": ("RGB", {"RGB", "RGBA", "RGBX", "P", "PA", "L", "LA", "1"}),
     "GRAY": ("L", {"L", "LA", "1"}),
     "CMYK": ("CMYK", {"CMYK"}),
 }
-# What Pillow's readers raise, depending on where the bytes go wrong.
+# What Pillow's readers raise, depending on where the bytes are damaged.
 _UNREADABLE = (OSError, SyntaxError, ValueError, LookupError, TypeError, OverflowError, EOFError, struct.error)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A picture as 8-bit RGB, and what was odd about its file, in words that follow its name and a colon."""
+    """An image as 8-bit RGB, and the defects of its file, worded to follow the file name and a colon."""
 
     image: Image.Image
     oddities: tuple[str, ...] = ()
 
 
-class UnreadablePictures(UserError):
-    """Files that are no pictures or are damaged, each with the cause."""
+class UnreadablePictures(DamagedFile):
+    """Files that are not images or are damaged, each with the cause."""
 
     def __init__(self, causes: Sequence[tuple[Path, str]]):
         self.causes = causes
         if len(causes) == 1:
             path, cause = causes[0]
-            super().__init__(f"{path} cannot be read as an image ({cause}). Replace it or take it out of the folder.")
+            super().__init__(f"{path} cannot be read as an image ({cause}). Replace it or remove it from the folder.")
         else:
             named = ", ".join(f"{path} ({cause})" for path, cause in causes)
             super().__init__(
-                f"{len(causes)} files cannot be read as images: {named}. Replace them or take them out of the folder."
+                f"{len(causes)} files cannot be read as images: {named}. Replace them or remove them from the folder."
             )
 
 
 @cache
 def readers() -> tuple[str, ...]:
-    """Those of FORMATS that Pillow can read here; HEIF where pillow-heif is installed. MPO is read as JPEG."""
+    """Returns those of FORMATS that Pillow can read here; HEIF needs pillow-heif. MPO is read as JPEG."""
     with contextlib.suppress(ImportError):
         from pillow_heif import register_heif_opener
 
@@ -75,51 +75,51 @@ def readers() -> tuple[str, ...]:
 
 @cache
 def suffixes() -> frozenset[str]:
-    """The suffixes of the files that can be read, in lower case."""
-    known = (*readers(), "MPO")
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in known)
+    """Returns the suffixes of readable files, in lower case."""
+    readable = (*readers(), "MPO")
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in readable)
 
 
 def read_picture(path: Path) -> Reading:
-    """An image file as upright 8-bit sRGB; transparency becomes white.
+    """Reads an image file as upright 8-bit sRGB; transparency becomes white.
 
-    Raises UnreadablePictures where the file is no image or is damaged.
+    Raises UnreadablePictures if the file is not an image or is damaged beyond use.
     """
     oddities: list[str] = []
-    with _cause_named(path):
-        image = _as_far_as_it_goes(path, oddities)
+    with _unreadable_with_cause(path):
+        image = _decoded_or_salvaged(path, oddities)
         if image.width * image.height > MANY_PIXELS:
-            oddities.append(f"{image.width * image.height / 1e6:.0f} megapixels; a smaller copy is read faster")
+            oddities.append(f"{image.width * image.height / 1e6:.0f} megapixels; a smaller copy loads faster")
         return Reading(_srgb(image, oddities), tuple(oddities))
 
 
 def read_as_stored(path: Path) -> Image.Image:
-    """An image file upright, in the mode and with the transparency that it has. Raises as read_picture does."""
-    with _cause_named(path):
-        return _as_far_as_it_goes(path, [])
+    """Reads an image file upright, in its own mode, with its transparency. Raises UnreadablePictures."""
+    with _unreadable_with_cause(path):
+        return _decoded_or_salvaged(path, [])
 
 
 @contextlib.contextmanager
-def _cause_named(path: Path) -> Generator[None, None, None]:
+def _unreadable_with_cause(path: Path) -> Generator[None, None, None]:
     try:
         yield
     except UnidentifiedImageError as error:
-        raise UnreadablePictures([(path, "it is of no known format")]) from error
+        raise UnreadablePictures([(path, "its format is not known")]) from error
     except _UNREADABLE as error:
         raise UnreadablePictures([(path, str(error))]) from error
 
 
-def _as_far_as_it_goes(path: Path, oddities: list[str]) -> Image.Image:
+def _decoded_or_salvaged(path: Path, oddities: list[str]) -> Image.Image:
     try:
         return _decoded(path, oddities)
     except _UNREADABLE as error:
-        oddities[:] = [f"its file is damaged ({error}), and is used as far as it goes"]
+        oddities[:] = [f"its file is damaged ({error}); the readable part is used"]
         return _salvaged(path, oddities)
 
 
 @contextlib.contextmanager
 def _pillows_limits(incomplete: bool) -> Generator[None, None, None]:
-    """Pillow knows them only as globals: its limit of pixels is lifted for ours, ``incomplete`` files are let by."""
+    """Replaces Pillow's pixel limit by MOST_PIXELS and allows ``incomplete`` files, both global settings in Pillow."""
     before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
     Image.MAX_IMAGE_PIXELS = None
     ImageFile.LOAD_TRUNCATED_IMAGES = incomplete  # ty: ignore[invalid-assignment]
@@ -130,27 +130,27 @@ def _pillows_limits(incomplete: bool) -> Generator[None, None, None]:
 
 
 def _decoded(path: Path, oddities: list[str], incomplete: bool = False) -> Image.Image:
-    """The first frame, upright. Reads no metadata but the orientation, so that nothing else in it can be wrong."""
+    """Returns the first frame, upright. Reads no other metadata, because damaged metadata would raise."""
     with _pillows_limits(incomplete), Image.open(path, formats=readers()) as image:
         if image.width * image.height > MOST_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels, of which {MOST_PIXELS:,} are the most")
+            raise ValueError(f"{image.width} x {image.height} px is more than the limit of {MOST_PIXELS:,} pixels")
         image.load()
         try:
             turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
         except _UNREADABLE as error:
-            oddities.append(f"its EXIF cannot be read ({error}), so it is not turned")
+            oddities.append(f"its EXIF data cannot be read ({error}), so the image is not rotated")
             turn = None
         return image if turn is None else image.transpose(turn)
 
 
 def _salvaged(path: Path, oddities: list[str]) -> Image.Image:
-    """A damaged file's picture. Raises ValueError where much is missing, which decoders fill with one colour."""
+    """Decodes a damaged file. Raises ValueError if too many rows are missing; decoders fill these with one colour."""
     image = _decoded(path, oddities, incomplete=True)
     pixels = np.asarray(image.convert("RGB"))
     filled = [(pixels == corner).all((1, 2)) for corner in (pixels[-1, -1], pixels[0, 0])]
     missing = max(len(list(takewhile(bool, rows))) for rows in (filled[0][::-1], filled[1]))
     if missing > MOST_MISSING * image.height:
-        raise ValueError(f"it ends early: {missing} of {image.height} rows are missing")
+        raise ValueError(f"the file ends early: {missing} of {image.height} rows are missing")
     return image
 
 
@@ -159,27 +159,27 @@ def _srgb(image: Image.Image, oddities: list[str]) -> Image.Image:
         grey = Image.fromarray((np.asarray(image).astype(np.float32) / 257).round().astype(np.uint8))
         grey.info = image.info
         image = grey
-    seen = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    unprofiled = image.convert("RGBA" if image.has_transparency_data else "RGB")
     if (colours := _with_profile(image, oddities)) is None:
-        colours = seen if seen.mode == "RGB" else seen.convert("RGB")  # Pillow's convert copies all the same
-    if seen.mode == "RGB":
+        colours = unprofiled if unprofiled.mode == "RGB" else unprofiled.convert("RGB")  # convert() always copies
+    if unprofiled.mode == "RGB":
         return colours
     white = Image.new("RGB", image.size, "white")
-    white.paste(colours, mask=seen.getchannel("A"))
+    white.paste(colours, mask=unprofiled.getchannel("A"))
     return white
 
 
 def _with_profile(image: Image.Image, oddities: list[str]) -> Image.Image | None:
-    """``image`` from the colours of its ICC profile to sRGB; None where it has none that can be used."""
+    """Converts ``image`` from its ICC profile to sRGB. Returns None if it has no usable profile."""
     if not (profile := image.info.get("icc_profile")):
         return None
     try:
-        known = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        mode, modes = SPACES.get(known.profile.xcolor_space.strip(), ("", ()))
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode, modes = SPACES.get(source.profile.xcolor_space.strip(), ("", ()))
         if image.mode in modes:
             srgb = ImageCms.createProfile("sRGB")
-            return ImageCms.profileToProfile(image.convert(mode), known, srgb, outputMode="RGB")
+            return ImageCms.profileToProfile(image.convert(mode), source, srgb, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
         pass
-    oddities.append("its colour profile does not fit it, so its colours are taken as sRGB")
+    oddities.append("its colour profile does not fit the image, so its colours are read as sRGB")
     return None

@@ -1,18 +1,18 @@
-"""The labelled contact sheet, and faces marked in pictures."""
+"""Labelled contact sheets, and faces marked in images."""
 
 import math
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..errors import UserError
+from ..errors import InvalidSetting
 
-GAP = 12  # px between pictures
+GAP = 12  # px between images
 BACKGROUND, INK = (24, 24, 27), (235, 235, 235)
 FOUND, MISSING = (74, 222, 128), (185, 28, 28)
 
 
 def contact_sheet(pictures: list[Image.Image], labels: list[str], columns: int | None = None) -> Image.Image:
-    """Equal pictures in rows of ``columns`` (default: all in one row), each with its label, of any lines, below."""
+    """Returns images of the same size in rows of ``columns`` (default: one row), with labels of any lines below."""
     columns = min(columns or len(pictures), len(pictures))
     rows = -(-len(pictures) // columns)
     width, height = pictures[0].size
@@ -25,8 +25,8 @@ def contact_sheet(pictures: list[Image.Image], labels: list[str], columns: int |
     for index, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         x, y = GAP + index % columns * cell[0], GAP + index // columns * cell[1]
         sheet.paste(picture, (x, y))
-        place = (x + width / 2, y + height + GAP / 2)
-        draw.multiline_text(place, label, fill=INK, font=font, anchor="ma", align="center")
+        center_top = (x + width / 2, y + height + GAP / 2)
+        draw.multiline_text(center_top, label, fill=INK, font=font, anchor="ma", align="center")
     return sheet
 
 
@@ -36,9 +36,9 @@ def annotated(
     label: str,
     colour: tuple[int, int, int] = FOUND,
 ) -> Image.Image:
-    """A copy of ``picture`` with ``box`` (left, top, right, bottom, px) in ``colour``, or a red frame for None.
+    """Returns a copy of ``picture`` with ``box`` (left, top, right, bottom, px) in ``colour``; a red frame for None.
 
-    ``label`` stands on a bar below the picture, of which it covers nothing, in letters small enough for its width.
+    ``label`` goes on a bar below the image, in letters small enough for its width.
     """
     width, height = picture.size
     size, probe = max(11, width // 20), ImageDraw.Draw(picture)
@@ -59,7 +59,7 @@ def annotated(
 
 
 def headed(sheets: list[tuple[str, Image.Image]], size: int = 20) -> Image.Image:
-    """Sheets under each other, each below its heading, in letters of ``size`` px."""
+    """Stacks sheets, each below its heading, in letters of ``size`` px."""
     font = ImageFont.load_default(size)
     line = size + 2 * GAP
     width = max(sheet.width for _, sheet in sheets)
@@ -79,17 +79,18 @@ def sheet_of_rows(
     headings: list[str],
     similarities: list[float] | None = None,
 ) -> Image.Image:
-    """A contact sheet with one of ``headings`` over each row, or without any; they say the row's mean similarity.
+    """Returns a contact sheet with one of ``headings`` above each row, or without headings if the list is empty.
 
-    A similarity is nan where no face was found. Raises UserError for too many or too few headings.
+    With ``similarities``, of which nan means that no face was found, each heading also gives the row's mean. Raises
+    UserError if the number of headings is not the number of rows.
     """
     if not headings:
         return contact_sheet(pictures, labels, columns)
     starts = range(0, len(pictures), columns)
     if len(headings) != len(starts):
-        raise UserError(
-            f"{len(pictures)} pictures in {columns} columns are {len(starts)} rows and need as many headings, not "
-            f"{len(headings)}."
+        raise InvalidSetting(
+            f"Got {len(headings)} headings for {len(starts)} rows ({len(pictures)} images in {columns} columns). Give "
+            "one heading per row."
         )
     parts = []
     for name, start in zip(headings, starts, strict=True):
@@ -100,9 +101,9 @@ def sheet_of_rows(
 
 
 def mean_similarity(similarities: list[float]) -> str:
-    """The mean of those that are no nan, and how many are, in words."""
-    seen = [similarity for similarity in similarities if not math.isnan(similarity)]
-    if not seen:
+    """Returns a label with the mean of all similarities that are not nan, and the number of nans."""
+    valid = [similarity for similarity in similarities if not math.isnan(similarity)]
+    if not valid:
         return "no face"
-    missing = len(similarities) - len(seen)
-    return f"mean {sum(seen) / len(seen):.3f}" + (f", {missing} without a face" if missing else "")
+    missing = len(similarities) - len(valid)
+    return f"mean {sum(valid) / len(valid):.3f}" + (f", {missing} without a face" if missing else "")
