@@ -69,8 +69,8 @@ def det(mated: ArrayLike, non_mated: ArrayLike) -> Det:
 def least_fmr(non_mated_comparisons: int) -> float:
     """Returns the lowest FMR that this many comparisons support, by the rule of three; inf for 0 comparisons.
 
-    If none of n comparisons is accepted, the 95 % upper limit of the FMR is 3/n (ISO/IEC 19795-1, annex B). This assumes
-    independent comparisons. Comparisons that share a person are not independent, so the true limit is higher.
+    If none of n comparisons is accepted, the 95 % upper limit of the FMR is 3/n (ISO/IEC 19795-1, annex B). This
+    assumes independent comparisons. Comparisons that share a person are not independent, so 3/n is a lower bound.
     """
     return 3 / non_mated_comparisons if non_mated_comparisons else np.inf
 
