@@ -13,7 +13,7 @@ from .embedders import UNKNOWN, Embedder, Facts
 
 # facenet-pytorch's release v2.2.9; sha256 is None if no hash is published.
 _RELEASE = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
-_LICENCE = "published with MIT code; the photos it was trained on were given out for research"
+_LICENCE = "published with MIT-licensed code; its training photos were released for research"
 
 
 def _published(name: str, sha256: str | None) -> Published:
