@@ -90,7 +90,7 @@ def _repeats(photos: Sequence[Observation]) -> dict[int, int]:
 
 
 def find_copies(images: Comparisons, photos: Comparisons) -> Copies:
-    """Checks the images in ``images`` against the training photos. ``photos`` compares these among each other.
+    """Checks the images in ``images`` against the training photos. ``photos`` compares these with each other.
 
     Images and photos without a face are left out. The photos must be distinct.
     """

@@ -131,16 +131,16 @@ class RememberingDetector:
 
     def __init__(self, detector: FaceDetector):
         self.detector = detector
-        self.found: dict[bytes, list[Face]] = {}
+        self.faces: dict[bytes, list[Face]] = {}
 
     def __call__(self, image: Image.Image) -> list[Face]:
         """See FaceDetector."""
         key = hashlib.sha256(repr((image.mode, image.size)).encode() + image.tobytes()).digest()
-        if key not in self.found:
-            if len(self.found) == REMEMBERED:
-                del self.found[next(iter(self.found))]
-            self.found[key] = self.detector(image)
-        return self.found[key]
+        if key not in self.faces:
+            if len(self.faces) == REMEMBERED:
+                del self.faces[next(iter(self.faces))]
+            self.faces[key] = self.detector(image)
+        return self.faces[key]
 
 
 def crop_squares(images: Tensor, squares: Tensor, size: int) -> Tensor:

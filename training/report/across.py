@@ -36,7 +36,7 @@ class AcrossAges:
 def across_ages(
     images: Sequence[Observation], references: Sequence[Observation], held_out: Sequence[Observation]
 ) -> AcrossAges | None:
-    """Returns the table; None if there is only one column, that is, one age class and no held-out photos.
+    """Returns the table; None if it would have fewer than two columns.
 
     Raises UserError if there are held-out photos and none of them has a known age.
     """
@@ -71,7 +71,7 @@ def _class(picture: Observation) -> str:
 
 
 def _cell(compared: Comparisons, selected: np.ndarray, symmetric: bool) -> Cell:
-    """``symmetric``: photos among each other. If both (a, b) and (b, a) are in the cell, the pair counts once."""
+    """``symmetric``: photos are compared with each other. If both (a, b) and (b, a) are in the cell, the pair counts once."""
     if symmetric:
         selected = selected & ~(np.tril(selected) & selected.T)
     similarities = compared.where(selected).similarities

@@ -65,7 +65,7 @@ class BiometricReport:
     trained_made: str | None
     photo_age: int | None
     images: Comparisons  # generated images against the references: mated
-    references: Comparisons  # references among each other, the yardstick: mated
+    references: Comparisons  # references against each other, the yardstick: mated
     non_mated: Comparisons
     rows: list[Row]
     by_age: list[Row]

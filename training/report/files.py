@@ -38,7 +38,7 @@ def write(report: BiometricReport, path: Path, pictures: Mapping[str, Photo]) ->
     errors = "backslashreplace"  # file names may not be UTF-8
     with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=errors) as file:
         if suffix == ".csv":
-            rows = [{"set": kind} | row for kind, rows in _picture_rows(report).items() for row in rows]
+            rows = [{"set": group} | row for group, rows in _picture_rows(report).items() for row in rows]
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
@@ -102,11 +102,11 @@ def _picture_rows(report: BiometricReport) -> dict[str, list[dict]]:
     """Returns one row per generated image and per reference, with the same keys."""
     copies = {copy.image: copy for copy in report.copies.pictures}
     rows: dict[str, list[dict]] = {}
-    for kind, compared in (("images", report.images), ("references", report.references)):
-        rows[kind] = []
+    for group, compared in (("images", report.images), ("references", report.references)):
+        rows[group] = []
         for number, (picture, similarity) in enumerate(zip(compared.pictures, compared.means, strict=True)):
-            best, copy = compared.best(number), copies.get(picture.name) if kind == "images" else None
-            rows[kind].append(
+            best, copy = compared.best(number), copies.get(picture.name) if group == "images" else None
+            rows[group].append(
                 {
                     "image": picture.name,
                     "age": picture.age,
@@ -153,7 +153,7 @@ def _rates(report: BiometricReport, row: Row) -> dict:
         "auc": row.auc,
         "d_prime": row.d_prime,
         "operating_points": [
-            asdict(point) | ({"interval": [missed.low, missed.high]} if point.supported else _NO_RATES)
-            for point, missed in zip(row.points, row.fnmr, strict=True)
+            asdict(point) | ({"interval": [fnmr.low, fnmr.high]} if point.supported else _NO_RATES)
+            for point, fnmr in zip(row.points, row.fnmr, strict=True)
         ],
     }
