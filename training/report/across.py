@@ -71,7 +71,7 @@ def _class(picture: Observation) -> str:
 
 
 def _cell(compared: Comparisons, selected: np.ndarray, symmetric: bool) -> Cell:
-    """``symmetric``: photos are compared with each other. If both (a, b) and (b, a) are in the cell, the pair counts once."""
+    """``symmetric``: photos against each other. If the cell contains (a, b) and (b, a), the pair counts once."""
     if symmetric:
         selected = selected & ~(np.tril(selected) & selected.T)
     similarities = compared.where(selected).similarities
