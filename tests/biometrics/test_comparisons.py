@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -8,21 +10,25 @@ from training.faces.observation import Observation
 from training.report.text import mean, score_table
 
 
-def seen(name, *values, age=None):
-    """A picture with the embedding ``values``, or without a face."""
+def observed(name, *values, age=None):
+    """Returns an observation with the embedding ``values``, or without a face."""
     if not values:
         return Observation(name, age)
     vector = torch.tensor(values, dtype=torch.float32)
     return Observation(name, age, Face((0, 0, 1, 1)), vector / vector.norm())
 
 
-REFERENCES = [seen("a.jpg", 1, 0, 0), seen("b.jpg", 1, 1, 0), seen("c.jpg", 0, 1, 1), seen("d.jpg")]
-IMAGES = [seen("child.png", 1, 2, 0, age="child"), seen("45-year-old.png", age=45), seen("old.png", 0, 0, -1)]
+REFERENCES = [observed("a.jpg", 1, 0, 0), observed("b.jpg", 1, 1, 0), observed("c.jpg", 0, 1, 1), observed("d.jpg")]
+IMAGES = [
+    observed("child.png", 1, 2, 0, age="child"),
+    observed("45-year-old.png", age=45),
+    observed("old.png", 0, 0, -1),
+]
 
 
-def cosines(one, others):
+def cosines(item, others):
     return [
-        float(np.dot(one.vector, other.vector) / np.linalg.norm(one.vector) / np.linalg.norm(other.vector))
+        float(np.dot(item.vector, other.vector) / np.linalg.norm(item.vector) / np.linalg.norm(other.vector))
         for other in others
         if other.vector is not None
     ]
@@ -32,7 +38,7 @@ def table(images=IMAGES, references=REFERENCES):
     return score_table(against(images, references), among(references), "a matcher")
 
 
-def test_similarities_are_cosines_to_the_references_with_a_face():
+def test_similarities_are_cosines_to_references_with_a_face():
     compared = against(IMAGES, REFERENCES)
     for number in (0, 2):
         expected = cosines(IMAGES[number], REFERENCES)
@@ -42,7 +48,7 @@ def test_similarities_are_cosines_to_the_references_with_a_face():
         assert reference is REFERENCES[int(np.argmax(expected))]
 
 
-def test_references_are_compared_with_the_others_only_and_each_pair_counts_once():
+def test_references_are_not_compared_with_themselves_and_each_pair_counts_once():
     a, b, c, _ = REFERENCES
     expected = [np.mean(cosines(a, [b, c])), np.mean(cosines(b, [a, c])), np.mean(cosines(c, [a, b]))]
     yardstick = among(REFERENCES)
@@ -51,32 +57,33 @@ def test_references_are_compared_with_the_others_only_and_each_pair_counts_once(
     assert yardstick.each_pair_once().similarities == pytest.approx(cosines(a, [b, c]) + cosines(b, [c]), abs=1e-6)
 
 
-def test_pictures_without_a_face_are_flagged_counted_and_left_out_of_means():
+def test_images_without_a_face_are_flagged_and_counted_but_not_in_means():
     compared = against(IMAGES, REFERENCES)
     assert compared.means[1] is compared.best(1) is None
     assert compared.failures_to_detect == among(REFERENCES).failures_to_detect == 1
     assert mean(compared) == pytest.approx((compared.means[0] + compared.means[2]) / 2)
-    assert "failures to detect: 1 of 3 images" in table()
+    assert "1 of 3" in table()
     assert [line.split()[-1] for line in table().splitlines()[2:5]] == ["found", "FOUND", "found"]
 
 
 def test_one_reference_has_no_yardstick():
-    references = [seen("a.jpg", 1, 0)]
+    references = [observed("a.jpg", 1, 0)]
     assert mean(among(references)) is None
-    assert "There is no yardstick" in table(references, references)
-    assert mean(against([seen("old.png", 1, 1)], references)) == pytest.approx(0.5**0.5, abs=1e-6)
+    yardstick = re.compile(r"yardstick.*\d\.\d")
+    assert yardstick.search(table()) and not yardstick.search(table(references, references))
+    assert mean(against([observed("old.png", 1, 1)], references)) == pytest.approx(0.5**0.5, abs=1e-6)
 
 
-def test_no_faces_at_all_among_the_references_leaves_every_picture_without_a_similarity():
-    faceless = [seen("a.jpg"), seen("b.jpg")]
+def test_without_a_reference_face_there_are_no_similarities():
+    faceless = [observed("a.jpg"), observed("b.jpg")]
     assert against(IMAGES, faceless).means == [None] * 3
-    assert "No face was found in any of the 2 reference photos" in table(references=faceless)
+    assert "2 reference photos" in table(references=faceless)
 
 
-def test_only_failures_have_no_mean():
-    assert mean(against([seen("x.png")], REFERENCES)) is None
+def test_failures_to_detect_have_no_mean():
+    assert mean(against([observed("x.png")], REFERENCES)) is None
 
 
-def test_some_pictures_keep_their_similarities():
+def test_selected_images_keep_their_similarities():
     compared = against(IMAGES, REFERENCES)
     assert compared.of([2]).means == [compared.means[2]] and compared.of([2]).pictures == (IMAGES[2],)

@@ -1,4 +1,4 @@
-"""Rates against scikit-learn and pyeer, and against numbers counted by hand."""
+"""Rates against scikit-learn and pyeer, and against hand-counted values."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,13 @@ from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 from training.biometrics.rates import auc, d_prime, det, equal_error_rate, fmr, fnmr, fnmr_at_fmr, supports
 
 
-def scores(kind, seed, mated=150, non_mated=700):
+def scores(case, seed, mated=150, non_mated=700):
     random = np.random.default_rng(seed)
     values = random.normal(0.5, 0.2, mated), random.normal(0.1, 0.2, non_mated)
-    return tuple(np.round(part, 1) for part in values) if kind == "tied" else values
+    return tuple(np.round(part, 1) for part in values) if case == "tied" else values
 
 
-BOTH = pytest.mark.parametrize("kind", ["random", "tied"])
+BOTH = pytest.mark.parametrize("case", ["random", "tied"])
 SEEDS = pytest.mark.parametrize("seed", range(5))
 
 
@@ -24,8 +24,8 @@ def labelled(mated, non_mated):
 
 @BOTH
 @SEEDS
-def test_det_has_every_point_of_scikit_learns(kind, seed):
-    mated, non_mated = scores(kind, seed)
+def test_det_has_every_point_of_scikit_learn(case, seed):
+    mated, non_mated = scores(case, seed)
     ours = det(mated, non_mated)
     at = {threshold: (a, b) for threshold, a, b in zip(ours.thresholds, ours.fmr, ours.fnmr, strict=True)}
     for false_positives, false_negatives, threshold in zip(*det_curve(*labelled(mated, non_mated)), strict=True):
@@ -38,15 +38,15 @@ def test_det_has_every_point_of_scikit_learns(kind, seed):
 
 @BOTH
 @SEEDS
-def test_auc_is_scikit_learns(kind, seed):
-    mated, non_mated = scores(kind, seed)
+def test_auc_matches_scikit_learn(case, seed):
+    mated, non_mated = scores(case, seed)
     assert auc(mated, non_mated) == pytest.approx(roc_auc_score(*labelled(mated, non_mated)), abs=1e-12)
 
 
 @BOTH
 @SEEDS
-def test_eer_and_decidability_are_pyeers(kind, seed):
-    mated, non_mated = scores(kind, seed)
+def test_eer_and_decidability_match_pyeer(case, seed):
+    mated, non_mated = scores(case, seed)
     _, false_matches, false_non_matches = calculate_roc(mated, non_mated)
     _, *limits, value = get_eer_values(false_matches, false_non_matches)
     ours = equal_error_rate(mated, non_mated)
@@ -60,8 +60,8 @@ def test_eer_and_decidability_are_pyeers(kind, seed):
 @BOTH
 @SEEDS
 @pytest.mark.parametrize("target", [0.1, 0.05, 0.01])
-def test_the_operating_point_is_the_best_of_all_that_keep_the_target(kind, seed, target):
-    mated, non_mated = scores(kind, seed)
+def test_the_operating_point_has_the_lowest_fnmr_within_the_target(case, seed, target):
+    mated, non_mated = scores(case, seed)
     point = fnmr_at_fmr(mated, non_mated, target)
     candidates = [
         (np.mean(mated < threshold), np.mean(non_mated >= threshold))
@@ -73,7 +73,7 @@ def test_the_operating_point_is_the_best_of_all_that_keep_the_target(kind, seed,
     assert (np.mean(mated < point.threshold), np.mean(non_mated >= point.threshold)) == (point.fnmr, point.fmr)
 
 
-def test_at_most_the_target_and_never_the_nearest():
+def test_fmr_is_at_most_the_target_even_if_a_higher_one_is_nearer():
     non_mated = np.r_[np.arange(1000) / 1000, 0.99]
     point = fnmr_at_fmr([0.9885, 0.9895, 0.995], non_mated, 0.0105)  # 11 of 1001, at 0.99, would be nearer
     assert 0.99 < point.threshold < 0.9901 and (point.fmr, point.fnmr) == (9 / 1001, 2 / 3)
@@ -81,19 +81,19 @@ def test_at_most_the_target_and_never_the_nearest():
     assert 0.5 < ties.threshold < 0.5001 and (ties.fmr, ties.fnmr) == (0, 0.5)
 
 
-def test_the_threshold_is_the_non_mateds_alone():
+def test_the_threshold_depends_only_on_non_mated_comparisons():
     mated, non_mated = scores("random", 9)
     thresholds = {fnmr_at_fmr(part, non_mated, 0.01).threshold for part in (mated, mated[:3], [])}
     assert len(thresholds) == 1
 
 
-def test_a_target_that_is_met_exactly_is_met():
-    """7 of 100: as 1 - 0.93 it would come out above 0.07."""
+def test_a_target_can_be_met_exactly():
+    """7 of 100. Computed as 1 - 0.93, the FMR would exceed 0.07 by rounding."""
     point = fnmr_at_fmr([0.935, 0.5], np.arange(100) / 100, 0.07)
     assert (point.fmr, point.fnmr) == (0.07, 0.5)
 
 
-def test_equal_to_the_threshold_is_accepted():
+def test_a_similarity_equal_to_the_threshold_is_accepted():
     assert fmr([0.2, 0.5, 0.5], 0.5) == pytest.approx(2 / 3)
     assert fnmr([0.2, 0.5, 0.5], 0.5) == pytest.approx(1 / 3)
     assert fnmr([0.2, 0.5], [0.1, 0.3, np.inf]).tolist() == [0, 0.5, 1]
@@ -108,13 +108,13 @@ def test_the_rule_of_three(count, target, supported):
     assert fnmr_at_fmr([0.9], np.zeros(count), target).supported is supported
 
 
-def test_perfect_separation_and_its_reverse():
+def test_perfect_and_reversed_separation():
     assert equal_error_rate([0.8, 0.9], [0.1, 0.2]).value == 0 and auc([0.8, 0.9], [0.1, 0.2]) == 1
     assert equal_error_rate([0.1, 0.2], [0.8, 0.9]).value == 1 and auc([0.1], [0.9]) == 0
     assert d_prime([0.1, 0.2], [0.8, 0.9]) < 0
 
 
-def test_everything_alike_is_chance():
+def test_equal_similarities_give_chance_level():
     assert auc([0.5] * 3, [0.5] * 4) == 0.5
     assert equal_error_rate([0.5] * 3, [0.5] * 4).value == 0.5
     assert np.isnan(d_prime([0.5] * 3, [0.5] * 4))
@@ -127,7 +127,7 @@ def test_one_comparison_of_each_kind():
 
 
 @pytest.mark.parametrize(("mated", "non_mated"), [([], [0.1]), ([0.1], []), ([], [])])
-def test_no_comparisons_of_a_kind_leave_no_number(mated, non_mated):
+def test_rates_without_mated_or_non_mated_comparisons_are_nan(mated, non_mated):
     assert np.isnan(auc(mated, non_mated)) and np.isnan(d_prime(mated, non_mated))
     assert np.isnan(equal_error_rate(mated, non_mated).value)
     assert np.isnan(fnmr_at_fmr(mated, non_mated, 0.1).fnmr)
@@ -135,7 +135,7 @@ def test_no_comparisons_of_a_kind_leave_no_number(mated, non_mated):
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
 @pytest.mark.parametrize("function", [auc, d_prime, det, equal_error_rate, lambda a, b: fnmr_at_fmr(a, b, 0.1)])
-def test_a_similarity_that_is_no_number_is_refused(function, broken):
+def test_similarities_that_are_not_finite_are_refused(function, broken):
     with pytest.raises(ValueError, match="finite"):
         function([0.5, broken], [0.1, 0.2])
     with pytest.raises(ValueError, match="finite"):

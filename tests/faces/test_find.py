@@ -15,7 +15,7 @@ def detector():
     return MTCNNDetector()
 
 
-def test_the_face_of_a_real_photo_is_found(detector, astronaut):
+def test_the_face_in_a_real_photo_is_detected(detector, astronaut):
     (face,) = detector(astronaut)
     left, top, right, bottom = face.box
     assert 165 < left < 200 and 245 < right < 285
@@ -25,7 +25,7 @@ def test_the_face_of_a_real_photo_is_found(detector, astronaut):
     assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
 
 
-def test_of_two_faces_the_larger_central_one_comes_first(detector, astronaut):
+def test_the_larger_and_more_central_face_comes_first(detector, astronaut):
     canvas = Image.new("RGB", (900, 520), "grey")
     canvas.paste(astronaut.crop((100, 0, 356, 256)).resize((128, 128)), (0, 390))
     canvas.paste(astronaut.crop((100, 0, 356, 256)).resize((400, 400)), (300, 60))
@@ -35,28 +35,28 @@ def test_of_two_faces_the_larger_central_one_comes_first(detector, astronaut):
 
 
 @pytest.mark.parametrize("size", [(400, 300), (30, 30)])
-def test_a_flat_picture_has_no_face(detector, size):
+def test_no_face_is_detected_in_a_flat_image(detector, size):
     assert detector(Image.new("RGB", size, "grey")) == []
 
 
-def test_a_large_photo_has_its_face_at_the_same_place(detector, astronaut):
+def test_the_face_in_a_large_photo_is_at_the_same_place(detector, astronaut):
     (small,), (large,) = detector(astronaut), detector(astronaut.resize((2048, 2048)))
     assert np.abs(np.array(large.box) / 4 - small.box).max() < 6
 
 
-def test_square_is_around_the_box():
+def test_the_square_is_centred_on_the_box():
     left, top, right, bottom = FACE.square(1.5)
     assert ((left + right) / 2, (top + bottom) / 2) == (40, 40)
     assert right - left == bottom - top == 90
 
 
-def test_cut_and_resized_pictures_move_the_face():
+def test_cutting_and_resizing_move_the_face():
     moved = FACE.moved(10, 5, 2)
     assert moved.box == (20, 10, 100, 130)
     assert moved.landmarks[0] == (40, 50)
 
 
-def test_mirrored_pictures_exchange_left_and_right():
+def test_mirroring_swaps_left_and_right_landmarks():
     mirrored = FACE.mirrored(100)
     assert mirrored.box == (40, 10, 80, 70)
     assert mirrored.landmarks == ((50, 30), (70, 30), (60, 45), (52, 60), (68, 60))
@@ -64,7 +64,7 @@ def test_mirrored_pictures_exchange_left_and_right():
 
 
 def ramp(height=40, width=50):
-    """A picture that is linear in the places of its pixel centres, which bilinear sampling reproduces exactly."""
+    """Returns an image that is linear in its pixel coordinates. Bilinear sampling reproduces it exactly."""
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     return torch.stack([x, y, 2 * x - y]).double()[None]
 
@@ -78,25 +78,25 @@ def test_crop_samples_the_square_at_pixel_centres(square):
     torch.testing.assert_close(crop[0, 1], (top + centres).double()[:, None].expand(size, size))
 
 
-def test_rows_are_rows():
+def test_rows_and_columns_are_not_swapped():
     image = torch.zeros(1, 1, 30, 50)
     image[:, :, 5, 30] = 1
     crop = crop_squares(image, torch.tensor([[26.0, 1.0, 42.0, 17.0]]), 16)
     assert (crop[0, 0] > 0.01).nonzero().tolist() == [[4, 4]]
 
 
-def test_outside_the_picture_its_edge_repeats():
+def test_edge_pixels_repeat_outside_the_image():
     crop = crop_squares(ramp(), torch.tensor([[-20.0, 10.0, -4.0, 26.0]]), 16)
     torch.testing.assert_close(crop[0, 0], torch.full((16, 16), 0.5).double())
 
 
-def test_large_squares_are_averaged_not_skipped():
+def test_large_squares_are_averaged():
     checks = torch.tensor([(x + y) % 2 for y, x in product(range(64), repeat=2)]).reshape(1, 1, 64, 64).double()
     crop = crop_squares(checks, torch.tensor([[0.0, 0.0, 64.0, 64.0]]), 16)
     torch.testing.assert_close(crop, torch.full_like(crop, 0.5))
 
 
-def test_each_picture_of_a_batch_has_its_own_square():
+def test_each_image_in_a_batch_has_its_own_square():
     images = ramp().repeat(2, 1, 1, 1)
     squares = torch.tensor([[1.0, 2, 9, 10], [20.0, 12, 28, 20]])
     both = crop_squares(images, squares, 8)
@@ -111,24 +111,24 @@ def test_gradient_agrees_with_finite_differences():
 
 
 @pytest.mark.parametrize("degrees", [-20, 0, 15])
-def test_a_tilted_face_is_turned_until_its_eyes_are_level(detector, astronaut, degrees):
+def test_a_tilted_face_is_rotated_until_the_eyes_are_level(detector, astronaut, degrees):
     tilted = astronaut.rotate(degrees, center=(222, 115), resample=Image.Resampling.BICUBIC).crop((60, 0, 400, 300))
     straight, face = upright(tilted, detector(tilted)[0])
     assert face.landmarks[0][1] == pytest.approx(face.landmarks[1][1], abs=1e-3)
-    found = detector(straight)[0]
-    (x0, y0), (x1, y1) = found.landmarks[:2]
-    assert abs(np.degrees(np.arctan2(y1 - y0, x1 - x0))) < 4  # the detector's own scatter
-    assert found.center == pytest.approx(face.center, abs=8)
-    assert np.subtract(found.landmarks, face.landmarks) == pytest.approx(0, abs=6)
+    detected = detector(straight)[0]
+    (x0, y0), (x1, y1) = detected.landmarks[:2]
+    assert abs(np.degrees(np.arctan2(y1 - y0, x1 - x0))) < 4  # the accuracy of the detector
+    assert detected.center == pytest.approx(face.center, abs=8)
+    assert np.subtract(detected.landmarks, face.landmarks) == pytest.approx(0, abs=6)
 
 
-def test_a_face_without_landmarks_is_left_as_it_is(astronaut):
+def test_an_image_without_landmarks_is_not_rotated(astronaut):
     face = Face((10.0, 10.0, 50.0, 50.0))
     assert upright(astronaut, face) == (astronaut, face)
 
 
 @pytest.mark.parametrize(("nose", "side"), [(40, False), (31, False), (28, True), (52, True)])
-def test_a_nose_beyond_an_eye_is_a_face_from_the_side(nose, side):
+def test_a_face_with_the_nose_beyond_an_eye_is_from_the_side(nose, side):
     eyes, mouth = ((30.0, 30.0), (50.0, 30.0)), ((32.0, 60.0), (48.0, 60.0))
     face = Face(FACE.box, (*eyes, (float(nose), 45.0), *mouth))
     assert face.from_the_side is side and face.mirrored(80).from_the_side is side

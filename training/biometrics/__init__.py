@@ -1,9 +1,9 @@
-"""Numbers about similarities. Read comparisons first, then rates.
+"""Statistics on similarities. Read comparisons first, then rates.
 
-comparisons  pictures against references: the one table that everything reads
-rates        FMR, FNMR, DET, EER and what so many comparisons support
-bootstrap    intervals over subjects
-verdicts     what a similarity means
-copies       is it the person, or a training photo again?
-pick         the best of several candidates for each age
+comparisons  similarities of images to references: the table that everything else reads
+rates        FMR, FNMR, DET, EER and the lowest FMR that a number of comparisons supports
+bootstrap    confidence intervals over subjects
+verdicts     same person, likely or not alike
+copies       tells likenesses from copies of training photos
+pick         the best of several candidates per age
 """

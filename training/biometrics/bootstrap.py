@@ -1,4 +1,4 @@
-"""Confidence intervals by resampling whole subjects, since comparisons that share a subject are not independent."""
+"""Confidence intervals by resampling whole subjects, because comparisons that share a subject are not independent."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ REPETITIONS = 2000
 
 @dataclass(frozen=True)
 class Interval:
-    """A number and the limits between which it stays in 95 % of the repetitions; nan where it cannot be had."""
+    """A value and its 95 % confidence limits; nan if they cannot be computed."""
 
     value: float
     low: float
     high: float
     subjects: int
     repetitions: int
-    undefined: int  # repetitions in which the number did not exist; the limits are those of the others
+    undefined: int  # repetitions without a value; the limits are computed from the others
 
 
 def interval(
@@ -29,11 +29,11 @@ def interval(
     seed: int = 0,
     repetitions: int = REPETITIONS,
 ) -> Interval:
-    """The percentile bootstrap (Efron & Tibshirani 1993) of ``statistic`` over as many subjects, drawn with return.
+    """Returns the percentile bootstrap interval (Efron & Tibshirani 1993) of ``statistic``, resampling subjects.
 
-    ``per_subject`` holds for each subject whatever ``statistic`` reads of it, such as a pair of arrays (mated,
-    non-mated); ``statistic`` gets the list of those drawn, and returns nan where its number does not exist.
-    One subject has no interval. Few subjects have one that is too narrow.
+    ``per_subject`` holds the data of each subject, such as a pair of arrays (mated, non-mated). ``statistic`` maps a
+    resampled list of these to a number, or to nan if it is undefined. A single subject has no interval; with few
+    subjects the interval is too narrow.
     """
     subjects = list(per_subject)
     if not subjects:
@@ -41,9 +41,9 @@ def interval(
     value = float(statistic(subjects))
     if len(subjects) == 1:
         return Interval(value, np.nan, np.nan, 1, 0, 0)
-    draws = np.random.default_rng(seed).integers(len(subjects), size=(repetitions, len(subjects)))
-    found = np.array([statistic([subjects[index] for index in draw]) for draw in draws], dtype=np.float64)
-    defined = found[~np.isnan(found)]
+    samples = np.random.default_rng(seed).integers(len(subjects), size=(repetitions, len(subjects)))
+    values = np.array([statistic([subjects[index] for index in sample]) for sample in samples], dtype=np.float64)
+    defined = values[~np.isnan(values)]
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(defined, [tail, 100 - tail]) if len(defined) else (np.nan, np.nan)
-    return Interval(value, float(low), float(high), len(subjects), repetitions, len(found) - len(defined))
+    return Interval(value, float(low), float(high), len(subjects), repetitions, len(values) - len(defined))

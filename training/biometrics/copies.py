@@ -1,4 +1,4 @@
-"""Copy-paste check: is a drawn picture the person, or one of the training photos again?"""
+"""Copy check: finds generated images that copy a training photo."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,25 +12,25 @@ from .comparisons import Comparisons, with_face
 
 @dataclass(frozen=True)
 class Copy:
-    """The training photos nearest to one picture, by embedding (cosine) and by pixels (correlation), in [-1, 1]."""
+    """The training photos nearest to one image, by embedding (cosine) and by pixels (correlation), in [-1, 1]."""
 
     image: str
     nearest_by_embedding: str
     embedding: float
     nearest_by_pixels: str
     pixels: float
-    memorised: bool | None  # None where the photos give no mark to hold it against
+    memorised: bool | None  # None with fewer than two photos, which give no threshold
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Every picture with a face, and as the mark the two training photos that are nearest to each other.
+    """The nearest training photos of every image with a face, and the thresholds for copies.
 
-    A picture is flagged as memorised where it is nearer to some photo than any two photos are to each other, in
-    embedding and in pixels alike. A fresh photo of the person, taken like the others, would be flagged with a
-    probability of at most ``chance`` = 2 / (photos + 1), since by exchangeability it is no likelier than the others to
-    be in the nearest pair. A photo that is there twice would put the mark at 1, so each counts once (see distinct);
-    photos of one burst put it too high: leave them out.
+    The thresholds are the similarity and the pixel correlation of the two training photos that are nearest to each
+    other. An image is flagged as memorised if it exceeds both. A new photo of the subject, taken like the others, is
+    flagged with a probability of at most ``chance`` = 2 / (photos + 1): by exchangeability, it is no more likely than
+    the others to be in the nearest pair. Repeated photos would raise the thresholds to 1, so each photo counts once
+    (see distinct). Photos from one burst also raise the thresholds too far: leave them out.
     """
 
     pictures: list[Copy]
@@ -40,90 +40,97 @@ class Copies:
 
     @property
     def chance(self) -> float | None:
-        """How often, at most, a fresh photo would be flagged."""
+        """Upper bound on the probability that a new photo is flagged; None with fewer than two photos."""
         return 2 / (self.photos + 1) if self.photos > 1 else None
 
     @property
     def memorised(self) -> list[str]:
-        """Names of the flagged pictures."""
+        """Names of the flagged images."""
         return [picture.image for picture in self.pictures if picture.memorised]
 
 
 def distinct(photos: Sequence[Observation]) -> tuple[list[Observation], list[str]]:
-    """The photos without those that repeat an earlier one, and a sentence on each that is left out.
+    """Returns the photos without repeats of earlier ones, and one sentence per repeat.
 
-    One of unknown age has that of its repetitions.
+    A photo of unknown age takes the age of its repeat.
     """
-    again = _again(photos)
-    places = list(enumerate(photos))
-    ages = {again.get(place, place): photo.age for place, photo in reversed(places) if photo.age is not None}
+    repeats = _repeats(photos)
+    numbered = list(enumerate(photos))
+    ages = {repeats.get(index, index): photo.age for index, photo in reversed(numbered) if photo.age is not None}
     kept = [
-        replace(photo, age=ages.get(place)) if photo.age is None else photo
-        for place, photo in places
-        if place not in again
+        replace(photo, age=ages.get(index)) if photo.age is None else photo
+        for index, photo in numbered
+        if index not in repeats
     ]
     return kept, [
-        f"{photos[place].name} repeats {photos[earlier].name}; the two count once." for place, earlier in again.items()
+        f"{photos[index].name} repeats {photos[earlier].name}; they count as one photo."
+        for index, earlier in repeats.items()
     ]
 
 
 def unseen(held_out: Sequence[Observation], photos: Sequence[Observation]) -> tuple[list[Observation], list[str]]:
-    """The held-out photos without those that repeat one of ``photos`` or an earlier one, and a sentence on each."""
-    every, first = [*photos, *held_out], len(photos)
-    again = {place: earlier for place, earlier in _again(every).items() if place >= first}
-    kept = [photo for place, photo in enumerate(held_out, first) if place not in again]
+    """Returns the held-out photos without repeats of ``photos`` or of each other, and one sentence per repeat."""
+    all_photos, first = [*photos, *held_out], len(photos)
+    repeats = {index: earlier for index, earlier in _repeats(all_photos).items() if index >= first}
+    kept = [photo for index, photo in enumerate(held_out, first) if index not in repeats]
     return kept, [
-        f"Of the held-out photos {every[place].name} is left out: it repeats {every[earlier].name}."
-        for place, earlier in again.items()
+        f"Held-out photo {all_photos[index].name} is left out because it repeats {all_photos[earlier].name}."
+        for index, earlier in repeats.items()
     ]
 
 
-def _again(photos: Sequence[Observation]) -> dict[int, int]:
-    """The place of every photo that repeats an earlier one, as a whole picture or an aligned face, and that one's."""
-    again: dict[int, int] = {}
+def _repeats(photos: Sequence[Observation]) -> dict[int, int]:
+    """Maps the index of each repeated photo to the earlier one. Compares whole images and aligned faces."""
+    repeats: dict[int, int] = {}
     for part in ("signature", "aligned"):
-        known = [place for place, photo in enumerate(photos) if getattr(photo, part) is not None]
-        found = repeated([getattr(photos[place], part) for place in known])
-        again |= {known[place]: known[earlier] for place, earlier in found.items()}
-    return again
+        indices = [index for index, photo in enumerate(photos) if getattr(photo, part) is not None]
+        pairs = repeated([getattr(photos[index], part) for index in indices])
+        repeats |= {indices[later]: indices[earlier] for later, earlier in pairs.items()}
+    return repeats
 
 
 def find_copies(images: Comparisons, photos: Comparisons) -> Copies:
-    """Holds every picture of ``images`` against the training photos, which ``photos`` compares among themselves.
+    """Checks the images in ``images`` against the training photos. ``photos`` compares these with each other.
 
-    Pictures and photos without a face are left out. The photos must be distinct.
+    Images and photos without a face are left out. The photos must be distinct.
     """
-    drawn, known = ([one.vector is not None for one in side] for side in (images.pictures, images.references))
+    rows_with_face, columns_with_face = (
+        [item.vector is not None for item in side] for side in (images.pictures, images.references)
+    )
     faces, references = with_face(images.pictures), with_face(images.references)
     if not references:
         return Copies([], 0, None, None)
-    marks: tuple[float | None, float | None] = (None, None)
+    thresholds: tuple[float | None, float | None] = (None, None)
     if len(references) > 1:
         pairs = np.triu_indices(len(references), 1)
-        marks = float(np.nanmax(photos.matrix)), float(_by_pixels(references, references)[pairs].max())
+        thresholds = float(np.nanmax(photos.matrix)), float(_by_pixels(references, references)[pairs].max())
     if not faces:
-        return Copies([], len(references), *marks)
-    by_embedding, by_pixels = images.matrix[np.ix_(drawn, known)], _by_pixels(faces, references)
+        return Copies([], len(references), *thresholds)
+    by_embedding = images.matrix[np.ix_(rows_with_face, columns_with_face)]
+    by_pixels = _by_pixels(faces, references)
     rows = []
     for face, embedding, pixels in zip(faces, by_embedding, by_pixels, strict=True):
-        nearest, alike = int(embedding.argmax()), int(pixels.argmax())
+        nearest, nearest_pixels = int(embedding.argmax()), int(pixels.argmax())
         memorised = None
-        if marks[0] is not None and marks[1] is not None:
-            memorised = bool(embedding[nearest] > marks[0] and pixels[alike] > marks[1])
+        if thresholds[0] is not None and thresholds[1] is not None:
+            memorised = bool(embedding[nearest] > thresholds[0] and pixels[nearest_pixels] > thresholds[1])
         rows.append(
             Copy(
                 face.name,
                 references[nearest].name,
                 float(embedding[nearest]),
-                references[alike].name,
-                float(pixels[alike]),
+                references[nearest_pixels].name,
+                float(pixels[nearest_pixels]),
                 memorised,
             )
         )
-    return Copies(rows, len(references), *marks)
+    return Copies(rows, len(references), *thresholds)
 
 
 def _by_pixels(rows: list[Observation], columns: list[Observation]) -> np.ndarray:
-    """How alike the aligned faces are, or the mirrored ones, as random_flip trains them."""
-    faces, photos = ([one.aligned for one in side if one.aligned is not None] for side in (rows, columns))
+    """Returns the correlation of the aligned faces [rows, columns].
+
+    Mirrored faces count too, because random_flip mirrors photos in training.
+    """
+    faces, photos = ([item.aligned for item in side if item.aligned is not None] for side in (rows, columns))
     return correlation(faces, photos)

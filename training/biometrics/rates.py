@@ -1,8 +1,8 @@
-"""Error rates of a matcher in the terms of ISO/IEC 19795-1, from the similarities of mated and non-mated comparisons.
+"""Error rates of a matcher as in ISO/IEC 19795-1, from the similarities of mated and non-mated comparisons.
 
-A comparison is accepted where its similarity is at least the threshold. FMR is the share of non-mated comparisons that
-are accepted, FNMR the share of mated ones that are not. Similarities are arrays [N] of any finite numbers; a rate over
-no comparisons is nan. A failure to detect has no similarity: count it elsewhere.
+A comparison is accepted if its similarity is at least the threshold. FMR is the share of non-mated comparisons that are
+accepted, FNMR the share of mated comparisons that are rejected. Similarities are arrays [N] of finite numbers; a rate
+over no comparisons is nan. A failure to detect has no similarity and must be counted separately.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True)
 class Det:
-    """Detection error trade-off: both rates [T] at rising thresholds [T], of which the last, inf, accepts nobody."""
+    """Detection error trade-off: both rates [T] at rising thresholds [T]. The last threshold, inf, accepts nothing."""
 
     thresholds: np.ndarray
     fmr: np.ndarray
@@ -22,10 +22,9 @@ class Det:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """The lowest threshold at which FMR is at most ``target``, and both rates there, in [0, 1].
+    """The lowest threshold at which FMR is at most ``target``, and both rates at it, in [0, 1].
 
-    Where it is not ``supported`` the rates are facts about these comparisons and say nothing about others: show "not
-    supported" instead of them.
+    If not ``supported``, there are too few comparisons to generalize from: show "not supported" instead of the rates.
     """
 
     target: float
@@ -37,7 +36,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class EqualErrorRate:
-    """Where FMR and FNMR meet. They are steps that may jump past each other: then they meet in [low, high]."""
+    """The rate at which FMR equals FNMR. Both are step functions and may cross between two values, [low, high]."""
 
     low: float
     high: float
@@ -50,43 +49,43 @@ class EqualErrorRate:
 
 
 def fmr(non_mated: ArrayLike, threshold: ArrayLike) -> np.ndarray:
-    """Share of ``non_mated`` at or above ``threshold``, of its shape."""
+    """Returns the share of ``non_mated`` at or above ``threshold``, in the shape of ``threshold``."""
     ordered = _sorted(non_mated)
     return _share(len(ordered) - np.searchsorted(ordered, threshold, side="left"), len(ordered))
 
 
 def fnmr(mated: ArrayLike, threshold: ArrayLike) -> np.ndarray:
-    """Share of ``mated`` below ``threshold``, of its shape."""
+    """Returns the share of ``mated`` below ``threshold``, in the shape of ``threshold``."""
     ordered = _sorted(mated)
     return _share(np.searchsorted(ordered, threshold, side="left"), len(ordered))
 
 
 def det(mated: ArrayLike, non_mated: ArrayLike) -> Det:
-    """Both rates at every similarity that occurs, taken as threshold."""
+    """Returns both rates, with every similarity that occurs as a threshold."""
     thresholds = np.append(np.unique(np.concatenate([_sorted(mated), _sorted(non_mated)])), np.inf)
     return Det(thresholds, fmr(non_mated, thresholds), fnmr(mated, thresholds))
 
 
 def least_fmr(non_mated_comparisons: int) -> float:
-    """The smallest FMR that so many comparisons can speak of, by the rule of three; inf without any.
+    """Returns the lowest FMR that this many comparisons support, by the rule of three; inf for 0 comparisons.
 
-    None accepted out of n puts the 95 % upper limit of the FMR at 3/n (ISO/IEC 19795-1, annex B). That holds of
-    independent comparisons; those that share a person are not, so this is the least to ask for.
+    If none of n comparisons is accepted, the 95 % upper limit of the FMR is 3/n (ISO/IEC 19795-1, annex B). This
+    assumes independent comparisons. Comparisons that share a person are not independent, so 3/n is a lower bound.
     """
     return 3 / non_mated_comparisons if non_mated_comparisons else np.inf
 
 
 def supports(non_mated_comparisons: int, target: float) -> bool:
-    """Whether so many comparisons can say anything about an FMR of ``target``."""
+    """Returns True if this many comparisons support an FMR of ``target``."""
     return least_fmr(non_mated_comparisons) <= target
 
 
 def fnmr_at_fmr(mated: ArrayLike, non_mated: ArrayLike, target: float) -> OperatingPoint:
-    """FNMR where FMR is at most ``target``, in (0, 1); never where it is nearest to it."""
+    """Returns the FNMR where FMR is at most ``target``, in (0, 1); not where FMR is nearest to ``target``."""
     count = np.size(non_mated)
     if not count:
         return OperatingPoint(target, np.nan, np.nan, np.nan, False)
-    # Rates change just above a similarity; so the threshold depends on the non-mated alone, as it must in use.
+    # Rates change just above a similarity. The threshold depends only on non-mated comparisons, as it does in use.
     thresholds = np.nextafter(np.unique(_sorted(non_mated)), np.inf)
     threshold = thresholds[(fmr(non_mated, thresholds) <= target).argmax()]
     rates = float(fmr(non_mated, threshold)), float(fnmr(mated, threshold))
@@ -94,7 +93,7 @@ def fnmr_at_fmr(mated: ArrayLike, non_mated: ArrayLike, target: float) -> Operat
 
 
 def equal_error_rate(mated: ArrayLike, non_mated: ArrayLike) -> EqualErrorRate:
-    """EER with its interval as in FVC2000 (Maio et al., PAMI 24(3), 2002)."""
+    """Returns the EER with its interval as in FVC2000 (Maio et al., PAMI 24(3), 2002)."""
     if not np.size(mated) or not np.size(non_mated):
         return EqualErrorRate(np.nan, np.nan, np.nan)
     curve = det(mated, non_mated)
@@ -106,7 +105,10 @@ def equal_error_rate(mated: ArrayLike, non_mated: ArrayLike) -> EqualErrorRate:
 
 
 def auc(mated: ArrayLike, non_mated: ArrayLike) -> float:
-    """Area under the ROC curve, in [0, 1]: how often a mated similarity is above a non-mated one; a tie is a half."""
+    """Returns the area under the ROC curve, in [0, 1].
+
+    This is the share of pairs in which the mated similarity is above the non-mated one; a tie counts as a half.
+    """
     mated, non_mated = _sorted(mated), _sorted(non_mated)
     below = np.searchsorted(non_mated, mated, side="left").sum()
     not_above = np.searchsorted(non_mated, mated, side="right").sum()
@@ -114,9 +116,9 @@ def auc(mated: ArrayLike, non_mated: ArrayLike) -> float:
 
 
 def d_prime(mated: ArrayLike, non_mated: ArrayLike) -> float:
-    """Difference of the means over the root mean of both variances (Daugman 2000); negative where non-mated lead.
+    """Returns the difference of the means over the root of the mean variance (Daugman 2000).
 
-    Undefined, hence nan, where neither kind varies.
+    It is negative if non-mated similarities are higher on average, and nan if neither kind varies.
     """
     mated, non_mated = _sorted(mated), _sorted(non_mated)
     if not len(mated) or not len(non_mated):
@@ -128,7 +130,7 @@ def d_prime(mated: ArrayLike, non_mated: ArrayLike) -> float:
 def _sorted(similarities: ArrayLike) -> np.ndarray:
     values = np.sort(np.asarray(similarities, dtype=np.float64).ravel())
     if not np.isfinite(values).all():
-        raise ValueError("Similarities must be finite numbers; count a face that was not found apart.")
+        raise ValueError("Similarities must be finite. Leave out failures to detect and count them separately.")
     return values
 
 

@@ -1,4 +1,4 @@
-"""What a similarity means: who is accepted at the thresholds that were measured of its matcher."""
+"""Verdicts: a similarity judged by the measured thresholds of its matcher."""
 
 from ..faces.embedders import CHILD, Thresholds
 
@@ -11,10 +11,10 @@ MEANINGS = {
 
 
 def verdict(similarity: float | None, thresholds: Thresholds | None) -> str | None:
-    """SAME, LIKELY or UNLIKE; None without a similarity, or of a matcher whose thresholds nobody measured.
+    """Returns SAME, LIKELY or UNLIKE; None without a similarity or without measured thresholds.
 
-    The thresholds are those of one comparison. The mean over several photos spreads less, so at the same threshold it
-    takes fewer strangers for the subject: the verdict is on the strict side.
+    The thresholds apply to a single comparison. A mean over several photos varies less and so has a lower FMR at the
+    same threshold, which makes the verdict stricter.
     """
     if similarity is None or thresholds is None:
         return None
@@ -24,11 +24,11 @@ def verdict(similarity: float | None, thresholds: Thresholds | None) -> str | No
 
 
 def provenance(thresholds: Thresholds) -> list[str]:
-    """Where the verdicts come from, in sentences."""
+    """Returns sentences that explain the verdicts and how their thresholds were measured."""
     return [
-        f"Verdicts: {SAME} from {thresholds.fmr_01:.3f} on, which is stricter than FMR 0.1 %; {LIKELY} from "
-        f"{thresholds.fmr_1:.3f} on, FMR 1 %; else {UNLIKE}. Measured on {thresholds.comparisons} comparisons of "
-        f"different people ({thresholds.source}).",
-        f"Of two children under {CHILD} the matcher takes {100 * thresholds.children:.0f} % for one person at that "
-        "stricter threshold: between pictures and photos of a child, no verdict says much.",
+        f"Verdicts: {SAME} at a similarity of {thresholds.fmr_01:.3f} or more (FMR at most 0.1 %), {LIKELY} at "
+        f"{thresholds.fmr_1:.3f} or more (FMR at most 1 %), otherwise {UNLIKE}. These thresholds were measured on "
+        f"{thresholds.comparisons} comparisons of different people ({thresholds.source}).",
+        f"For pairs of different children under {CHILD}, the FMR at {thresholds.fmr_01:.3f} is "
+        f"{100 * thresholds.children:.0f} %. Verdicts that compare a child with a photo of a child are not reliable.",
     ]

@@ -1,11 +1,11 @@
-"""What is read off a face. Read find first, then crops, then observation.
+"""Face detection, face crops, face embeddings and age estimates. Read find first, then crops, then observation.
 
-find            a face in a picture
-crops           what a network is shown of it, cut differentiably
-embedders       crops to unit vectors whose cosine says how alike two faces are
+find            detects faces and cuts them out of images
+crops           the face crop that each network expects, cut differentiably
+embedders       crops to unit vectors; the cosine of two vectors is their similarity
 facenet dlib_resnet mobilefacenet
-                three of them, out of the files that others published
+                three embedders, read from published weights
 age_estimators  how old a face looks
-face_api        a published network that says so
-observation     all of that of one picture, by one observer
+face_api        an age network, read from published weights
+observation     everything measured on one image: face, embedding, age
 """

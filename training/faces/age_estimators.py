@@ -1,4 +1,4 @@
-"""How old a face looks: one interface, behind which CLIP and any network that reads years off face crops may sit."""
+"""How old a face looks: one interface for CLIP and for networks that estimate years from a face crop."""
 
 import copy
 from collections.abc import Callable
@@ -12,26 +12,26 @@ from PIL import Image
 from torch import Tensor
 
 from ..ages import AGE_CLASSES, CLASS_YEARS, DISPLAY_NAMES, AgeEstimate, class_middle, class_of
-from ..errors import UserError
+from ..errors import DamagedFile, MissingFile, ModelMismatch, UnsupportedModel
 from ..pictures.photos import to_tensor
 from .crops import FaceCrop, landmarks_of
 from .find import Face, cut_square
 
-CLIP_SIDE, CLIP_MARGIN = 224, 0.4  # px, and face sizes around the face: hair and neck tell an age too
+CLIP_SIDE, CLIP_MARGIN = 224, 0.4  # px; margin in face sizes, because hair and neck show age too
 
 
 @dataclass(frozen=True)
 class ClassError:
-    """How an estimator did on real faces of one age class."""
+    """Accuracy of an estimator on real faces of one age class."""
 
     faces: int
-    right: float  # share that it put into this class
+    right: float  # share classified correctly
     mean_absolute: float  # years
 
 
 @dataclass(frozen=True)
 class AgeErrors:
-    """How an estimator did on real faces of known age; ``tools/judges.py`` measures it."""
+    """Accuracy of an estimator on real faces of known age, as measured by ``lab/judges.py``."""
 
     source: str
     faces: int
@@ -39,64 +39,65 @@ class AgeErrors:
     classes: dict[str, ClassError]
 
     @property
-    def cannot_tell(self) -> list[str]:
-        """The classes of which it put fewer than half of the faces where they belong."""
+    def unreliable_classes(self) -> list[str]:
+        """Classes in which fewer than half of the faces are classified correctly."""
         return [name for name, error in self.classes.items() if error.right < 0.5]
 
     @property
-    def sentence(self) -> str:
-        """All of it in one."""
-        classes = ", ".join(
-            f"{DISPLAY_NAMES[name]} {100 * error.right:.0f} % right and {error.mean_absolute:.0f} years off"
+    def summary(self) -> str:
+        """One or two sentences for a report."""
+        classes = "; ".join(
+            f"{DISPLAY_NAMES[name]} {100 * error.right:.0f} % correct, off by {error.mean_absolute:.0f} years"
             for name, error in self.classes.items()
         )
-        told = (
-            f"Measured on {self.faces} real faces ({self.source}), it is {self.mean_absolute:.1f} years off: {classes}."
+        accuracy = (
+            f"On {self.faces} real faces ({self.source}) the age estimator is off by {self.mean_absolute:.1f} years on "
+            f"average: {classes}."
         )
-        names = " and ".join(DISPLAY_NAMES[name] for name in self.cannot_tell)
-        return f"{told} It cannot tell {names}: its word on them counts little." if names else told
+        names = " and ".join(DISPLAY_NAMES[name] for name in self.unreliable_classes)
+        return f"{accuracy} It is unreliable for {names}." if names else accuracy
 
 
 class AgeEstimator(Protocol):
-    """Anything that says how old a face in a picture looks."""
+    """Estimates how old a face in an image looks."""
 
     name: str
-    errors: AgeErrors | None  # what was measured of it
+    errors: AgeErrors | None  # measured accuracy; None if not measured
 
     def __call__(self, image: Image.Image, face: Face) -> AgeEstimate:
-        """The estimate for ``face`` in ``image``."""
+        """Returns the estimate for ``face`` in ``image``."""
 
 
 class YearsNetwork(Protocol):
-    """A network that turns crops [B, 3, size, size] in [-1, 1] into years [B], such as the world's."""
+    """A network that turns crops [B, 3, size, size] in [-1, 1] into years [B]."""
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """The name shown in reports."""
 
     @property
     def crop(self) -> FaceCrop:
-        """How the faces that it reads are cut out."""
+        """The crop that the network expects."""
 
     def __call__(self, crops: Tensor) -> Tensor:
-        """The years [B] of ``crops``. Gradients flow through."""
+        """Returns the years [B] for ``crops``. Differentiable."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Its weights, which tell it from others."""
+        """The weights, which identify the network."""
 
     def to(self, device: torch.device) -> "YearsNetwork":
-        """This network, on ``device``."""
+        """Moves the network to ``device``."""
 
 
 class CropAgeEstimator:
-    """A YearsNetwork that looks at pictures."""
+    """Applies a YearsNetwork to the face in an image."""
 
     def __init__(self, network: YearsNetwork, errors: AgeErrors | None = None, device: torch.device | str = "cpu"):
         self.network, self.name, self.errors, self.device = network, network.name, errors, device
 
     @torch.no_grad()
     def __call__(self, image: Image.Image, face: Face) -> AgeEstimate:
-        """Years from the crop that the network reads."""
+        """Returns the estimate for ``face`` in ``image``."""
         crop = self.network.crop
         square = torch.tensor([crop.square(face)], device=self.device)
         years = self.network(crop(to_tensor(image).to(self.device), square, landmarks_of([face]))).item()
@@ -104,11 +105,11 @@ class CropAgeEstimator:
 
 
 def years_network(estimator: AgeEstimator) -> YearsNetwork:
-    """What tells years with a gradient in ``estimator``, as a copy. Raises UserError for one that has none."""
+    """Returns a copy of the differentiable network in ``estimator``. Raises UserError if it has none."""
     if not isinstance(estimator, CropAgeEstimator):
-        raise UserError(
-            f"{estimator.name} tells ages, but not which way a face would look older, which the reward is made of. Use "
-            "face-api's network, or set reward_age to 0."
+        raise UnsupportedModel(
+            f"{estimator.name} is not differentiable, and the reward needs an age gradient. Use face-api's network, or "
+            "set reward_age to 0."
         )
     return copy.deepcopy(estimator.network)
 
@@ -123,11 +124,11 @@ PROMPTS = {
 
 
 class ZeroShotAgeEstimator:
-    """CLIP's zero-shot classification (Radford et al. 2021), the mean of two prompts standing for each class.
+    """CLIP zero-shot classification (Radford et al. 2021) with the mean embedding of two prompts per class.
 
-    ``encode_image`` takes a picture, ``encode_text`` N prompts, to embeddings [D] and [N, D] of one space; ``scale`` is
-    CLIP's learned one, exp(logit_scale). The class is the most probable; the years are the mean of the classes' middles
-    under their probabilities, so never the youngest or oldest.
+    ``encode_image`` maps an image to an embedding [D], ``encode_text`` maps N prompts to embeddings [N, D] in the same
+    space. ``scale`` is CLIP's learned exp(logit_scale). The estimated class is the most probable one. The estimated
+    years are the probability-weighted mean of the class middles, so they never reach the lowest or highest age.
     """
 
     errors = None
@@ -145,58 +146,63 @@ class ZeroShotAgeEstimator:
         self.classes = normalize(torch.stack(prompts), dim=-1)
 
     def probabilities(self, image: Image.Image, face: Face) -> Tensor:
-        """The probability [6] of each age class, in their order."""
-        picture, _ = cut_square(image, face, CLIP_SIDE, CLIP_MARGIN)
-        embedding = self.encode_image(picture).float().to(self.classes.device)
+        """Returns the probability [6] of each age class, in the order of AGE_CLASSES.
+
+        Raises UserError if the image and text embeddings differ in size.
+        """
+        square, _ = cut_square(image, face, CLIP_SIDE, CLIP_MARGIN)
+        embedding = self.encode_image(square).float().to(self.classes.device)
         if embedding.shape[-1] != self.classes.shape[-1]:
-            raise UserError(
-                f"The image encoder of {self.name} gives {embedding.shape[-1]} numbers and its text encoder "
-                f"{self.classes.shape[-1]}: they are not two halves of one CLIP. Load two that belong together."
+            raise ModelMismatch(
+                f"{self.name}: image embeddings have {embedding.shape[-1]} dimensions, text embeddings "
+                f"{self.classes.shape[-1]}. Load an image encoder and a text encoder from the same CLIP model."
             )
         return (self.scale * self.classes @ torch.nn.functional.normalize(embedding, dim=-1)).softmax(0)
 
     @torch.no_grad()
     def __call__(self, image: Image.Image, face: Face) -> AgeEstimate:
-        """The estimate from the face and its surroundings."""
-        found = self.probabilities(image, face).tolist()
-        years = sum(part * class_middle(name) for part, name in zip(found, AGE_CLASSES, strict=True))
-        return AgeEstimate(years, AGE_CLASSES[found.index(max(found))])
+        """Returns the estimate for ``face`` in ``image``, from a crop that includes its surroundings."""
+        shares = self.probabilities(image, face).tolist()
+        years = sum(share * class_middle(name) for share, name in zip(shares, AGE_CLASSES, strict=True))
+        return AgeEstimate(years, AGE_CLASSES[shares.index(max(shares))])
 
 
 def clip_in(folder: Path) -> ZeroShotAgeEstimator:
-    """The CLIP that transformers saved into ``folder``; nothing is downloaded.
+    """Loads the CLIP that transformers saved in ``folder``. Downloads nothing.
 
-    Raises UserError where there is no such folder or no whole CLIP in it.
+    Raises UserError if the folder holds no complete CLIP.
     """
     from safetensors import SafetensorError
     from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
     if not (folder / "config.json").is_file():
-        raise UserError(
-            f"There is no CLIP in {folder}: it has no config.json. Give a folder with a CLIP model, its "
-            "tokenizer and its preprocessor_config.json as transformers saves them."
+        raise MissingFile(
+            f"No CLIP in {folder}: config.json is missing. The folder needs a CLIP model, its tokenizer and its "
+            "preprocessor_config.json, as transformers saves them."
         )
     try:
-        opened: Any = CLIPModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        loaded: Any = CLIPModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0][:150]
-        raise UserError(f"{folder} cannot be opened as a CLIP ({reason}). Get it again, whole.") from error
-    model, found = opened
-    if missing := sorted(found["missing_keys"]):  # transformers makes up random ones
-        raise UserError(f"The CLIP in {folder} lacks {len(missing)} weights, among them {missing[0]}. Get it whole.")
+        raise DamagedFile(f"Cannot load the CLIP in {folder} ({reason}). Download it again.") from error
+    model, info = loaded
+    if missing := sorted(info["missing_keys"]):  # transformers fills these with random weights
+        raise DamagedFile(
+            f"The CLIP in {folder} lacks {len(missing)} weights, such as {missing[0]}. Download it again."
+        )
     model.eval()
 
     @torch.no_grad()
     def encode_text(prompts: list[str]) -> Tensor:
-        words = tokenizer(prompts, padding=True, return_tensors="pt")
-        pooled = model.text_model(input_ids=words.input_ids, attention_mask=words.attention_mask).pooler_output
+        tokens = tokenizer(prompts, padding=True, return_tensors="pt")
+        pooled = model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).pooler_output
         return model.text_projection(pooled)
 
     @torch.no_grad()
-    def encode_image(picture: Image.Image) -> Tensor:
-        pixels = processor(picture, return_tensors="pt").pixel_values
+    def encode_image(image: Image.Image) -> Tensor:
+        pixels = processor(image, return_tensors="pt").pixel_values
         return model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output)[0]
 
     return ZeroShotAgeEstimator(

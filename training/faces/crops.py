@@ -1,4 +1,4 @@
-"""What a network is shown of a face: the square around it, or the face turned and scaled onto fixed places."""
+"""Face crops for networks: the square around the box, or the face aligned to a template of landmarks."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,53 +6,56 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UnsupportedModel
 from .find import CROP_SCALE, Face, crop_squares
 
-# Where the landmarks of a Face lie in the crop, in its sides: left eye, right eye, nose, left and right mouth corner.
+# Landmark positions in the crop, as fractions of its side: left eye, right eye, nose, left and right mouth corner.
 Template = tuple[tuple[float, float], ...]
-UNKNOWN = (float("nan"), float("nan"))
+_NO_LANDMARK = (float("nan"), float("nan"))
 
 
 class FaceCrop(Protocol):
-    """A way to cut faces out, differentiable in the pictures."""
+    """Cuts faces out of images, differentiably."""
 
     @property
     def size(self) -> int:
-        """Side of the crops, px."""
+        """Side of the crops in px."""
 
     def square(self, face: Face) -> tuple[float, float, float, float]:
-        """A square (left, top, right, bottom, px) of the picture that holds all of ``face``'s crop."""
+        """Returns a square (left, top, right, bottom) in px of the image that contains the whole crop of ``face``."""
 
     def __call__(self, images: Tensor, squares: Tensor, landmarks: Tensor) -> Tensor:
-        """Crops [B, C, size, size] of ``images`` [B, C, H, W] at ``squares`` [B, 4] and ``landmarks`` [B, 5, 2], px."""
+        """Cuts crops [B, C, size, size] from ``images`` [B, C, H, W].
+
+        ``squares`` [B, 4] and ``landmarks`` [B, 5, 2] are in px.
+        """
 
 
 @dataclass(frozen=True)
 class SquareCrop:
-    """The box made square, ``scale`` times its longer side."""
+    """A square around the box; its side is ``scale`` times the box's longer side."""
 
     size: int
     scale: float = CROP_SCALE
 
     def square(self, face: Face) -> tuple[float, float, float, float]:
-        """The square itself."""
+        """Returns the crop itself."""
         return face.square(self.scale)
 
     def __call__(self, images: Tensor, squares: Tensor, landmarks: Tensor) -> Tensor:
-        """See FaceCrop; the landmarks are not needed."""
+        """See FaceCrop. Ignores the landmarks."""
         return crop_squares(images, squares, self.size)
 
 
 @dataclass(frozen=True)
 class AlignedCrop:
-    """The face turned, scaled and moved until its landmarks lie nearest to those of ``template``."""
+    """The face rotated, scaled and shifted so that its landmarks best fit ``template``."""
 
     size: int
     template: Template
 
     def square(self, face: Face) -> tuple[float, float, float, float]:
-        """The square around the crop's corners, which the crop itself may stand in at an angle."""
+        """Returns the square around the corners of the crop, which may be rotated in it."""
         corners = torch.tensor([[0.0, 0.0, self.size, self.size], [0.0, self.size, 0.0, self.size], [1.0] * 4])
         matrix = torch.eye(3)
         matrix[:2] = self._to_crop(landmarks_of([face]))[0]
@@ -62,30 +65,32 @@ class AlignedCrop:
         return middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half
 
     def __call__(self, images: Tensor, squares: Tensor, landmarks: Tensor) -> Tensor:
-        """See FaceCrop; what lies outside a picture repeats its edge.
+        """See FaceCrop. Outside the image, its edge pixels are repeated.
 
-        Raises UserError where landmarks are nan, as of a detector that finds none.
+        Raises UserError if landmarks are nan, as with a detector that returns none.
         """
         from kornia.geometry.transform import warp_affine
 
         if not landmarks.isfinite().all():
-            raise UserError("This face embedder needs to know where eyes and mouth are, and its detector does not say.")
+            raise UnsupportedModel(
+                "This face embedder needs landmarks (eyes, nose, mouth), but its detector returns none."
+            )
         landmarks = landmarks.to(images)
-        # As in crop_squares: a face much larger than its crop is averaged down first.
+        # As in crop_squares: average a face down first if it is much larger than its crop.
         shrink = max(1, int(1 / _scale(self._to_crop(landmarks)).min().item()))
         if shrink > 1:
             images = torch.nn.functional.avg_pool2d(images, shrink, ceil_mode=True, count_include_pad=False)
         to_crop = self._to_crop(landmarks / shrink)
-        # Pixel edges are at whole numbers here, kornia's pixel centres are.
+        # Integers are pixel edges here, but pixel centres in kornia.
         half = torch.full((2,), 0.5).to(images)
         centered = torch.cat([to_crop[:, :, :2], (to_crop[:, :, 2] + to_crop[:, :, :2] @ half - half)[:, :, None]], 2)
         size = (self.size, self.size)
         return warp_affine(images, centered, size, mode="bilinear", padding_mode="border", align_corners=True)
 
     def _to_crop(self, landmarks: Tensor) -> Tensor:
-        """The similarity transforms [B, 2, 3] from picture to crop with the least squared error (Umeyama 1991).
+        """Returns the least-squares similarity transforms [B, 2, 3] from image to crop (Umeyama 1991).
 
-        In the plane, with points as complex numbers, that is z -> a z + b with a = <z, w> / <z, z> about the means.
+        With points as complex numbers this is z -> a z + b, where a = <z, w> / <z, z> for z and w minus their means.
         """
         z = torch.view_as_complex(landmarks.float().contiguous())
         w = torch.view_as_complex((torch.tensor(self.template) * self.size).to(landmarks.device))
@@ -97,8 +102,8 @@ class AlignedCrop:
 
 
 def landmarks_of(faces: list[Face]) -> Tensor:
-    """The landmarks [B, 5, 2], px; nan for a face without."""
-    return torch.tensor([face.landmarks or (UNKNOWN,) * 5 for face in faces]).reshape(-1, 5, 2)
+    """Returns the landmarks [B, 5, 2] in px; nan for a face without landmarks."""
+    return torch.tensor([face.landmarks or (_NO_LANDMARK,) * 5 for face in faces]).reshape(-1, 5, 2)
 
 
 def _scale(transforms: Tensor) -> Tensor:

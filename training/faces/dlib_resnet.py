@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import UserError
+from ..errors import MissingFile
 from ..published import Published
 from .crops import AlignedCrop
 from .embedders import Facts, Thresholds
@@ -22,9 +22,9 @@ DLIB = Published(
     "CC0",
     22_466_066,
 )
-PACKAGE = "face_recognition_models"  # which brings the file
+PACKAGE = "face_recognition_models"  # the Python package that contains the file
 
-# dlib's mean face shape, of which the crop shows a quarter more on each side: eyes, nose, corners of the mouth.
+# dlib's mean face shape with a quarter of padding on each side: eyes, nose, corners of the mouth.
 CROP = AlignedCrop(
     150,
     (
@@ -36,7 +36,7 @@ CROP = AlignedCrop(
     ),
 )
 FACTS = Facts(
-    "dlib's ResNet-29, trained on 3 million faces of 7,485 people out of FaceScrub, VGGFace and the web",
+    "dlib's ResNet-29, trained on 3 million faces of 7,485 people from FaceScrub, VGGFace and the web",
     Thresholds(0.9252, 0.9432, 137_313, 0.054, "FairFace, 538 people"),
     smallest=40,
 )
@@ -46,18 +46,18 @@ BLOCKS += ((256, 1),) * 2 + ((256, 2),)  # channels, stride
 
 
 def find_weights(folder: Path) -> Path | None:
-    """The file in the package that brings it, or in ``folder``; None where it is in neither."""
-    package = find_spec(PACKAGE)  # its own code needs setuptools, and is not run
-    inside = [Path(package.origin).parent / "models"] if package and package.origin else []
-    return next((place / DLIB.name for place in (*inside, folder) if (place / DLIB.name).is_file()), None)
+    """Returns the path of the weights, in the package or in ``folder``; None if they are in neither."""
+    package = find_spec(PACKAGE)  # not imported: its code needs setuptools
+    packaged = [Path(package.origin).parent / "models"] if package and package.origin else []
+    return next((place / DLIB.name for place in (*packaged, folder) if (place / DLIB.name).is_file()), None)
 
 
 def weights_file(folder: Path) -> Path:
-    """As find_weights, verified. Raises UserError where it is nowhere, or another file."""
+    """Returns the verified path of the weights. Raises UserError if they are missing or not the published file."""
     path = find_weights(folder)
     if path is None:
-        raise UserError(
-            f"The embedder dlib is not installed. Install the Python package face-recognition-models 0.3.0 (this "
+        raise MissingFile(
+            f"The dlib embedder has no weights. Install the Python package face-recognition-models 0.3.0 (this "
             f"project's extra dlib), or put its file {DLIB.name} ({DLIB.licence}) into {folder}."
         )
     DLIB.verify(path)
@@ -65,7 +65,7 @@ def weights_file(folder: Path) -> Path:
 
 
 class DlibResNet(nn.Module):
-    """A ResNet of 29 convolutions, each with the affine layer behind it folded in."""
+    """A ResNet with 29 convolutions. The affine layer after each convolution is folded into it."""
 
     mean: Tensor
 
@@ -74,46 +74,46 @@ class DlibResNet(nn.Module):
         self.first = nn.Conv2d(3, 32, 7, stride=2)
         channels = [32, *(width for width, _ in BLOCKS)]
         self.blocks = nn.ModuleList(
-            _Block(before, width, stride) for before, (width, stride) in zip(channels, BLOCKS, strict=False)
+            _Block(in_channels, width, stride) for in_channels, (width, stride) in zip(channels, BLOCKS, strict=False)
         )
         self.last = nn.Linear(256, 128, bias=False)
         self.register_buffer("mean", torch.tensor(MEAN_COLOUR).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """[B, 128], of which dlib takes Euclidean distances, of ``crops`` [B, 3, 150, 150] in [-1, 1]."""
-        seen = ((crops + 1) * 127.5 - self.mean) / 256
-        seen = functional.max_pool2d(self.first(seen).relu(), 3, 2)
+        """Maps ``crops`` [B, 3, 150, 150] in [-1, 1] to [B, 128]. dlib compares these by Euclidean distance."""
+        x = ((crops + 1) * 127.5 - self.mean) / 256
+        x = functional.max_pool2d(self.first(x).relu(), 3, 2)
         for block in self.blocks:
-            seen = block(seen)
-        return self.last(seen.mean((2, 3)))
+            x = block(x)
+        return self.last(x.mean((2, 3)))
 
 
 class _Block(nn.Module):
-    def __init__(self, before: int, width: int, stride: int):
+    def __init__(self, in_channels: int, width: int, stride: int):
         super().__init__()
         self.stride = stride
-        self.conv1 = nn.Conv2d(before, width, 3, stride, padding=0 if stride == 2 else 1)
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=0 if stride == 2 else 1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         result = self.conv2(self.conv1(x).relu())
         shortcut = functional.avg_pool2d(x, 2, 2) if self.stride == 2 else x
-        # Sizes and channels that one of the two lacks count as zeros.
+        # dlib pads the smaller of the two with zeros, in size and in channels.
         side, width = max(result.shape[2], shortcut.shape[2]), max(result.shape[1], shortcut.shape[1])
-        return (_grown(result, width, side) + _grown(shortcut, width, side)).relu()
+        return (_zero_padded(result, width, side) + _zero_padded(shortcut, width, side)).relu()
 
 
-def _grown(x: Tensor, width: int, side: int) -> Tensor:
+def _zero_padded(x: Tensor, width: int, side: int) -> Tensor:
     return functional.pad(x, (0, side - x.shape[3], 0, side - x.shape[2], 0, width - x.shape[1]))
 
 
 def read_dlib(path: Path) -> DlibResNet:
-    """The network in a verified file; its shapes must be the network's, or ValueError is raised."""
+    """Reads the network from a verified file. Raises ValueError if the layers or shapes in the file differ."""
     network, layers = DlibResNet(), _layers(path.read_bytes())
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    kinds = [kind for kind, _ in layers]
-    if kinds != ["con", "affine"] * len(convolutions) + ["fc"]:
-        raise ValueError(f"{path.name} has other layers: {kinds}")
+    layer_types = [layer_type for layer_type, _ in layers]
+    if layer_types != ["con", "affine"] * len(convolutions) + ["fc"]:
+        raise ValueError(f"{path.name} has unexpected layers: {layer_types}")
     state = network.state_dict()
     names = [name.removesuffix(".weight") for name in state if name.endswith(".weight")]
     for number, (name, convolution) in enumerate(zip(names[:-1], convolutions, strict=True)):
@@ -127,35 +127,36 @@ def read_dlib(path: Path) -> DlibResNet:
 
 
 def _layers(content: bytes) -> list[tuple[str, Tensor]]:
-    """Every layer's kind and parameters, from the picture's end on.
+    """Returns the type and the parameters of every layer, starting at the image input.
 
-    dlib writes a layer's name as a string (1, its length, its letters) and then, after two whole numbers in the last
-    layer, its parameters: 2 for the version, four sizes, and float32.
+    dlib writes each layer's name as a string (a 1, its length, its letters), then its parameters: the version 2, four
+    sizes and the float32 values. In the last layer (fc), two more integers come between name and parameters.
     """
-    found = []
+    layers = []
     for match in re.finditer(rb"\x01[\x04-\x07](con|affine|fc)_", content):
-        place = match.start() + 2 + content[match.start() + 1]
-        kind = match[1].decode()
-        for _ in range(2 if kind == "fc" else 0):
-            _, place = _whole_number(content, place)
-        version, place = _whole_number(content, place)
+        offset = match.start() + 2 + content[match.start() + 1]
+        layer_type = match[1].decode()
+        for _ in range(2 if layer_type == "fc" else 0):
+            _, offset = _read_integer(content, offset)
+        version, offset = _read_integer(content, offset)
         sizes = []
         for _ in range(4):
-            size, place = _whole_number(content, place)
+            size, offset = _read_integer(content, offset)
             sizes.append(size)
         if version == 2:
-            found.append((kind, torch.from_numpy(np.frombuffer(content, "<f4", math.prod(sizes), place).copy())))
-    return found
+            values = np.frombuffer(content, "<f4", math.prod(sizes), offset).copy()
+            layers.append((layer_type, torch.from_numpy(values)))
+    return layers
 
 
-def _whole_number(content: bytes, place: int) -> tuple[int, int]:
-    """A number as dlib writes it, a byte with sign and length before it, and the place behind it."""
-    length = content[place] & 0x0F
-    value = int.from_bytes(content[place + 1 : place + 1 + length], "little")
-    return (-value if content[place] & 0x80 else value), place + 1 + length
+def _read_integer(content: bytes, offset: int) -> tuple[int, int]:
+    """Returns an integer as dlib writes it (a byte with sign and length, then its bytes) and the offset after it."""
+    length = content[offset] & 0x0F
+    value = int.from_bytes(content[offset + 1 : offset + 1 + length], "little")
+    return (-value if content[offset] & 0x80 else value), offset + 1 + length
 
 
 def _split(parameters: Tensor, first: int, second: int) -> tuple[Tensor, Tensor]:
     if parameters.numel() != first + second:
-        raise ValueError(f"A layer has {parameters.numel()} parameters, not {first} + {second}")
+        raise ValueError(f"A layer has {parameters.numel()} parameters instead of {first} + {second}")
     return parameters[:first], parameters[first:]

@@ -1,4 +1,4 @@
-"""Face embedders: aligned crops to unit vectors whose cosine says how alike two faces are."""
+"""Face embedders map face crops to unit vectors. The cosine of two vectors is the similarity of the faces."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,62 +16,62 @@ CHILD = 10  # years
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The lowest similarities with an FMR of at most 1 % and 0.1 % over real faces; ``tools/judges.py`` measures them.
+    """The lowest similarities with an FMR of at most 1 % and 0.1 % on real faces, as measured by ``lab/judges.py``.
 
-    Pairs of children under CHILD years are left out of that: matchers confuse them so often that these few pairs
-    would set the thresholds for everybody.
+    Pairs of children under CHILD years are excluded: matchers confuse them so often that these few pairs would raise
+    the thresholds at every other age.
     """
 
     fmr_1: float
     fmr_01: float
-    comparisons: int  # non-mated ones that they were read off
-    children: float  # FMR at ``fmr_01`` of the pairs that were left out
+    comparisons: int  # non-mated comparisons behind the thresholds
+    children: float  # FMR of the excluded pairs at the threshold ``fmr_01``
     source: str
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of an embedder beside its weights; None where nobody found out."""
+    """Facts about an embedder; None if unknown."""
 
-    made: str | None = None  # its network and the photos it was trained on, as a sentence's end
+    made: str | None = None  # network and training data, for use inside a sentence
     thresholds: Thresholds | None = None
-    smallest: int | None = None  # longer side of a face's box, px; of smaller ones it was seen to miss the person
+    smallest: int | None = None  # px, longer side of the face box; similarities of smaller faces are unreliable
 
 
 UNKNOWN = Facts()
 
 
 class FaceEmbedder(Protocol):
-    """Anything that turns face crops into unit vectors."""
+    """Maps face crops to unit vectors."""
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """The name shown in reports."""
 
     @property
     def crop(self) -> FaceCrop:
-        """How the faces that it reads are cut out."""
+        """The crop that the embedder expects."""
 
     @property
     def detector(self) -> FaceDetector | None:
-        """Finds the faces it was made for, where that is not MTCNN's work."""
+        """The face detector for this embedder; None for MTCNN."""
 
     @property
     def facts(self) -> Facts:
-        """What is known of it."""
+        """Its network, training data and thresholds, if known."""
 
     def __call__(self, crops: Tensor) -> Tensor:
-        """Unit vectors [B, D] of RGB ``crops`` [B, 3, size, size] in [-1, 1]. Gradients flow through."""
+        """Returns unit vectors [B, D] for RGB ``crops`` [B, 3, size, size] in [-1, 1]. Differentiable."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Its weights, which tell it from others."""
+        """The weights, which identify the embedder."""
 
     def to(self, device: torch.device) -> "FaceEmbedder":
-        """This embedder, on ``device``."""
+        """Moves the embedder to ``device``."""
 
 
 class Embedder(nn.Module):
-    """A network as a FaceEmbedder, frozen; its vectors are brought to unit length."""
+    """Wraps a network as a FaceEmbedder: freezes it and normalizes its outputs to unit length."""
 
     detector = None
 
@@ -87,7 +87,7 @@ class Embedder(nn.Module):
 
 @torch.no_grad()
 def embed_face(embedder: FaceEmbedder, image: Image.Image, face: Face, device: torch.device | str = "cpu") -> Tensor:
-    """The unit vector [D] of one face in one picture, on the CPU."""
+    """Returns the embedding [D] of one face as a unit vector, float32 on the CPU."""
     square = torch.tensor([embedder.crop.square(face)])
     crop = embedder.crop(to_tensor(image).to(device), square.to(device), landmarks_of([face]))
     return embedder(crop)[0].float().cpu()

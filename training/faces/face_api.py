@@ -1,4 +1,4 @@
-"""face-api's age network (Muehler; kept by Mandic), read from its published manifest and weights."""
+"""face-api's age network (Muehler; maintained by Mandic), read from its published manifest and weights."""
 
 import json
 from pathlib import Path
@@ -60,7 +60,7 @@ class FaceApiAge(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN_COLOUR).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """The years [B]."""
+        """Returns the years [B]."""
         x = ((crops + 1) * 127.5 - self.mean) / 255
         x = self.first(_padded(x, 3, 2)).relu()
         for block in (*self.entry, *self.middle, self.exit):
@@ -69,18 +69,19 @@ class FaceApiAge(nn.Module):
 
 
 class _Separable(nn.Sequential):
-    def __init__(self, before: int, after: int):
+    def __init__(self, in_channels: int, out_channels: int):
         super().__init__(
-            nn.Conv2d(before, before, 3, padding=1, groups=before, bias=False), nn.Conv2d(before, after, 1)
+            nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False),
+            nn.Conv2d(in_channels, out_channels, 1),
         )
 
 
 class _Reduction(nn.Module):
-    def __init__(self, before: int, after: int, activated: bool = True):
+    def __init__(self, in_channels: int, out_channels: int, activated: bool = True):
         super().__init__()
         self.activated = activated
-        self.first, self.second = _Separable(before, after), _Separable(after, after)
-        self.shortcut = nn.Conv2d(before, after, 1, stride=2)
+        self.first, self.second = _Separable(in_channels, out_channels), _Separable(out_channels, out_channels)
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         result = self.second(self.first(x.relu() if self.activated else x).relu())
@@ -101,40 +102,42 @@ class _Residual(nn.Module):
 
 
 def _padded(x: Tensor, kernel: int, stride: int, value: float = 0.0) -> Tensor:
-    """TensorFlow's padding of square pictures: where it is odd, the larger half comes last."""
+    """Pads square images as TensorFlow does: odd padding puts the extra pixel at the right and bottom."""
     pad = max(0, (-(-x.shape[3] // stride) - 1) * stride + kernel - x.shape[3])
     return functional.pad(x, (pad // 2, pad - pad // 2) * 2, value=value)
 
 
 def read_face_api(weights: Path, manifest: Path) -> FaceApiAge:
-    """The network in verified files; their shapes must be the network's, or ValueError is raised."""
-    network, found = FaceApiAge(), _tensors(weights.read_bytes(), json.loads(manifest.read_text()))
-    values = [value for name, value in found.items() if not name.startswith("fc/gender")]
+    """Reads the network from verified files. Raises ValueError if the shapes in them differ."""
+    network, tensors = FaceApiAge(), _tensors(weights.read_bytes(), json.loads(manifest.read_text()))
+    values = [value for name, value in tensors.items() if not name.startswith("fc/gender")]
     state = network.state_dict()
     if len(values) != len(state):
-        raise ValueError(f"{weights.name} has {len(values)} weights for ages, not {len(state)}")
+        raise ValueError(f"{weights.name} has {len(values)} age weights instead of {len(state)}")
     for (name, expected), value in zip(state.items(), values, strict=True):
-        if value.ndim == 4:  # [h, w, in, out], or [h, w, channels, 1] of a depthwise one
+        if value.ndim == 4:  # [h, w, in, out], or [h, w, channels, 1] if depthwise
             value = value.permute((2, 3, 0, 1) if value.shape[3] == 1 else (3, 2, 0, 1))
         elif value.ndim == 2:
             value = value.T
         if value.shape != expected.shape:
-            raise ValueError(f"{name} in {weights.name} has shape {tuple(value.shape)}, not {tuple(expected.shape)}")
+            raise ValueError(
+                f"{name} in {weights.name} has shape {tuple(value.shape)} instead of {tuple(expected.shape)}"
+            )
         state[name] = value.contiguous()
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)
 
 
 def _tensors(content: bytes, manifest: list[dict]) -> dict[str, Tensor]:
-    """What tensorflow.js stored: float32, or bytes that times a scale and plus a minimum are float32."""
-    found, place = {}, 0
+    """Returns the tensors by name. tensorflow.js stores float32 values, or bytes b that stand for b * scale + min."""
+    tensors, offset = {}, 0
     for spec in manifest[0]["weights"]:
         quantised = spec.get("quantization")
-        values = np.frombuffer(content, "u1" if quantised else "<f4", int(np.prod(spec["shape"])), place)
-        place += values.nbytes
+        values = np.frombuffer(content, "u1" if quantised else "<f4", int(np.prod(spec["shape"])), offset)
+        offset += values.nbytes
         if quantised:
             values = (values * quantised["scale"] + quantised["min"]).astype(np.float32)
-        found[spec["name"]] = torch.from_numpy(values.reshape(spec["shape"]).copy())
-    if place != len(content):
-        raise ValueError(f"The weights have {len(content)} bytes, and the manifest speaks of {place}")
-    return found
+        tensors[spec["name"]] = torch.from_numpy(values.reshape(spec["shape"]).copy())
+    if offset != len(content):
+        raise ValueError(f"The weights have {len(content)} bytes, but the manifest describes {offset}")
+    return tensors

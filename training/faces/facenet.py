@@ -5,15 +5,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import DamagedFile, MissingFile
 from ..published import Published, check_there, obtain
 from ..weights import read_state_dict
 from .crops import SquareCrop
 from .embedders import UNKNOWN, Embedder, Facts
 
-# facenet-pytorch's release v2.2.9; hashes where one is publicly recorded.
+# facenet-pytorch's release v2.2.9; sha256 is None if no hash is published.
 _RELEASE = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
-_LICENCE = "published with MIT code; the photos it was trained on were given out for research"
+_LICENCE = "published with MIT-licensed code; its training photos were released for research"
 
 
 def _published(name: str, sha256: str | None) -> Published:
@@ -41,27 +41,27 @@ class FaceNet(Embedder):
         super().__init__(name, network, CROP, facts)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Unit vectors [B, 512]. FaceNet reads (x - 127.5) / 128, which is 127.5 / 128 of our range."""
+        """Returns unit vectors [B, 512]. Inputs are scaled because FaceNet expects (bytes - 127.5) / 128."""
         return self.network(crops * (127.5 / 128))
 
 
 def weights_folder() -> Path:
-    """Where facenet-pytorch itself keeps its weights."""
+    """The folder in which facenet-pytorch keeps its weights."""
     return Path(torch.hub.get_dir()).parent / "checkpoints"
 
 
 def check_facenet(path: Path, download: bool = False) -> None:
-    """Raises UserError, which says where to get them, where the weights are missing and cannot be fetched either."""
+    """Raises UserError, with the download address if known, if the weights are missing and ``download`` is off."""
     if path.name in _NAMES:
         check_there(FACENET[_NAMES[path.name]], path.parent, download)
     elif not path.is_file():
-        raise UserError(f"There are no FaceNet weights {path.name} in {path.parent}.")
+        raise MissingFile(f"FaceNet weights {path.name} not found in {path.parent}.")
 
 
 def open_facenet(path: Path, download: bool = False) -> FaceNet:
-    """FaceNet with the weights in ``path``; a published file that is missing is fetched with ``download``.
+    """Loads FaceNet with the weights in ``path``. ``download`` fetches a published file if it is missing.
 
-    Raises UserError where they are missing, damaged, of another shape, or not the published ones of that name.
+    Raises UserError if the weights are missing, damaged, of another network, or not the published file of that name.
     """
     check_facenet(path, download)
     name = _NAMES.get(path.name, path.stem)
@@ -71,7 +71,7 @@ def open_facenet(path: Path, download: bool = False) -> FaceNet:
 
 
 def read_facenet(path: Path) -> nn.Module:
-    """The network with the weights in ``path``. Raises UserError where they are another network's."""
+    """Reads the network with the weights in ``path``. Raises UserError if they belong to another network."""
     from facenet_pytorch import InceptionResnetV1
 
     network = InceptionResnetV1()
@@ -79,5 +79,5 @@ def read_facenet(path: Path) -> nn.Module:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"{path} holds weights of another network than FaceNet's InceptionResnetV1.") from error
+        raise DamagedFile(f"The weights in {path} do not fit FaceNet's InceptionResnetV1.") from error
     return network

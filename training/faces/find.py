@@ -1,4 +1,4 @@
-"""Finds faces and cuts them out, differentiably."""
+"""Detects faces and cuts them out of images."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from ..pictures.photos import to_image, to_tensor
 
-CROP_SCALE = 1.1  # side of the square that a face embedder sees, over the longer side of the detector's box
-REMEMBERED = 10_000  # pictures; the faces of one take about 1 kB
-DETECTION_SIDE = 1024  # px; larger photos are searched in a copy of this size, which loses no face an artist means
+CROP_SCALE = 1.1  # side of the default face square, relative to the longer side of the detector's box
+REMEMBERED = 10_000  # images; the faces of one image take about 1 kB
+DETECTION_SIDE = 1024  # px; larger images are searched at this size, which keeps all but very small faces
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face in a picture: x to the right, y down, in pixels of that picture, pixel edges at whole numbers."""
+    """A face in an image, in px of that image: x to the right, y down, pixel edges at integers."""
 
     box: tuple[float, float, float, float]  # left, top, right, bottom
     landmarks: tuple[tuple[float, float], ...] = ()  # left eye, right eye, nose, left and right mouth corner
@@ -26,7 +26,7 @@ class Face:
 
     @property
     def side(self) -> float:
-        """The longer side of the box."""
+        """The longer side of the box in px."""
         left, top, right, bottom = self.box
         return max(right - left, bottom - top)
 
@@ -38,19 +38,19 @@ class Face:
 
     @property
     def from_the_side(self) -> bool:
-        """Whether the nose lies beyond an eye, along the line between both."""
+        """True if the nose lies beyond one of the eyes along the line through both."""
         if not self.landmarks:
             return False
         left, right, nose = (complex(*point) for point in self.landmarks[:3])
         return not 0 <= ((nose - left) / (right - left)).real <= 1
 
     def square(self, scale: float = CROP_SCALE) -> tuple[float, float, float, float]:
-        """The square around the box, ``scale`` times its longer side."""
+        """Returns the square around the box; its side is ``scale`` times the longer side of the box."""
         (x, y), half = self.center, self.side * scale / 2
         return x - half, y - half, x + half, y + half
 
     def moved(self, left: float, top: float, scale: float) -> "Face":
-        """This face in a picture cut at (left, top) and then resized by ``scale``."""
+        """Returns this face after the image is cut at (left, top) and then resized by ``scale``."""
         x0, y0, x1, y1 = self.box
         box = ((x0 - left) * scale, (y0 - top) * scale, (x1 - left) * scale, (y1 - top) * scale)
         return replace(
@@ -58,7 +58,7 @@ class Face:
         )
 
     def mirrored(self, width: float) -> "Face":
-        """This face in the picture of ``width`` flipped left to right; left and right landmarks change places."""
+        """Returns this face after an image of ``width`` px is mirrored. Left and right landmarks are swapped."""
         x0, y0, x1, y1 = self.box
         points = [(width - x, y) for x, y in self.landmarks]
         order = [1, 0, 2, 4, 3] if points else []
@@ -66,9 +66,10 @@ class Face:
 
 
 def upright(image: Image.Image, face: Face) -> tuple[Image.Image, Face]:
-    """``image`` turned about the face's middle until its eyes are level, and the face in it; edges are repeated.
+    """Rotates ``image`` about the centre of the face until the eyes are level. Returns the image and the face in it.
 
-    A face without landmarks is left as it is. The box keeps its size and the landmarks turn with the picture.
+    Edge pixels are repeated outside the image. The box stays as it is; the landmarks rotate with the image. A face
+    without landmarks is returned unchanged.
     """
     from kornia.geometry.transform import rotate
 
@@ -76,7 +77,7 @@ def upright(image: Image.Image, face: Face) -> tuple[Image.Image, Face]:
         return image, face
     (x0, y0), (x1, y1) = face.landmarks[:2]
     angle = float(np.arctan2(y1 - y0, x1 - x0))
-    # kornia's pixel centres are at whole numbers, a Face's at half-integers.
+    # Pixel centres are at integers in kornia, at half-integers in a Face.
     center = torch.tensor([face.center]) - 0.5
     degrees = torch.tensor([np.degrees(angle)], dtype=torch.float32)
     turned = rotate(to_tensor(image), degrees, center, mode="bilinear", padding_mode="border")
@@ -86,11 +87,11 @@ def upright(image: Image.Image, face: Face) -> tuple[Image.Image, Face]:
 
 
 FaceDetector = Callable[[Image.Image], list[Face]]
-"""A picture to its faces, the one most likely meant first."""
+"""Returns the faces in an image, the most prominent one first."""
 
 
 class MTCNNDetector:
-    """facenet-pytorch's MTCNN (Zhang et al. 2016); its weights are inside the wheel."""
+    """facenet-pytorch's MTCNN (Zhang et al. 2016); its weights come with the package."""
 
     def __init__(self, device: torch.device | str = "cpu"):
         from facenet_pytorch import MTCNN
@@ -99,11 +100,14 @@ class MTCNNDetector:
 
     @torch.no_grad()
     def __call__(self, image: Image.Image) -> list[Face]:
-        """Faces of an RGB picture, largest and most central first: area less twice the squared way to the middle."""
+        """Returns the faces of an RGB image, most prominent first.
+
+        Prominence is the area of the box minus twice its squared distance from the image centre.
+        """
         shrink = min(1.0, DETECTION_SIDE / max(image.size))
         size = [max(1, round(side * shrink)) for side in image.size]
         searched = image.resize(size, Image.Resampling.LANCZOS) if shrink < 1 else image
-        if min(searched.size) < self.mtcnn.min_face_size:  # on which it fails
+        if min(searched.size) < self.mtcnn.min_face_size:  # MTCNN fails on these
             return []
         boxes, probabilities, landmarks = self.mtcnn.detect(searched, landmarks=True)
         if boxes is None:
@@ -123,27 +127,27 @@ class MTCNNDetector:
 
 
 class RememberingDetector:
-    """A detector that looks at every picture once: what it found is kept by the picture's pixels."""
+    """Caches the faces that a detector finds, by the pixels of the image."""
 
     def __init__(self, detector: FaceDetector):
         self.detector = detector
-        self.found: dict[bytes, list[Face]] = {}
+        self.faces: dict[bytes, list[Face]] = {}
 
     def __call__(self, image: Image.Image) -> list[Face]:
         """See FaceDetector."""
         key = hashlib.sha256(repr((image.mode, image.size)).encode() + image.tobytes()).digest()
-        if key not in self.found:
-            if len(self.found) == REMEMBERED:
-                del self.found[next(iter(self.found))]
-            self.found[key] = self.detector(image)
-        return self.found[key]
+        if key not in self.faces:
+            if len(self.faces) == REMEMBERED:
+                del self.faces[next(iter(self.faces))]
+            self.faces[key] = self.detector(image)
+        return self.faces[key]
 
 
 def crop_squares(images: Tensor, squares: Tensor, size: int) -> Tensor:
-    """The ``squares`` [B, 4] (left, top, right, bottom, px) of ``images`` [B, C, H, W], each resized to [size, size].
+    """Cuts ``squares`` [B, 4] (left, top, right, bottom in px) from ``images`` [B, C, H, W].
 
-    Differentiable in the images. What lies outside a picture repeats its edge. A square much larger than ``size`` is
-    averaged down first, since bilinear sampling alone would skip pixels.
+    Returns crops [B, C, size, size], differentiable in the images. Outside an image, its edge pixels are repeated. A
+    square much larger than ``size`` is averaged down first, because bilinear sampling alone would skip pixels.
     """
     from kornia.geometry.transform import warp_affine
 
@@ -161,7 +165,7 @@ def crop_squares(images: Tensor, squares: Tensor, size: int) -> Tensor:
 
 
 def square_side(image: Image.Image, face: Face | None, margin: float | None) -> float:
-    """The side of the square that cut_square cuts, px of ``image``."""
+    """Returns the side of the square that cut_square cuts, in px of ``image``."""
     largest = min(image.size)
     return min(largest, face.side * (1 + 2 * margin)) if face and margin is not None else largest
 
@@ -169,18 +173,19 @@ def square_side(image: Image.Image, face: Face | None, margin: float | None) -> 
 def cut_square(
     image: Image.Image, face: Face | None, side: int, margin: float | None
 ) -> tuple[Image.Image, Face | None]:
-    """A square of ``image`` resized to ``side`` px, and the face in it.
+    """Cuts a square from ``image`` and resizes it to ``side`` px. Returns it and the face in it.
 
-    ``margin`` in face sizes on each side of the face; None, or no face: the largest square that fits, around the face.
+    ``margin`` is the space on each side of the face, in face sizes. If it is None or there is no face, the square is
+    the largest that fits. It is centred on the face, or on the image without a face, as far as the image allows.
     """
     cut = square_side(image, face, margin)
     return _cut(image, face, (cut, cut), (side, side))
 
 
 def cut_shape(image: Image.Image, face: Face | None, shape: tuple[int, int]) -> tuple[Image.Image, Face | None]:
-    """The largest part of ``image`` of the aspect ratio of ``shape`` (width, height), resized to that, around the face.
+    """Cuts the largest part of ``image`` with the aspect ratio of ``shape`` (width, height), resized to ``shape``.
 
-    Beside it the face in it.
+    Returns it and the face in it. The part is centred on the face as far as the image allows.
     """
     scale = min(image.width / shape[0], image.height / shape[1])
     return _cut(image, face, (shape[0] * scale, shape[1] * scale), shape)

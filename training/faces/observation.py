@@ -1,4 +1,4 @@
-"""What is read off one picture: the face, its embedding, its aligned pixels, and how old it looks."""
+"""Everything measured on one image: the face, its embedding, its aligned pixels and its estimated age."""
 
 from dataclasses import dataclass
 
@@ -7,33 +7,33 @@ from PIL import Image
 from torch import Tensor
 
 from ..ages import AgeEstimate
-from ..errors import UserError
+from ..errors import DamagedFile
 from ..pictures.photos import to_tensor
 from ..pictures.repeats import signature
 from .age_estimators import AgeErrors, AgeEstimator
 from .embedders import FaceEmbedder, embed_face
 from .find import Face, FaceDetector, crop_squares, upright
 
-ALIGNED = 48  # px; fine enough to tell a copy from a likeness, coarse enough to forgive a pixel of misalignment
+ALIGNED = 48  # px; fine enough to tell a copy from a likeness, coarse enough to tolerate misalignment by a pixel
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One picture. Everything but the first two is None where no face was found."""
+    """One image. All fields except the first two are None if no face was detected."""
 
     name: str
-    age: str | int | None  # that was asked for, or that the person has
+    age: str | int | None  # the requested age, or the age in a photo
     face: Face | None = None
     vector: Tensor | None = None  # [D], of length 1
-    aligned: Tensor | None = None  # [ALIGNED, ALIGNED], grey, eyes level
+    aligned: Tensor | None = None  # [ALIGNED, ALIGNED], grey, level eyes
     estimate: AgeEstimate | None = None
-    signature: Tensor | None = None  # of the whole picture, which tells one picture from another
-    doubt: str | None = None  # why its similarity says less: the face is small, or seen from the side
+    signature: Tensor | None = None  # of the whole image, to find repeated images
+    doubt: str | None = None  # why the similarity is less reliable: the face is small or from the side
 
 
 @dataclass(frozen=True)
 class Observer:
-    """Whoever looks at pictures: what finds faces, what tells them apart and, if need be, what tells their ages."""
+    """Measures images with a face detector, a face embedder and, optionally, an age estimator."""
 
     detector: FaceDetector
     embedder: FaceEmbedder
@@ -42,28 +42,30 @@ class Observer:
 
     @property
     def name(self) -> str:
-        """The matcher and the age estimator."""
+        """Names of the matcher and the age estimator."""
         return f"{self.embedder.name}, {self.estimator.name if self.estimator else 'no age estimator'}"
 
     @property
     def age_errors(self) -> AgeErrors | None:
-        """What was measured of its age estimator."""
+        """The measured accuracy of the age estimator, if known."""
         return self.estimator.errors if self.estimator else None
 
     def observe(self, name: str, image: Image.Image, age: str | int | None = None) -> Observation:
-        """Finds the main face of a picture and reads everything off it; see read."""
+        """Detects the most prominent face in an image and measures it; see read."""
         return self.read(name, image, next(iter(self.detector(image)), None), age)
 
     def read(self, name: str, image: Image.Image, face: Face | None, age: str | int | None = None) -> Observation:
-        """Everything about a ``face`` that was found already.
+        """Measures a ``face`` that was already detected.
 
-        Raises UserError where the embedding is not a number, which no picture causes but a broken embedder.
+        Raises UserError if the embedding is not finite. A broken embedder causes this, never an image.
         """
         if face is None:
             return Observation(name, age)
         vector = embed_face(self.embedder, image, face, self.device)
         if not vector.isfinite().all():
-            raise UserError(f"{self.embedder.name} gives no number for the face in {name}; its weights may be damaged.")
+            raise DamagedFile(
+                f"{self.embedder.name} returns nan or inf for the face in {name}. Its weights may be damaged."
+            )
         estimate = self.estimator(image, face) if self.estimator else None
         aligned, doubt = aligned_face(image, face), self._doubt(face)
         return Observation(name, age, face, vector, aligned, estimate, signature(image), doubt)
@@ -76,6 +78,6 @@ class Observer:
 
 
 def aligned_face(image: Image.Image, face: Face) -> Tensor:
-    """The face in grey [ALIGNED, ALIGNED], eyes level."""
-    turned, face = upright(image, face)
-    return crop_squares(to_tensor(turned), torch.tensor([face.square()]), ALIGNED)[0].mean(0)
+    """Returns the face in grey, with level eyes, [ALIGNED, ALIGNED] in [-1, 1]."""
+    rotated, face = upright(image, face)
+    return crop_squares(to_tensor(rotated), torch.tensor([face.square()]), ALIGNED)[0].mean(0)

@@ -1,9 +1,9 @@
-"""The biometric report. Read build first: everything else shows what is in it.
+"""The biometric report. Read build first; the other modules show its results.
 
-build  the numbers, and sentences about what they cannot say
-across asked age x photo age
-text   words and table cells, for the terminal and the page
-plots  pictures
+build  computes the numbers and the remarks on their limits
+across requested age x photo age
+text   sentences and table cells, for the terminal and the page
+plots  plots as images
 page   one HTML page (page.html.jinja)
-files  JSON, CSV, PNG and the page on disk
+files  writes JSON, CSV, PNG and the page
 """

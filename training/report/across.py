@@ -1,4 +1,4 @@
-"""Asked age x photo age: how alike drawn pictures are to photos of each age, and these photos to each other."""
+"""Requested age x photo age: similarities of generated images to photos of each age, and of photos to each other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,58 +7,58 @@ import numpy as np
 
 from ..ages import AGE_CLASSES, as_class, display_name
 from ..biometrics.comparisons import Comparisons, against, among
-from ..errors import UserError
+from ..errors import InvalidData
 from ..faces.observation import Observation
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The comparisons of one age with another."""
+    """The comparisons between two ages."""
 
-    mean: float  # similarity; nan where there is no comparison
+    mean: float  # mean similarity; nan without comparisons
     comparisons: int
 
 
 @dataclass(frozen=True)
 class AcrossAges:
-    """A column for each age class in the photos, and for each in those that were held out of the training.
+    """The table. It has one column per age class in the training photos and one per age class in the held-out photos.
 
-    Held-out photos are the truth at their age. The rows of ``real`` are the yardstick: one real photo of the person
-    against another across the same gap.
+    Held-out photos are the ground truth at their age. The rows of ``real`` are the yardstick: comparisons of real
+    photos of the subject across the same age gap.
     """
 
     columns: list[str]
-    drawn: dict[str, list[Cell]]  # by the class that was asked for
-    real: dict[str, list[Cell]]  # by the class of the photo
-    ageless: int  # photos of unknown age, which are in no column
+    drawn: dict[str, list[Cell]]  # by requested age class
+    real: dict[str, list[Cell]]  # by age class of the photo
+    ageless: int  # photos of unknown age; they are in no column
 
 
 def across_ages(
     images: Sequence[Observation], references: Sequence[Observation], held_out: Sequence[Observation]
 ) -> AcrossAges | None:
-    """The table; None where the photos of known age show one age class and none was held out.
+    """Returns the table; None if it would have fewer than two columns.
 
-    Raises UserError where photos were held out and none of them has an age.
+    Raises UserError if there are held-out photos and none of them has a known age.
     """
     if held_out and not any(map(_class, held_out)):
-        raise UserError(
-            f"No age is known of any of the {len(held_out)} held-out photos, so they are the truth of nothing. Name "
-            "them by their age (34_beach.jpg, child_2.jpg), or list their ages."
+        raise InvalidData(
+            f"None of the {len(held_out)} held-out photos has a known age, so they cannot serve as ground truth. Put "
+            "ages into their names (34_beach.jpg, child_2.jpg), or list their ages."
         )
     photos = [*references, *held_out]
-    kinds = [(held, _class(photo)) for held, side in ((False, references), (True, held_out)) for photo in side]
-    columns = sorted({kind for kind in kinds if kind[1]}, key=lambda kind: (kind[0], AGE_CLASSES.index(kind[1])))
+    keys = [(held, _class(photo)) for held, side in ((False, references), (True, held_out)) for photo in side]
+    columns = sorted({key for key in keys if key[1]}, key=lambda key: (key[0], AGE_CLASSES.index(key[1])))
     if len(columns) < 2:
         return None
 
-    places = [np.array([kind == column for kind in kinds]) for column in columns]
+    masks = [np.array([key == column for key in keys]) for column in columns]
 
-    def rows(compared: Comparisons, own: bool) -> dict[str, list[Cell]]:
-        shown = np.array([_class(picture) for picture in compared.pictures])
+    def rows(compared: Comparisons, symmetric: bool) -> dict[str, list[Cell]]:
+        classes = np.array([_class(picture) for picture in compared.pictures])
         return {
-            age: [_cell(compared, np.outer(shown == age, place), own) for place in places]
+            age: [_cell(compared, np.outer(classes == age, mask), symmetric) for mask in masks]
             for age in AGE_CLASSES
-            if age in shown
+            if age in classes
         }
 
     names = [display_name(age) + (", held out" if held else "") for held, age in columns]
@@ -70,9 +70,9 @@ def _class(picture: Observation) -> str:
     return "" if picture.age is None else as_class(picture.age)
 
 
-def _cell(compared: Comparisons, chosen: np.ndarray, own: bool) -> Cell:
-    """``own``: photos among themselves, where a pair whose two ways round are both in the cell counts once."""
-    if own:
-        chosen = chosen & ~(np.tril(chosen) & chosen.T)
-    similarities = compared.where(chosen).similarities
+def _cell(compared: Comparisons, selected: np.ndarray, symmetric: bool) -> Cell:
+    """``symmetric``: photos against each other. If the cell contains (a, b) and (b, a), the pair counts once."""
+    if symmetric:
+        selected = selected & ~(np.tril(selected) & selected.T)
+    similarities = compared.where(selected).similarities
     return Cell(float(similarities.mean()) if similarities.size else np.nan, similarities.size)

@@ -1,4 +1,4 @@
-"""The biometric report: how well identity and age survived, with the yardsticks beside them and what cannot be said."""
+"""The biometric report: identity and age of generated images, with yardsticks and remarks on their limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -23,49 +23,49 @@ REAL_ROW, BASE_ROW, DRAWN_ROW = "real photos, leave one out", "base model, untra
 
 @dataclass(frozen=True)
 class Row:
-    """Mated comparisons of one kind against all non-mated ones. A number that does not exist is nan."""
+    """One set of mated comparisons against all non-mated comparisons. Undefined numbers are nan."""
 
     name: str
     comparisons: Comparisons
-    mean: Interval  # of the similarity, resampled over pictures
+    mean: Interval  # mean similarity, resampled over images
     eer: float
     auc: float
     d_prime: float
-    points: list[OperatingPoint]  # one for each of TARGETS
-    fnmr: list[Interval]  # at each of them, resampled likewise
+    points: list[OperatingPoint]  # one per target in TARGETS
+    fnmr: list[Interval]  # FNMR at each operating point, resampled over images
 
 
 @dataclass(frozen=True)
 class AgeAgreement:
-    """Estimated against known or asked ages, over the pictures with a face and an age."""
+    """Estimated against known or requested ages, over the images with a face and an age."""
 
     pictures: int
-    right: float  # share whose age is right; see age_estimator.age_is_right
-    mean_absolute_error: float  # years; outside the class where a class was asked for
-    confusion: list[list[int]]  # [asked class][estimated class], in the order of the six
+    right: float  # share whose age is right; see ages.age_is_right
+    mean_absolute_error: float  # years; distance to the class if a class was requested
+    confusion: list[list[int]]  # [requested class][estimated class], in the order of AGE_CLASSES
 
 
 @dataclass(frozen=True)
 class AgeReport:
-    """The drawn pictures' ages, and the estimator's own error on real faces of known age."""
+    """Estimated ages of the generated images, and the accuracy of the estimator on real faces of known age."""
 
     estimator: str
     drawn: AgeAgreement
     known: AgeAgreement
-    errors: AgeErrors | None  # what was measured of the estimator elsewhere
+    errors: AgeErrors | None  # accuracy of the estimator on a public data set
 
 
 @dataclass(frozen=True)
 class BiometricReport:
-    """Everything that the table, the files and the page show."""
+    """All results that the text, the files and the page show."""
 
     matcher: str
     facts: Facts  # of the matcher
     trained_with: str | None
     trained_made: str | None
     photo_age: int | None
-    images: Comparisons  # the drawn pictures against the references: mated
-    references: Comparisons  # these among themselves, the yardstick: mated
+    images: Comparisons  # generated images against the references: mated
+    references: Comparisons  # references against each other, the yardstick: mated
     non_mated: Comparisons
     rows: list[Row]
     by_age: list[Row]
@@ -73,10 +73,10 @@ class BiometricReport:
     across: AcrossAges | None
     copies: Copies
     ages: AgeReport | None
-    remarks: list[str] = field(default_factory=list)  # sentences about what could not be had, and why
+    remarks: list[str] = field(default_factory=list)  # sentences on the limits of the numbers
 
     def row(self, name: str) -> Row:
-        """One of ``rows`` by its name."""
+        """Returns the row called ``name`` from ``rows``."""
         return {row.name: row for row in self.rows}[name]
 
 
@@ -94,31 +94,33 @@ def build(
     errors: AgeErrors | None = None,
     held_out: Sequence[Observation] = (),
 ) -> BiometricReport:
-    """The report on ``images`` of the subject whose real photos are ``references``.
+    """Builds the report on generated ``images`` of the subject whose real photos are ``references``.
 
-    References that repeat each other count once, and a held-out photo that repeats one is left out; the remarks name
-    them.
-    ``others`` are real pictures of other people: their comparisons with the references are the non-mated ones.
-    ``untrained`` are pictures that the base model drew without training. ``photo_age``: years of the subject in the
-    photos whose own age is not known. ``held_out`` are photos of the subject that trained nobody: the truth at their
-    age. ``matcher`` and ``estimator`` name what the observations were made with, ``facts`` and ``errors`` are what is
-    known of them. ``trained_with`` names the matcher of the identity loss, ``trained_made`` says how it was made.
+    References that repeat each other count once, and held-out photos that repeat another photo are left out; the
+    remarks name them.
+
+    others: real images of other people. Their comparisons with the references are the non-mated comparisons.
+    untrained: images that the base model generates without training.
+    photo_age: age of the subject in photos whose own age is unknown, in years.
+    held_out: photos of the subject that were not used in training, the ground truth at their age.
+    matcher, estimator: names of the networks behind the observations; ``facts`` and ``errors`` describe them.
+    trained_with: name of the matcher in the identity loss; ``trained_made`` describes it.
     """
-    held_out, seen = unseen(held_out, references)
+    held_out, repeats_held_out = unseen(held_out, references)
     references, repeats = distinct(references)
     references = [replace(photo, age=photo_age if photo.age is None else photo.age) for photo in references]
-    drawn, photos, strangers = against(images, references), among(references), against(others, references)
-    non_mated = strangers.similarities
-    # Pairs of photos share their photos, so these are no units to resample.
+    generated, photos, impostors = against(images, references), among(references), against(others, references)
+    non_mated = impostors.similarities
+    # Not resampled: pairs of photos share photos, so they are not independent units.
     rows = [_row(REAL_ROW, photos.each_pair_once(), non_mated, resampled=False)]
     if untrained:
         rows.append(_row(BASE_ROW, against(untrained, references), non_mated))
-    rows.append(_row(DRAWN_ROW, drawn, non_mated))
+    rows.append(_row(DRAWN_ROW, generated, non_mated))
     agreement = None
     if estimator:
-        known = [(picture, picture.age) for picture in (*others, *references, *held_out)]
+        real_faces = [(picture, picture.age) for picture in (*others, *references, *held_out)]
         agreement = AgeReport(
-            estimator, _agreement([(image, image.age) for image in images]), _agreement(known), errors
+            estimator, _agreement([(image, image.age) for image in images]), _agreement(real_faces), errors
         )
     report = BiometricReport(
         matcher=matcher,
@@ -126,51 +128,51 @@ def build(
         trained_with=trained_with,
         trained_made=trained_made,
         photo_age=photo_age,
-        images=drawn,
+        images=generated,
         references=photos,
-        non_mated=strangers,
+        non_mated=impostors,
         rows=rows,
-        by_age=_by_age(drawn, non_mated),
-        by_gap=_by_gap(drawn, photos.each_pair_once(), non_mated),
+        by_age=_by_age(generated, non_mated),
+        by_gap=_by_gap(generated, photos.each_pair_once(), non_mated),
         across=across_ages(images, references, held_out),
-        copies=find_copies(drawn, photos),
+        copies=find_copies(generated, photos),
         ages=agreement,
     )
-    return replace(report, remarks=[*repeats, *seen, *_remarks(report)])
+    return replace(report, remarks=[*repeats, *repeats_held_out, *_remarks(report)])
 
 
-def _by_age(drawn: Comparisons, non_mated: np.ndarray) -> list[Row]:
-    """A row for each age that was asked for, the youngest first."""
-    asked = [image.age for image in drawn.pictures]
+def _by_age(generated: Comparisons, non_mated: np.ndarray) -> list[Row]:
+    """Returns one row per requested age, the youngest first."""
+    requested = [image.age for image in generated.pictures]
     rows = []
-    for age in sorted({age for age in asked if age is not None}, key=middle_years):
-        chosen = [number for number, other in enumerate(asked) if other == age]
-        rows.append(_row(display_name(age), drawn.of(chosen), non_mated))
+    for age in sorted({age for age in requested if age is not None}, key=middle_years):
+        selected = [index for index, image_age in enumerate(requested) if image_age == age]
+        rows.append(_row(display_name(age), generated.of(selected), non_mated))
     return rows
 
 
-def _by_gap(drawn: Comparisons, photos: Comparisons, non_mated: np.ndarray) -> list[Row]:
-    """A row for each kind of distance between the age asked for and that in the photo, where both are known.
+def _by_gap(generated: Comparisons, photos: Comparisons, non_mated: np.ndarray) -> list[Row]:
+    """Returns one row per range of years between requested age and photo age, if both are known.
 
-    Photos that lie as far apart have rows of their own, the yardstick across the gap.
+    If the photos themselves are as far apart, each range also has a row of photo comparisons, the yardstick.
     """
-    compared, between = _years_apart(drawn), _years_apart(photos)
-    spread = bool(np.nanmax(between, initial=0) >= GAPS[1][0])
+    gaps, photo_gaps = _years_apart(generated), _years_apart(photos)
+    photos_differ = bool(np.nanmax(photo_gaps, initial=0) >= GAPS[1][0])
     ends = [least for least, _ in GAPS[1:]] + [np.inf]
     rows = []
     for (least, name), end in zip(GAPS, ends, strict=True):
-        if (kept := (compared >= least) & (compared < end)).any():
-            rows.append(_row(name, drawn.where(kept).of(np.flatnonzero(kept.any(1))), non_mated))
-        if spread and (kept := (between >= least) & (between < end) & ~np.isnan(photos.matrix)).any():
+        if (kept := (gaps >= least) & (gaps < end)).any():
+            rows.append(_row(name, generated.where(kept).of(np.flatnonzero(kept.any(1))), non_mated))
+        if photos_differ and (kept := (photo_gaps >= least) & (photo_gaps < end) & ~np.isnan(photos.matrix)).any():
             compared_photos = photos.where(kept).of(np.flatnonzero((kept | kept.T).any(1)))
             rows.append(_row(f"real photos, {name}", compared_photos, non_mated, resampled=False))
     return rows
 
 
 def _years_apart(compared: Comparisons) -> np.ndarray:
-    """[P, R]; nan where an age is not known."""
+    """Returns the years between the ages of each comparison [P, R]; nan if an age is unknown."""
     rows, columns = (
-        np.array([np.nan if one.age is None else middle_years(one.age) for one in side], dtype=float)
+        np.array([np.nan if item.age is None else middle_years(item.age) for item in side], dtype=float)
         for side in (compared.pictures, compared.references)
     )
     return np.abs(rows[:, None] - columns[None])
@@ -193,104 +195,110 @@ def _row(name: str, mated: Comparisons, non_mated: np.ndarray, resampled: bool =
 
 
 def _pooled_mean(units: Sequence[np.ndarray]) -> Interval:
-    """The mean of all values in ``units``, resampled over these; where none differs, as of no miss, no interval."""
-    parts = [(unit.sum(), unit.size) for unit in units if unit.size]
-    found = interval(lambda drawn: np.divide(*np.sum(drawn, axis=0)), parts)
-    return found if found.low < found.high else replace(found, low=np.nan, high=np.nan)
+    """Returns the mean of all values in ``units``, resampled over units; no interval if all values are equal."""
+    sums = [(unit.sum(), unit.size) for unit in units if unit.size]
+    result = interval(lambda sample: np.divide(*np.sum(sample, axis=0)), sums)
+    return result if result.low < result.high else replace(result, low=np.nan, high=np.nan)
 
 
 def _agreement(pictures: list[tuple[Observation, str | int | None]]) -> AgeAgreement:
-    seen = [(picture.estimate, age) for picture, age in pictures if picture.estimate and age is not None]
+    pairs = [(picture.estimate, age) for picture, age in pictures if picture.estimate and age is not None]
     confusion = np.zeros((len(AGE_CLASSES),) * 2, dtype=int)
-    for estimate, age in seen:
-        asked = class_of(age) if isinstance(age, int) else age
-        confusion[AGE_CLASSES.index(asked), AGE_CLASSES.index(estimate.age_class)] += 1
-    if not seen:
+    for estimate, age in pairs:
+        age_class = class_of(age) if isinstance(age, int) else age
+        confusion[AGE_CLASSES.index(age_class), AGE_CLASSES.index(estimate.age_class)] += 1
+    if not pairs:
         return AgeAgreement(0, np.nan, np.nan, confusion.tolist())
-    right = float(np.mean([age_is_right(estimate, age) for estimate, age in seen]))
-    error = float(np.mean([years_off(estimate.years, age) for estimate, age in seen]))
-    return AgeAgreement(len(seen), right, error, confusion.tolist())
+    right = float(np.mean([age_is_right(estimate, age) for estimate, age in pairs]))
+    error = float(np.mean([years_off(estimate.years, age) for estimate, age in pairs]))
+    return AgeAgreement(len(pairs), right, error, confusion.tolist())
 
 
 def _remarks(report: BiometricReport) -> list[str]:
-    """What the numbers can and cannot say, in sentences."""
+    """Returns sentences on the limits of the numbers."""
     photos, images = len(with_face(report.references.pictures)), report.images.pictures
     remarks = [*_matchers(report), *_verdicts(report), *_support(report, photos)]
     if not photos:
-        remarks.append("No face was found in any reference photo, so there is nothing to compare with.")
+        remarks.append("No face was detected in any reference photo, so there is nothing to compare.")
     elif photos == 1:
         remarks.append(
-            "Only one reference photo has a face: real photos cannot be compared with each other, and copies cannot be "
-            "told from likenesses."
+            "Only one reference photo has a face, so real photos cannot be compared with each other and copies cannot "
+            "be detected."
         )
-    remarks.append("All mated comparisons are of one subject. Intervals resample its pictures and hold of it alone.")
+    remarks.append(
+        "All mated comparisons are of one subject. The intervals resample its images and apply to this subject only."
+    )
     if failures := report.images.failures_to_detect:
         remarks.append(
-            f"No face was found in {failures} of {len(images)} drawn pictures; they are in no similarity or rate."
+            f"No face was detected in {failures} of {len(images)} generated images. They have no similarity or rate."
         )
-    remarks += _doubts(report.images)
+    remarks += _unreliable_faces(report.images)
     if ageless := sum(image.age is None for image in images):
-        remarks.append(f"{ageless} of {len(images)} drawn pictures have no known age and are in no age's row.")
+        remarks.append(
+            f"{ageless} of {len(images)} generated images have no known age. The table by age excludes them."
+        )
     if report.across and report.across.ageless:
-        remarks.append(f"{report.across.ageless} photos have no known age and are in no column of the ages' table.")
+        remarks.append(f"{report.across.ageless} photos have no known age. The table by photo age excludes them.")
     if report.ages and not report.ages.known.pictures:
-        remarks.append("The age estimator's own error is unknown here: no photo of known age was given.")
+        remarks.append("The age estimator was not checked on photos of known age, because none were given.")
     return remarks
 
 
 def _matchers(report: BiometricReport) -> list[str]:
-    scored = _made(report.matcher, report.facts.made)
+    scored = _described(report.matcher, report.facts.made)
     if not report.trained_with:
         return [f"Scored with {scored}."]
-    trained = _made(report.trained_with, report.trained_made)
-    sentences = [f"The identity loss was trained with {trained}; scored with {scored}."]
+    trained = _described(report.trained_with, report.trained_made)
+    sentences = [f"The identity loss used {trained}. Scored with {scored}."]
     if report.trained_with == report.matcher:
-        sentences.append("That is one and the same matcher, so the similarities flatter: score with another.")
+        sentences.append(
+            "Both are the same matcher, so the similarities are too optimistic. Score with a different matcher."
+        )
     return sentences
 
 
-def _made(name: str, made: str | None) -> str:
-    return f"{name} ({made})" if made else name
+def _described(name: str, description: str | None) -> str:
+    return f"{name} ({description})" if description else name
 
 
 def _verdicts(report: BiometricReport) -> list[str]:
-    """Where the thresholds come from, and that nobody knows how far apart true pairs of other ages are."""
+    """Explains the verdicts and their thresholds."""
     if not report.facts.thresholds:
         return []
     sentences = provenance(report.facts.thresholds)
     if report.by_gap:
         sentences.append(
-            "How much the similarity of one real person falls over decades was not measured: the thresholds are the "
+            "How much the similarity of a real person drops over decades was not measured, so the thresholds are the "
             "same at every age gap."
         )
     return sentences
 
 
-def _doubts(images: Comparisons) -> list[str]:
-    """Pictures whose similarity says less, apart from the others."""
-    doubtful = [number for number, image in enumerate(images.pictures) if image.doubt]
-    if not doubtful:
+def _unreliable_faces(images: Comparisons) -> list[str]:
+    """Compares small faces and faces from the side with the others."""
+    unreliable = [index for index, image in enumerate(images.pictures) if image.doubt]
+    if not unreliable:
         return []
-    sure = [number for number, image in enumerate(images.pictures) if not image.doubt]
-    apart, rest = (images.of(numbers).similarities for numbers in (doubtful, sure))
-    sentence = f"{len(doubtful)} of {len(with_face(images.pictures))} faces are small or seen from the side"
-    if apart.size and rest.size:
-        sentence += f": mean similarity {apart.mean():.3f}, of the others {rest.mean():.3f}"
+    reliable = [index for index, image in enumerate(images.pictures) if not image.doubt]
+    low, high = (images.of(indices).similarities for indices in (unreliable, reliable))
+    sentence = f"{len(unreliable)} of {len(with_face(images.pictures))} faces are small or seen from the side"
+    if low.size and high.size:
+        sentence += f": their mean similarity is {low.mean():.3f}, that of the other faces {high.mean():.3f}"
     return [f"{sentence}."]
 
 
 def _support(report: BiometricReport, photos: int) -> list[str]:
-    """What FMR the non-mated comparisons can speak of."""
+    """States which FMRs the number of non-mated comparisons supports."""
     count = report.non_mated.similarities.size
     if not count:
-        return ["Without pictures of other people there is no FMR, and so no FNMR, EER, AUC or d'."]
+        return ["FMR, FNMR, EER, AUC and d' are missing because there are no images of other people."]
     missing = [f"{100 * target:g} % ({round(3 / target)})" for target in TARGETS if not supports(count, target)]
     least = 100 * min(1, least_fmr(count))
-    sentence = f"{count} non-mated comparisons support an FMR of {least:.2g} % and more (rule of three)"
+    sentence = f"{count} non-mated comparisons support an FMR of {least:.2g} % or more (rule of three)."
     if missing:
-        sentence += f", and none of these, which need as many as stand behind them: {', '.join(missing)}"
+        sentence += f" Not supported (comparisons needed): {', '.join(missing)}."
     return [
-        f"{sentence}.",
-        f"They compare {len(report.non_mated.per_picture)} pictures of other people with {photos} of one subject: "
-        "they depend on each other, and support less than their number says.",
+        sentence,
+        f"They compare {len(report.non_mated.per_picture)} images of other people with {photos} photos of one subject. "
+        "Such comparisons are not independent, so they support less than their number suggests.",
     ]

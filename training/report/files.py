@@ -1,4 +1,4 @@
-"""The report as files: JSON with everything, CSV with a row a picture, PNG plots, and the page."""
+"""Writes the report: JSON with all results, CSV with one row per image, PNG plots, and the HTML page."""
 
 import csv
 import json
@@ -20,13 +20,14 @@ from .plots import plots
 from .text import mean
 
 REPORT_SUFFIXES = (".json", ".csv", ".html", ".png")
-_NOTHING = dict.fromkeys(("threshold", "fmr", "fnmr", "interval"))
+_NO_RATES = dict.fromkeys(("threshold", "fmr", "fnmr", "interval"))
 
 
 def write(report: BiometricReport, path: Path, pictures: Mapping[str, Photo]) -> list[Path]:
-    """The report as the suffix of ``path`` says; .png is one file a plot, named behind the stem. Returns the files.
+    """Writes the report in the format of the suffix of ``path`` and returns the files.
 
-    ``pictures`` are the drawn ones by name, for the page, which reads one at a time.
+    .png writes one file per plot and appends the plot's name to the stem. ``pictures`` maps names to generated images
+    for the page, which opens one at a time.
     """
     suffix = path.suffix.lower()
     if suffix == ".png":
@@ -34,10 +35,10 @@ def write(report: BiometricReport, path: Path, pictures: Mapping[str, Photo]) ->
         for file, picture in files.items():
             save(picture, file)
         return list(files)
-    names = "backslashreplace"  # need not be UTF-8
-    with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=names) as file:
+    errors = "backslashreplace"  # file names may not be UTF-8
+    with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=errors) as file:
         if suffix == ".csv":
-            rows = [{"set": kind} | row for kind, rows in _picture_rows(report).items() for row in rows]
+            rows = [{"set": group} | row for group, rows in _picture_rows(report).items() for row in rows]
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
@@ -49,12 +50,12 @@ def write(report: BiometricReport, path: Path, pictures: Mapping[str, Photo]) ->
 
 
 def _cell(value: Any) -> Any:
-    """A value that no spreadsheet takes for a formula: names of files are anybody's."""
+    """Escapes text that a spreadsheet would run as a formula, because file names are not trusted."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def as_json(report: BiometricReport) -> dict:
-    """Everything, of plain types. A number that does not exist, or that the comparisons do not support, is None."""
+    """Returns all results as plain types. Numbers that are undefined or not supported are None."""
     return finite(
         {
             "summary": _summary(report),
@@ -77,7 +78,7 @@ def as_json(report: BiometricReport) -> dict:
 
 
 def _summary(report: BiometricReport) -> dict:
-    """Counts and means over the pictures with a face; a mean over none is None."""
+    """Returns counts and means over the images with a face; a mean is None without any."""
     images, references = report.images, report.references
     return {
         "matcher": report.matcher,
@@ -92,20 +93,20 @@ def _summary(report: BiometricReport) -> dict:
 
 
 def _ages(report: BiometricReport) -> dict | None:
-    """The agreement; the estimator's own errors only where they were measured."""
-    known = asdict(report.ages) if report.ages else None
-    return known and {name: value for name, value in known.items() if value is not None}
+    """Returns the age report; ``errors`` only if they were measured."""
+    ages = asdict(report.ages) if report.ages else None
+    return ages and {name: value for name, value in ages.items() if value is not None}
 
 
 def _picture_rows(report: BiometricReport) -> dict[str, list[dict]]:
-    """What is known of every drawn picture and of every reference, under the same keys."""
+    """Returns one row per generated image and per reference, with the same keys."""
     copies = {copy.image: copy for copy in report.copies.pictures}
     rows: dict[str, list[dict]] = {}
-    for kind, compared in (("images", report.images), ("references", report.references)):
-        rows[kind] = []
+    for group, compared in (("images", report.images), ("references", report.references)):
+        rows[group] = []
         for number, (picture, similarity) in enumerate(zip(compared.pictures, compared.means, strict=True)):
-            best, copy = compared.best(number), copies.get(picture.name) if kind == "images" else None
-            rows[kind].append(
+            best, copy = compared.best(number), copies.get(picture.name) if group == "images" else None
+            rows[group].append(
                 {
                     "image": picture.name,
                     "age": picture.age,
@@ -118,14 +119,14 @@ def _picture_rows(report: BiometricReport) -> dict[str, list[dict]]:
                     "nearest_by_pixels": copy and copy.nearest_by_pixels,
                     "pixel_correlation": copy and copy.pixels,
                     "memorised": copy and copy.memorised,
-                    **_meant(report, picture, similarity),
+                    **_verdict_fields(report, picture, similarity),
                 }
             )
     return rows
 
 
-def _meant(report: BiometricReport, picture: Observation, similarity: float | None) -> dict:
-    """The verdict, of a matcher with thresholds."""
+def _verdict_fields(report: BiometricReport, picture: Observation, similarity: float | None) -> dict:
+    """Returns verdict and doubt if the matcher has thresholds."""
     thresholds = report.facts.thresholds
     return {"verdict": verdict(similarity, thresholds), "doubt": picture.doubt} if thresholds else {}
 
@@ -152,7 +153,7 @@ def _rates(report: BiometricReport, row: Row) -> dict:
         "auc": row.auc,
         "d_prime": row.d_prime,
         "operating_points": [
-            asdict(point) | ({"interval": [missed.low, missed.high]} if point.supported else _NOTHING)
-            for point, missed in zip(row.points, row.fnmr, strict=True)
+            asdict(point) | ({"interval": [fnmr.low, fnmr.high]} if point.supported else _NO_RATES)
+            for point, fnmr in zip(row.points, row.fnmr, strict=True)
         ],
     }

@@ -1,4 +1,4 @@
-"""The report as one HTML page that holds everything it shows, on white, and prints."""
+"""The report as one self-contained, printable HTML page."""
 
 import base64
 import io
@@ -17,28 +17,28 @@ from .plots import plots
 from .text import NOT_SUPPORTED, across_table, ages_sentences, copies_sentences, mean, number, table
 
 MARKS = {SAME: "\N{CHECK MARK}", LIKELY: "\N{ALMOST EQUAL TO}", UNLIKE: "\N{BALLOT X}"}
-THUMBNAIL = 192  # px; shown at half of it
+THUMBNAIL = 192  # px; shown at half this size
 
 CAPTIONS = {
-    "similarities": "The further the subject's similarities lie to the right of other people's, the better. Dashed: "
-    "thresholds at which the FMR is at most the one named, where the comparisons support it.",
+    "similarities": "The further the subject's similarities lie to the right of other people's, the better. Dashed "
+    "lines: thresholds for the FMR shown, if there are enough comparisons.",
     "det": "Lower and further left is better. Grey: too few comparisons with other people. Rates of 0 lie on the edge.",
-    "by-age": "One dot a picture.",
-    "ages": "On the diagonal the age is right. The right half is what the estimator gets wrong on photos.",
+    "by-age": "One dot per generated image.",
+    "ages": "On the diagonal, the estimated class is the requested one. Right: the estimator on real photos.",
 }
-NOBODY_ELSE = "The nearer the drawn pictures lie to where the photos lie among themselves, the better."
+NO_NON_MATED = "The closer the generated images are to the photos' similarities to each other, the better."
 COLUMNS = ("age", "looks like", "mean similarity", "best", "best photo", "pixel correlation", "with photo")
 
 
 def page(report: BiometricReport, pictures: Mapping[str, Photo]) -> str:
-    """The whole page. ``pictures`` are the drawn ones by their names in the report."""
+    """Returns the HTML. ``pictures`` maps names in the report to generated images."""
 
     def rates(rows: list[Row]) -> list[list[str]]:
         return table(report, "", rows, full=True) if rows else []
 
-    captions = CAPTIONS if report.non_mated.similarities.size else CAPTIONS | {"similarities": NOBODY_ELSE}
+    captions = CAPTIONS if report.non_mated.similarities.size else CAPTIONS | {"similarities": NO_NON_MATED}
     shown = _pictures(report, pictures)
-    known = [any(one["cells"][place] for one in shown) for place in range(len(COLUMNS))]
+    filled = [any(image["cells"][column] for image in shown) for column in range(len(COLUMNS))]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
@@ -52,45 +52,48 @@ def page(report: BiometricReport, pictures: Mapping[str, Photo]) -> str:
         by_gap=rates(report.by_gap),
         across=across_table(report),
         ages_and_copies=ages_sentences(report) + copies_sentences(report),
-        columns=list(compress(COLUMNS, known)),
-        pictures=[one | {"cells": list(compress(one["cells"], known))} for one in shown],
+        columns=list(compress(COLUMNS, filled)),
+        pictures=[image | {"cells": list(compress(image["cells"], filled))} for image in shown],
     )
 
 
 def _lead(report: BiometricReport) -> str:
     count = len(report.images.pictures)
     return (
-        f"{count} drawn pictures, {count - report.images.failures_to_detect} with a face; mean similarity to the "
-        f"photos {number(mean(report.images))}, of the photos to each other {number(mean(report.references))}."
+        f"{count} generated images, {count - report.images.failures_to_detect} with a face. Mean similarity to the "
+        f"photos: {number(mean(report.images))}; of the photos to each other: {number(mean(report.references))}."
     )
 
 
 def _pictures(report: BiometricReport, pictures: Mapping[str, Photo]) -> list[dict]:
-    """What the last table shows of each drawn picture."""
+    """Returns the rows of the last table, one per generated image."""
     copies = {copy.image: copy for copy in report.copies.pictures}
     shown = []
-    for index, (seen, similarity) in enumerate(zip(report.images.pictures, report.images.means, strict=True)):
-        best, copy, estimate = report.images.best(index), copies.get(seen.name), seen.estimate
+    for index, (image, similarity) in enumerate(zip(report.images.pictures, report.images.means, strict=True)):
+        best, copy, estimate = report.images.best(index), copies.get(image.name), image.estimate
         cells = [
-            "" if seen.age is None else display_name(seen.age),
-            _looks(estimate, report) if estimate else "",
+            "" if image.age is None else display_name(image.age),
+            _apparent_age(estimate, report) if estimate else "",
             number(similarity),
             number(best and best[0]),
             best[1].name if best else "",
             number(copy.pixels if copy else None),
             copy.nearest_by_pixels if copy else "",
         ]
-        fault = "no face found" if seen.face is None else "memorised" if copy and copy.memorised else ""
-        meant = verdict(similarity, report.facts.thresholds)
-        thumbnail = _thumbnail(pictures.get(seen.name))
+        fault = "no face" if image.face is None else "memorised" if copy and copy.memorised else ""
+        image_verdict = verdict(similarity, report.facts.thresholds)
+        thumbnail = _thumbnail(pictures.get(image.name))
         shown.append(
-            {"name": seen.name, "thumbnail": thumbnail, "cells": cells, "fault": fault}
-            | {"verdict": f"{MARKS[meant]} {meant}" if meant else "", "doubt": seen.doubt or ""}
+            {"name": image.name, "thumbnail": thumbnail, "cells": cells, "fault": fault}
+            | {
+                "verdict": f"{MARKS[image_verdict]} {image_verdict}" if image_verdict else "",
+                "doubt": image.doubt or "",
+            }
         )
     return shown
 
 
-def _looks(estimate: AgeEstimate, report: BiometricReport) -> str:
+def _apparent_age(estimate: AgeEstimate, report: BiometricReport) -> str:
     errors = report.ages.errors if report.ages else None
     error = f" \N{PLUS-MINUS SIGN} {errors.mean_absolute:.0f}" if errors else ""
     return f"{display_name(estimate.age_class)}, {estimate.years:.0f}{error}"
@@ -104,7 +107,7 @@ def _thumbnail(photo: Photo | None) -> str:
     return _data(small, "JPEG")
 
 
-def _data(picture: Image.Image, kind: str) -> str:
+def _data(picture: Image.Image, file_format: str) -> str:
     memory = io.BytesIO()
-    picture.save(memory, kind)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(memory.getvalue()).decode()}"
+    picture.save(memory, file_format)
+    return f"data:image/{file_format.lower()};base64,{base64.b64encode(memory.getvalue()).decode()}"

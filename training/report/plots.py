@@ -1,4 +1,4 @@
-"""The report's plots, as pictures: similarities, DET, similarity by age, and estimated ages."""
+"""The plots of the report: similarities, DET, similarity by age, and estimated ages."""
 
 from itertools import pairwise
 
@@ -11,37 +11,37 @@ from ..pictures.chart import COLOURS, HEIGHT, INK, PAPER, SMALL, TEXT, WIDTH, Ax
 from .build import BASE_ROW, DRAWN_ROW, REAL_ROW, AgeAgreement, BiometricReport
 
 BINS = 40
-KIND_COLOURS: dict[str, Colour] = {DRAWN_ROW: COLOURS[0], REAL_ROW: COLOURS[2], BASE_ROW: COLOURS[3]}
+ROW_COLOURS: dict[str, Colour] = {DRAWN_ROW: COLOURS[0], REAL_ROW: COLOURS[2], BASE_ROW: COLOURS[3]}
 NON_MATED = COLOURS[1]
 
 
 def plots(report: BiometricReport) -> dict[str, Image.Image]:
-    """Every plot for which there are comparisons, by a name that can name a file."""
-    drawn = {
+    """Returns every plot that has data, by a name that is safe in file names."""
+    images = {
         "similarities": histogram(report),
         "det": det_plot(report),
         "by-age": by_age(report),
         "ages": confusion(report),
     }
-    return {name: picture for name, picture in drawn.items() if picture}
+    return {name: image for name, image in images.items() if image}
 
 
 def histogram(report: BiometricReport) -> Image.Image | None:
-    """Shares of mated and non-mated similarities, with the thresholds of the supported operating points."""
-    kinds = [(row.name, row.comparisons.similarities, KIND_COLOURS[row.name]) for row in report.rows]
-    kinds.append(("other people", report.non_mated.similarities, NON_MATED))
-    kinds = [kind for kind in kinds if kind[1].size]
-    if not kinds:
+    """Plots the shares of mated and non-mated similarities and the supported thresholds; None without data."""
+    series = [(row.name, row.comparisons.similarities, ROW_COLOURS[row.name]) for row in report.rows]
+    series.append(("other people", report.non_mated.similarities, NON_MATED))
+    series = [item for item in series if item[1].size]
+    if not series:
         return None
-    values = np.concatenate([kind[1] for kind in kinds])
+    values = np.concatenate([item[1] for item in series])
     low, high = with_room(values)
     edges = np.linspace(low, high, BINS + 1).tolist()
-    shares = [(np.histogram(kind[1], edges)[0] / kind[1].size).tolist() for kind in kinds]
+    shares = [(np.histogram(item[1], edges)[0] / item[1].size).tolist() for item in series]
     top = 1.15 * max(map(max, shares))
     axes = Axes(
         "Similarities to the subject's photos", "cosine similarity", "share of comparisons", (low, high), (0, top)
     )
-    for (name, _, colour), share in zip(kinds, shares, strict=True):
+    for (name, _, colour), share in zip(series, shares, strict=True):
         axes.bars(edges, share, colour)
         axes.key(name, colour)
     points = [point for point in report.row(DRAWN_ROW).points if point.supported]
@@ -50,7 +50,7 @@ def histogram(report: BiometricReport) -> Image.Image | None:
 
 
 def det_plot(report: BiometricReport) -> Image.Image | None:
-    """FNMR against FMR; where the comparisons support no FMR, the plane is grey. Rates of 0 lie on the edge."""
+    """Plots FNMR against FMR; None without data. FMRs that are not supported are grey. Rates of 0 lie on the edge."""
     rows = [row for row in report.rows if row.comparisons.similarities.size]
     non_mated = report.non_mated.similarities
     if not rows or not non_mated.size:
@@ -64,13 +64,13 @@ def det_plot(report: BiometricReport) -> Image.Image | None:
         curve = det(row.comparisons.similarities, non_mated)
         points = zip(curve.fmr, curve.fnmr, strict=True)
         steps = [place for (x, y), (_, after) in pairwise(points) for place in ((x, y), (x, after))]
-        axes.line([*steps, (0, 1)], KIND_COLOURS[row.name])  # the last threshold accepts nobody
-        axes.key(row.name, KIND_COLOURS[row.name])
+        axes.line([*steps, (0, 1)], ROW_COLOURS[row.name])  # the last threshold accepts nothing
+        axes.key(row.name, ROW_COLOURS[row.name])
     return axes.picture()
 
 
 def by_age(report: BiometricReport) -> Image.Image | None:
-    """Every drawn picture's mean similarity at its age, the ages' means, and the real photos' range as a band."""
+    """Plots the mean similarity of every generated image by age, with means per age and the range of real photos."""
     rows = [row for row in report.by_age if row.comparisons.similarities.size]
     if not rows:
         return None
@@ -86,15 +86,15 @@ def by_age(report: BiometricReport) -> Image.Image | None:
         axes.key("other people, mean", NON_MATED)
     for number, values in enumerate(means):
         for value in values:
-            axes.dot(number, value, KIND_COLOURS[DRAWN_ROW])
+            axes.dot(number, value, ROW_COLOURS[DRAWN_ROW])
         mean = sum(values) / len(values)
-        axes.line([(number - 0.2, mean), (number + 0.2, mean)], KIND_COLOURS[DRAWN_ROW])
-    axes.key("a drawn picture; bar: mean", KIND_COLOURS[DRAWN_ROW])
+        axes.line([(number - 0.2, mean), (number + 0.2, mean)], ROW_COLOURS[DRAWN_ROW])
+    axes.key("a drawn picture; bar: mean", ROW_COLOURS[DRAWN_ROW])
     return axes.picture()
 
 
 def confusion(report: BiometricReport) -> Image.Image | None:
-    """Asked against estimated class of the drawn pictures, and beside it known against estimated of real faces."""
+    """Plots requested against estimated classes of generated images, and known against estimated of real faces."""
     if not report.ages or not report.ages.drawn.pictures:
         return None
     image = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
