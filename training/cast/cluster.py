@@ -77,8 +77,8 @@ def opened(options: ClusterOptions, local: bool, memory: float | None = None) ->
         ray.init(options.address or "local", runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         raise Unavailable(
-            f"Cannot connect to a Ray cluster at {options.address} ({str(error).splitlines()[0]}). Check the address. If "
-            "the cluster uses a token, set RAY_AUTH_MODE=token and use the same token here; see docs/scale.md."
+            f"Cannot connect to a Ray cluster at {options.address} ({str(error).splitlines()[0]}). Check the address. "
+            "If the cluster uses a token, set RAY_AUTH_MODE=token and use the same token here; see docs/scale.md."
         ) from error
     try:
         yield functools.partial(_run, options.retries, _resources(options, memory))
