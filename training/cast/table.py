@@ -30,13 +30,13 @@ def read_table(path: Path, columns: Sequence[Option]) -> dict[str, dict[str, Any
     except (ValueError, csv.Error) as error:  # includes text in another encoding
         raise DamagedFile(f"{path} cannot be read: {error}. Save it as UTF-8 text.") from error
     for name, cells in named_cells:
-        where = f"{path}, {name}"
+        location = f"{path}, {name}"
         if checked_name(name).casefold() in map(str.casefold, rows):  # many file systems ignore case
-            raise InvalidData(f"{where}: two rows have this name. Names that differ only in case count as equal.")
+            raise InvalidData(f"{location}: two rows have this name. Names that differ only in case count as equal.")
         given = {key: cell for key, cell in cells.items() if cell is not None and str(cell).strip()}
         if unknown := given.keys() - options.keys():
-            raise InvalidData(f"{where}: unknown option {sorted(unknown)[0]}. Columns are: {', '.join(options)}.")
-        rows[name] = {key: _value(options[key], value, path.parent, where) for key, value in given.items()}
+            raise InvalidData(f"{location}: unknown option {sorted(unknown)[0]}. Columns are: {', '.join(options)}.")
+        rows[name] = {key: _value(options[key], value, path.parent, location) for key, value in given.items()}
     if not rows:
         raise InvalidData(f"{path} has no rows.")
     return rows
@@ -73,15 +73,15 @@ def _toml(path: Path) -> dict[str, Any]:
     return tomllib.loads(path.read_text(encoding="utf-8-sig"))
 
 
-def _value(option: Option, given: Any, folder: Path, where: str) -> Any:
+def _value(option: Option, given: Any, folder: Path, location: str) -> Any:
     """Converts ``given``, text or a value from .toml or .json, to the option's type."""
     if option.many:
         values = given if isinstance(given, list) else str(given).split()
-        return tuple(_single_value(option, value, folder, where) for value in values)
-    return _single_value(option, given, folder, where)
+        return tuple(_single_value(option, value, folder, location) for value in values)
+    return _single_value(option, given, folder, location)
 
 
-def _single_value(option: Option, given: Any, folder: Path, where: str) -> Any:
+def _single_value(option: Option, given: Any, folder: Path, location: str) -> Any:
     text = str(given).strip()
     try:
         if option.kind is bool:
@@ -89,4 +89,4 @@ def _single_value(option: Option, given: Any, folder: Path, where: str) -> Any:
         return folder.resolve() / text if option.kind is Path else option.kind(text)
     except (ValueError, KeyError) as error:
         kinds: dict[type, str] = {int: "a whole number", float: "a number", bool: "on or off"}
-        raise InvalidData(f"{where}: {option.name} is '{text}'; it must be {kinds[option.kind]}.") from error
+        raise InvalidData(f"{location}: {option.name} is '{text}'; it must be {kinds[option.kind]}.") from error
