@@ -1,1 +1,1 @@
-"""Everything that measures, and nothing that ships: the study, the synthetic world's networks, benchmarks."""
+"""Research code that does not ship: the study, training of the synthetic world's networks, and benchmarks."""

@@ -1,11 +1,10 @@
-"""Seconds a step on one checkpoint: of our node, of ComfyUI's own Train LoRA on the same server, and of diffusers.
+"""Times a training step on one checkpoint in our node, in ComfyUI's Train LoRA on the same server, and in diffusers.
 
-The last is the route of the command line, with the node's settings, in this Python; leave both as many threads.
+The last is what the command line runs, with the node's settings, in this Python. Give both the same number of threads.
 
 usage: python -m lab.bench COMFYUI BASE CHECKPOINT [STEPS]
-BASE is a base directory with the pack in custom_nodes, the checkpoint in models/checkpoints, a FaceNet file in
-models/facenet, photo0.png to photo2.png in input and age pictures in input/ages: as tests/comfyui/conftest.py makes
-one.
+BASE is a ComfyUI base directory with the pack in custom_nodes, the checkpoint in models/checkpoints, a FaceNet file in
+models/facenet, photo0.png to photo2.png in input and age images in input/ages. tests/comfyui/conftest.py makes one.
 """
 
 import itertools
@@ -29,13 +28,13 @@ LAYERS = "attention", "attention + feed-forward + convolution"
 
 
 class Bench(Studio):
-    """A graph on the checkpoint to be timed."""
+    """A graph that loads the checkpoint to be timed."""
 
     def __init__(self, checkpoint: str):
         super().__init__()
         self[self.checkpoint]["inputs"]["ckpt_name"] = checkpoint
 
-    def native(self, steps: int, known: dict, bypass: bool) -> str:
+    def native(self, steps: int, node_inputs: dict, bypass: bool) -> str:
         photos = self.add(
             "ImageScale", image=self.photos(), upscale_method="area", width=SIDE, height=SIDE, crop="center"
         )
@@ -47,14 +46,14 @@ class Bench(Studio):
             "algorithm": "LoRA", "gradient_checkpointing": False, "existing_lora": "[None]", "bucket_mode": False,
             "quantized_backward": False, "checkpoint_depth": 1, "offloading": False, "bypass_mode": bypass,
         }  # fmt: skip
-        settings = {name: value for name, value in settings.items() if name in known}
+        settings = {name: value for name, value in settings.items() if name in node_inputs}
         return self.add(
             "TrainLoraNode", model=(self.checkpoint, 0), latents=(latents, 0), positive=(text, 0), **settings
         )
 
 
 def seconds(server: Server, graph: Bench, node: str) -> float:
-    """Median time between two steps of ``node``, the first left out."""
+    """Returns the median time between steps of ``node`` in seconds, without the first step."""
     stamps = {}
 
     def listen(outcome):
@@ -72,7 +71,7 @@ def seconds(server: Server, graph: Bench, node: str) -> float:
 
 
 def through_diffusers(base: Path, checkpoint: str, steps: int, layers: str) -> float:
-    """Median time of a step of the command line's route with the node's settings, the first left out."""
+    """Returns the median seconds per step of the command line with the node's settings, without the first step."""
     config = TrainingConfig(
         resolution=SIDE, rank=RANK, lora_layers=tuple(layers.split(" + ")), max_train_steps=steps, learning_rate=1e-3,
         loss="biometric", loss_weight=0.1, crop="face", face_margin=0.5,
@@ -96,7 +95,7 @@ def main(comfyui: str, base: str, checkpoint: str, steps: str = "5") -> None:
     server = Server(python, Path(comfyui), Path(base))
     ours: dict[str, float] = {}
     try:
-        print(f"{checkpoint}, {SIDE} px, batch {BATCH}, rank {RANK}, without gradient checkpointing; s a step")
+        print(f"{checkpoint}, {SIDE} px, batch {BATCH}, rank {RANK}, without gradient checkpointing; seconds per step")
         for layers in LAYERS:
             graph = Bench(checkpoint)
             node = graph.train(
@@ -105,22 +104,22 @@ def main(comfyui: str, base: str, checkpoint: str, steps: str = "5") -> None:
             graph.save((node, 5), "bench")
             ours[layers] = seconds(server, graph, node)
             print(f"  Train Aging Subject, biometric, {layers}: {ours[layers]:.2f}", flush=True)
-        known = server.get("/object_info/TrainLoraNode")["TrainLoraNode"]["input"]["required"]
-        for bypass in (False, True) if "bypass_mode" in known else (False,):
+        node_inputs = server.get("/object_info/TrainLoraNode")["TrainLoraNode"]["input"]["required"]
+        for bypass in (False, True) if "bypass_mode" in node_inputs else (False,):
             graph = Bench(checkpoint)
-            node = graph.native(int(steps), known, bypass)
+            node = graph.native(int(steps), node_inputs, bypass)
             graph.add("LossGraphNode", loss=(node, 1), filename_prefix="bench")
             _compare(f"Train LoRA, every layer{', bypass' if bypass else ''}", seconds(server, graph, node), ours)
     finally:
         server.stop()
     for layers in LAYERS:
-        found = through_diffusers(Path(base), checkpoint, 3 * int(steps), layers)
-        _compare(f"the command line, biometric, {layers}", found, {layers: ours[layers]})
+        measured = through_diffusers(Path(base), checkpoint, 3 * int(steps), layers)
+        _compare(f"the command line, biometric, {layers}", measured, {layers: ours[layers]})
 
 
-def _compare(name: str, found: float, ours: dict[str, float]) -> None:
-    factors = " and ".join(f"{found / one:.2f}" for one in ours.values())
-    print(f"  {name}: {found:.2f}, {factors} times ours", flush=True)
+def _compare(name: str, measured: float, ours: dict[str, float]) -> None:
+    factors = " and ".join(f"{measured / own:.2f}" for own in ours.values())
+    print(f"  {name}: {measured:.2f}, {factors} times ours", flush=True)
 
 
 if __name__ == "__main__":

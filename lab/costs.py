@@ -1,4 +1,4 @@
-"""The bench command: what the identity loss costs, counted in FLOPs on the meta device, and timed on this machine."""
+"""The bench command: cost of the identity loss, counted in FLOPs on the meta device and timed on this machine."""
 
 import time
 from collections.abc import Callable
@@ -28,10 +28,10 @@ from training.pictures.photos import Photo
 from training.runs.build import FaceNetworks, build_trainer
 from training.runs.looks import LOOK_EVERY
 
-MEAN_DECODES = decode_probability(torch.arange(TIMESTEPS), TIMESTEPS).mean().item()  # a third of the steps
-REWARD_EVERY = 12  # steps, from the half of the training on
-WINDOW = 40  # latents a side that a portrait's face needs, of 64
-UNET = {"sample_size": 64, "cross_attention_dim": 768}  # diffusers' defaults are Stable Diffusion 1.5 but for these
+MEAN_DECODES = decode_probability(torch.arange(TIMESTEPS), TIMESTEPS).mean().item()  # share of steps that decode a face
+REWARD_EVERY = 12  # steps, in the second half of training
+WINDOW = 40  # side of the decoded face window in a portrait, in latents of 64
+UNET = {"sample_size": 64, "cross_attention_dim": 768}  # diffusers' defaults match SD 1.5 except for these
 VAE = {
     "block_out_channels": (128, 256, 512, 512),
     "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -43,23 +43,23 @@ VAE = {
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What is timed."""
+    """Settings of the timing."""
 
-    resolution: int = option(128, help="side of the pictures in the timing, px", low=64, high=2048, multiple=64)
-    steps: int = option(3, help="timed steps of each kind", low=1)
+    resolution: int = option(128, help="side of the images in the timing, px", low=64, high=2048, multiple=64)
+    steps: int = option(3, help="timed steps per kind", low=1)
 
     def __post_init__(self):
         check(self)
 
 
 def bench(options: BenchOptions) -> int:
-    """FLOPs at 512 px, and seconds at ``resolution`` as the median of ``steps`` steps of each kind."""
+    """Prints FLOPs at 512 px, and seconds at ``resolution`` as the median over ``steps`` steps per kind."""
     say(*_counted(), "", *_timed(options.resolution, options.steps))
     return 0
 
 
 def _counted() -> list[str]:
-    """FLOPs of a DreamBooth step of SD 1.5 (one instance, one regularization image) and of a decode, with backward."""
+    """Counts FLOPs of an SD 1.5 DreamBooth step (one photo, one regularization image) and a decode, with backward."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -80,7 +80,7 @@ def _counted() -> list[str]:
         step = _Output(lambda latents: unet(latents, t, hidden).sample)
         full = flops(step, (2, 4, 64, 64), through_input=False)
         with torch.no_grad():
-            drawing = flops(step, (2, 4, 64, 64), backward=False)
+            sampling = flops(step, (2, 4, 64, 64), backward=False)
         _add_attention_lora(unet)
         lora = flops(step, (2, 4, 64, 64), through_input=False)
         face = flops(InceptionResnetV1().eval().requires_grad_(False), (1, 3, 160, 160))
@@ -91,37 +91,39 @@ def _counted() -> list[str]:
             decodes[name] = flops(decoder, (1, 4, WINDOW, WINDOW))
             with torch.no_grad():
                 pictures[name] = flops(decoder, (1, 4, 64, 64), backward=False)
-    lines = [f"SD 1.5, 512 px, one photo and one regularization image a step, face window {WINDOW}x{WINDOW}; TFLOP:"]
+    lines = [f"SD 1.5, 512 px, one photo and one regularization image per step, face window {WINDOW}x{WINDOW}; TFLOP:"]
     lines.append(f"  UNet, full {full:.2f}, LoRA on attention {lora:.2f}; FaceNet {face:.3f}")
     for name, decode in decodes.items():
         extra = MEAN_DECODES * (decode + face)
         ratios = ", ".join(f"{method} {1 + extra / plain:.3f}" for method, plain in (("full", full), ("LoRA", lora)))
-        lines.append(f"  decode {decode:.3f} through the {name}; mean identity step / plain step: {ratios}")
-    look = len(AGE_CLASSES) * (PREVIEW.steps * drawing + pictures["own VAE"])
+        lines.append(f"  decode {decode:.3f} with the {name}; mean identity step / plain step: {ratios}")
+    look = len(AGE_CLASSES) * (PREVIEW.steps * sampling + pictures["own VAE"])
     extra = MEAN_DECODES * (decodes["own VAE"] + face)
     shares = ", ".join(
         f"{method} {look / (LOOK_EVERY * (plain + extra)):.1%}" for method, plain in (("full", full), ("LoRA", lora))
     )
-    lines.append(f"  a look {look:.1f}, every {LOOK_EVERY} steps with the biometric loss: {shares} of the training")
+    lines.append(
+        f"  a look {look:.1f}, every {LOOK_EVERY} steps with the biometric loss: {shares} of the training cost"
+    )
     for name, decode in decodes.items():
-        judged = pictures[name] + 1.5 * decode  # forward once, and backward once for each of two terms
-        lines.append(_reward(name, judged, drawing, {"full": full, "LoRA": lora}))
+        evaluation = pictures[name] + 1.5 * decode  # one forward pass, and one backward pass per term
+        lines.append(_reward(name, evaluation, sampling, {"full": full, "LoRA": lora}))
     return lines
 
 
-def _reward(vae: str, judged: float, drawing: float, plain: dict[str, float]) -> str:
-    """What a reward costs whose pictures are ``judged`` each and whose guided sampling step takes ``drawing``."""
-    config, shares = TrainingConfig(), []
+def _reward(vae: str, evaluation: float, sampling: float, plain: dict[str, float]) -> str:
+    """Returns a line with the reward's cost, from TFLOP per image ``evaluation`` and per guided ``sampling`` step."""
+    config, ratios = TrainingConfig(), []
     for method, step in plain.items():
-        trained = step / 2  # one row of two
-        each = config.reward_pictures * ((config.reward_steps - 1) * drawing + trained + judged)
-        often = (1 - config.reward_start) / REWARD_EVERY
-        shares.append(f"{method} {1 + often * each / step:.3f}")
-    return f"  a reward every {REWARD_EVERY} steps, through the {vae}; mean step / plain step: {', '.join(shares)}"
+        trained = step / 2  # one of the step's two rows
+        reward = config.reward_pictures * ((config.reward_steps - 1) * sampling + trained + evaluation)
+        per_step = (1 - config.reward_start) / REWARD_EVERY
+        ratios.append(f"{method} {1 + per_step * reward / step:.3f}")
+    return f"  a reward every {REWARD_EVERY} steps, with the {vae}; mean step / plain step: {', '.join(ratios)}"
 
 
 class _Output(torch.nn.Module):
-    """A function as the module that FlopCounterMode wants."""
+    """Wraps a function as a module, which FlopCounterMode needs."""
 
     def __init__(self, function: Callable):
         super().__init__()
@@ -153,7 +155,7 @@ def _timed(resolution: int, steps: int) -> list[str]:
 def _time_method(method: str, resolution: int, steps: int) -> str:
     config = TrainingConfig(method=method, resolution=resolution, crop="photo", random_flip=False)
     trainer = _trainer(config, resolution)
-    trainer.step()  # warm-up: first latents, first reference
+    trainer.step()  # warm-up: computes latents and reference embeddings
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     seconds: dict[bool, list[float]] = {True: [], False: []}
@@ -161,7 +163,7 @@ def _time_method(method: str, resolution: int, steps: int) -> str:
         start = time.perf_counter()
         losses = trainer.step()
         seconds["biometric" in losses].append(time.perf_counter() - start)
-    without, decoding = (float(np.median(seconds[kind])) for kind in (False, True))
+    without, decoding = (float(np.median(seconds[with_decode])) for with_decode in (False, True))
     ratio = 1 + MEAN_DECODES * (decoding / without - 1)
     memory = f"; peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if torch.cuda.is_available() else ""
     return (
@@ -171,7 +173,7 @@ def _time_method(method: str, resolution: int, steps: int) -> str:
 
 
 def _trainer(config: TrainingConfig, side: int) -> Trainer:
-    """A trainer of SD 1.5's size on noise; its face fills WINDOW of 64."""
+    """Returns a trainer of SD 1.5's size on a noise image whose face window is WINDOW of 64 latents wide."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from transformers import CLIPTextConfig
@@ -188,7 +190,7 @@ def _trainer(config: TrainingConfig, side: int) -> Trainer:
     model = Model(SD1, denoiser, LatentCodec(AutoencoderKL(**VAE).requires_grad_(False)), "random weights", sha256="")
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     photo = Photo("noise", Image.fromarray(noise))
-    half = (WINDOW * side / 64 / 8 - 4) * 8 / CROP_SCALE / 2  # so that with its context it fills the window
+    half = (WINDOW * side / 64 / 8 - 4) * 8 / CROP_SCALE / 2  # with its context it fills the window
     face = Face((side / 2 - half, side / 2 - half, side / 2 + half, side / 2 + half))
     return build_trainer(
         model,
@@ -200,7 +202,7 @@ def _trainer(config: TrainingConfig, side: int) -> Trainer:
 
 
 def _plain_lora_step(resolution: int) -> Callable[[], None]:
-    """The step as a plain script writes it: latents and text are ready, only the UNet works."""
+    """Returns a LoRA step as in a plain diffusers script, with precomputed latents and text embeddings."""
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

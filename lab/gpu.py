@@ -1,9 +1,10 @@
-"""Seconds a step and memory of LoRA trainings in place, of random models in the real sizes, on this machine's GPU.
+"""Measures seconds per step and peak memory of in-place LoRA training on this machine's GPU.
 
 usage: python -m lab.gpu COMFYUI [SECONDS] [--tiny]
 
-Runs inside ComfyUI's own Python, or any that has its packages; without a GPU on the CPU, where only --tiny is quick.
-Every case prints a line as soon as it is done; those that no longer fit into SECONDS are named at the end.
+The models have random weights in their real sizes. Run it with ComfyUI's Python, or one that has its packages. It also
+runs on a CPU, where only --tiny is quick. Each case prints a line when it is done; cases that did not fit into SECONDS
+are listed at the end.
 """
 
 import importlib.util
@@ -20,7 +21,7 @@ import torch
 from PIL import Image
 
 START = time.monotonic()
-STEPS, WARM = (12, 3) if torch.cuda.is_available() else (1, 1)  # timed, and before
+STEPS, WARM = (12, 3) if torch.cuda.is_available() else (1, 1)  # timed steps and warm-up steps
 FLUX2 = {
     "image_model": "flux2", "in_channels": 128, "out_channels": 128, "vec_in_dim": None, "context_in_dim": 7680,
     "hidden_size": 3072, "mlp_ratio": 3.0, "num_heads": 24, "depth": 5, "depth_single_blocks": 20,
@@ -44,7 +45,7 @@ SDXL = UNET | {
 
 @dataclass(frozen=True)
 class Case:
-    """One training."""
+    """One training run to measure."""
 
     model: str
     side: int  # px
@@ -80,32 +81,32 @@ def main(comfyui: str, seconds: str = "600", *flags: str) -> None:
 
     comfy.options.enable_args_parsing()
     spec = importlib.util.spec_from_file_location("pack", Path(__file__).parent.parent / "__init__.py")
-    sys.modules["pack"] = importlib.util.module_from_spec(spec)  # whose nodes are found as ComfyUI finds them
+    sys.modules["pack"] = importlib.util.module_from_spec(spec)  # loaded as ComfyUI loads a custom node pack
     spec.loader.exec_module(sys.modules["pack"])
     from pack.training.errors import UserError
 
     tiny = "--tiny" in flags
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    print(f"{device}, torch {torch.__version__}; LoRA of rank 16, a photo and a regularization image a step")
+    print(f"{device}, torch {torch.__version__}; LoRA of rank 16, one photo and one regularization image per step")
     opened: dict[str, tuple] = {}
-    left = list(TINY if tiny else CASES)
-    while left and time.monotonic() - START < float(seconds):
-        case = left.pop(0)
+    remaining = list(TINY if tiny else CASES)
+    while remaining and time.monotonic() - START < float(seconds):
+        case = remaining.pop(0)
         if case.model not in opened:
             opened.clear()
             _forget()
             opened[case.model] = opened_model(case.model, tiny)
         try:
             print(f"{case}: {timed(case, *opened[case.model])}", flush=True)
-        except (RuntimeError, UserError) as error:  # out of memory is one
+        except (RuntimeError, UserError) as error:  # includes out of memory
             print(f"{case}: {type(error).__name__}: {str(error)[:300]}", flush=True)
-            opened.clear()  # with whatever was left on it
-    for case in left:
+            opened.clear()  # the failed run may have left hooks on the model
+    for case in remaining:
         print(f"{case}: no time left")
 
 
 def opened_model(name: str, tiny: bool) -> tuple:
-    """MODEL, what stands for CLIP, and VAE, with random weights made on the GPU."""
+    """Returns MODEL, a stand-in for CLIP, and VAE, with random weights created on the GPU."""
     import comfy.ldm.models.autoencoder as autoencoder
     import comfy.ops
     import comfy.sd
@@ -127,20 +128,20 @@ def opened_model(name: str, tiny: bool) -> tuple:
             "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0,
         } | ({"batch_norm_latent": True} if flux else {})  # fmt: skip
         decoder = {"decoder_ddconfig": settings} if flux else {}
-        kept = random_state(autoencoder.AutoencoderKL, False, ddconfig=settings, embed_dim=channels, **decoder)
+        vae_state = random_state(autoencoder.AutoencoderKL, False, ddconfig=settings, embed_dim=channels, **decoder)
         if flux:
-            kept["bn.running_var"] = kept["bn.running_var"].abs() + 0.5
-        vae = comfy.sd.VAE(sd=kept)
+            vae_state["bn.running_var"] = vae_state["bn.running_var"].abs() + 0.5
+        vae = comfy.sd.VAE(sd=vae_state)
     print(f"{name}: {count / 1e9:.2f} billion weights, {time.monotonic() - START:.0f} s from the start", flush=True)
     width = config["context_in_dim"] if flux else config["context_dim"]
     return model, RandomClip(512 if flux else 77, width, 1280 if name == "SDXL" else None), vae
 
 
-def random_state(kind: Callable, low: bool = True, **config: Any) -> dict[str, torch.Tensor]:
-    """Weights of about the size that trained ones have, in bfloat16 if ``low``."""
+def random_state(network: Callable, low: bool = True, **config: Any) -> dict[str, torch.Tensor]:
+    """Returns random weights of about the magnitude of trained ones, in bfloat16 if ``low``."""
     device, dtype = "cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16 if low else torch.float32
     with torch.device("meta"):
-        shapes = kind(**config, **({"dtype": dtype, "device": "meta"} if low else {})).state_dict()
+        shapes = network(**config, **({"dtype": dtype, "device": "meta"} if low else {})).state_dict()
     state = {}
     for key, value in shapes.items():
         weight = torch.empty(value.shape, dtype=dtype, device=device)
@@ -152,7 +153,7 @@ def random_state(kind: Callable, low: bool = True, **config: Any) -> dict[str, t
 
 
 class RandomClip:
-    """In the place of a text encoder, which is off the GPU while a network is trained."""
+    """Replaces a text encoder, which is off the GPU while the network trains."""
 
     layer_idx = None
 
@@ -169,7 +170,7 @@ class RandomClip:
 
 
 def timed(case: Case, model: Any, clip: RandomClip, vae: Any) -> str:
-    """Trains and says what it took."""
+    """Trains, and returns a line with times, memory and losses."""
     from pack.nodes.in_place.model import ComfyModel
     from pack.training.ages import AGE_CLASSES
     from pack.training.catalogue import UNTRAINED_FACENET, load_embedder
@@ -183,7 +184,7 @@ def timed(case: Case, model: Any, clip: RandomClip, vae: Any) -> str:
     side, cuda = case.side, torch.cuda.is_available()
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     photo = Photo("noise", Image.fromarray(noise))
-    face = Face((0.25 * side, 0.25 * side, 0.7 * side, 0.75 * side))  # with its context most of a portrait
+    face = Face((0.25 * side, 0.25 * side, 0.7 * side, 0.75 * side))  # with context, most of the image
     config = TrainingConfig(**{"resolution": side, "crop": "photo", "random_flip": False} | case.settings)
     source = ComfyModel(model, clip, vae)
     trainer = build_trainer(
@@ -194,8 +195,8 @@ def timed(case: Case, model: Any, clip: RandomClip, vae: Any) -> str:
         FaceNetworks(lambda image: [face], load_embedder(UNTRAINED_FACENET)),
     )
     start = time.monotonic()
-    counted = count_memory(trainer).needed(config.gradient_checkpointing)
-    counting = time.monotonic() - start
+    estimated = count_memory(trainer).needed(config.gradient_checkpointing)
+    estimate_seconds = time.monotonic() - start
     if case.compiled:
         source.network.compile()
     if cuda:
@@ -207,17 +208,20 @@ def timed(case: Case, model: Any, clip: RandomClip, vae: Any) -> str:
         terms = trainer.step()
         if cuda:
             torch.cuda.synchronize()
-        kind = "with a reward" if "no face" in terms else "with a decode" if "biometric" in terms else "without"
+        step_type = "with a reward" if "no face" in terms else "with a decode" if "biometric" in terms else "without"
         if number >= WARM:
-            seconds.setdefault(kind, []).append(time.monotonic() - start)
+            seconds.setdefault(step_type, []).append(time.monotonic() - start)
     peak = torch.cuda.max_memory_allocated() / 2**30 if cuda else float("nan")
     source.close()
     _forget()
-    said = ", ".join(f"{np.median(times):.3f} s a step {kind}" for kind, times in sorted(seconds.items()))
-    mean = np.mean([one for times in seconds.values() for one in times])
+    medians = ", ".join(
+        f"{np.median(times):.3f} s per step {step_type}" for step_type, times in sorted(seconds.items())
+    )
+    mean = np.mean(np.concatenate(list(seconds.values())))
     return (
-        f"{said}; mean {mean:.3f} s, 800 steps {800 * mean:.0f} s; peak {peak:.2f} GiB, counted {counted / 2**30:.2f} "
-        f"GiB in {counting:.1f} s; losses {min(map(min, map(dict.values, trainer.history))):.3g} to "
+        f"{medians}; mean {mean:.3f} s, 800 steps {800 * mean:.0f} s; peak {peak:.2f} GiB, estimated "
+        f"{estimated / 2**30:.2f} GiB in {estimate_seconds:.1f} s; losses "
+        f"{min(map(min, map(dict.values, trainer.history))):.3g} to "
         f"{max(map(max, map(dict.values, trainer.history))):.3g}"
     )
 

@@ -1,9 +1,9 @@
-"""What is known of the real judges, measured on real faces: their numbers in training/faces are from here.
+"""Measures matchers and age estimator on real faces. The numbers in training/faces come from here.
 
 usage: python -m lab.judges FAIRFACE SUBJECT OUT [WEIGHTS]
 
-FAIRFACE has pictures of different people and ground_truth.json with "filename" and "age" ("20-29", "70+") of each,
-SUBJECT photos of one person. Prints thresholds, error rates and errors of age; OUT gets a DET plot of each matcher.
+FAIRFACE holds images of different people, and ground_truth.json with "filename" and "age" ("20-29", "70+") per image.
+SUBJECT holds photos of one person. Prints thresholds, error rates and age errors; writes a DET plot per matcher to OUT.
 """
 
 import json
@@ -28,24 +28,24 @@ from training.report.build import build
 from training.report.plots import det_plot
 
 Bin = tuple[int, int]  # first and last year
-OLDEST = 89  # years, taken as the end of "70+"
+OLDEST = 89  # years, used as the end of "70+"
 
 
 def bins_of(folder: Path) -> dict[str, Bin]:
-    """The bin of every picture by its name."""
-    known = {}
+    """Returns the age bin of each image by file name."""
+    bins = {}
     for row in json.loads((folder / "ground_truth.json").read_text()):
         first, last = re.fullmatch(r"(\d+)(?:-(\d+)|\+)", row["age"]).groups()
-        known[row["filename"]] = int(first), int(last or OLDEST)
-    return known
+        bins[row["filename"]] = int(first), int(last or OLDEST)
+    return bins
 
 
 def faces_in(folder: Path, only=None) -> list[tuple]:
-    """Name, picture and main face of every picture that has one."""
+    """Returns name, image and main face of each image with a face."""
     detector = MTCNNDetector()
     photos = [photo for photo in read_folder(folder, "faces") if only is None or photo.name in only]
-    found = [(photo.name, photo.image(), next(iter(detector(photo.image())), None)) for photo in photos]
-    return [one for one in found if one[2]]
+    faces = [(photo.name, photo.image(), next(iter(detector(photo.image())), None)) for photo in photos]
+    return [face for face in faces if face[2]]
 
 
 def read(observer: Observer, faces: list[tuple]):
@@ -58,33 +58,34 @@ def measure_matcher(
     embedder = load_embedder(name, weights)
     observer = Observer(MTCNNDetector(), embedder)
     people, photos = read(observer, people_faces), read(observer, photo_faces)
-    child = np.array([bins[one.name][1] < CHILD for one in people])
+    child = np.array([bins[person.name][1] < CHILD for person in people])
     first, second = np.triu_indices(len(people), 1)
-    pairs, both = against(people, people).matrix[first, second], child[first] & child[second]
-    one = child[first] ^ child[second]
-    mated, strangers = among(photos).each_pair_once().similarities, against(people, photos).similarities
-    print(f"{name}: {len(people)} people, {pairs.size} pairs, {(~both).sum()} without those of two children")
+    pairs, both_children = against(people, people).matrix[first, second], child[first] & child[second]
+    one_child = child[first] ^ child[second]
+    mated, non_mated = among(photos).each_pair_once().similarities, against(people, photos).similarities
+    print(f"{name}: {len(people)} people, {pairs.size} pairs, {(~both_children).sum()} without pairs of two children")
     for target in (0.01, 0.001):
-        point, plain = fnmr_at_fmr(mated, pairs[~both], target), fnmr_at_fmr(mated, pairs, target)
+        point, plain = fnmr_at_fmr(mated, pairs[~both_children], target), fnmr_at_fmr(mated, pairs, target)
         print(
             f"  FMR {100 * target:g} %: threshold {point.threshold:.4f}, FNMR {point.fnmr:.3f} of {mated.size} mated "
-            f"pairs, FMR of {both.sum()} pairs of two children {fmr(pairs[both], point.threshold):.3f}, of "
-            f"{one.sum()} with one {fmr(pairs[one], point.threshold):.4f}; of all pairs: threshold "
+            f"pairs, FMR of {both_children.sum()} pairs of two children "
+            f"{fmr(pairs[both_children], point.threshold):.3f}, of {one_child.sum()} pairs with one child "
+            f"{fmr(pairs[one_child], point.threshold):.4f}; over all pairs: threshold "
             f"{plain.threshold:.4f}, FNMR {plain.fnmr:.3f}"
         )
-    print(f"  EER against the subject's photos {100 * equal_error_rate(mated, strangers).value:.2f} %")
-    print(f"  mated {mated.min():.2f} to {mated.max():.2f}, non-mated {strangers.min():.2f} to {strangers.max():.2f}")
+    print(f"  EER against the subject's photos {100 * equal_error_rate(mated, non_mated).value:.2f} %")
+    print(f"  mated {mated.min():.2f} to {mated.max():.2f}, non-mated {non_mated.min():.2f} to {non_mated.max():.2f}")
     for side in (64, 48, 40, 32, 24):
         scores = against(read(observer, [shrunk(face, side) for face in photo_faces]), photos).matrix
-        missed = fnmr(scores[~np.eye(len(photos), dtype=bool)], embedder.facts.thresholds.fmr_01)
-        print(f"  faces of {side} px: FNMR {missed:.3f} at FMR 0.1 %")
+        rate = fnmr(scores[~np.eye(len(photos), dtype=bool)], embedder.facts.thresholds.fmr_01)
+        print(f"  faces of {side} px: FNMR {rate:.3f} at FMR 0.1 %")
     if name == DLIB:
         distances(embedder, people_faces, photo_faces)
     save(det_plot(build([], photos, name, people)), out / f"det-{name}.png")
 
 
 def shrunk(named_face: tuple, side: int) -> tuple:
-    """The picture resized until its face has ``side`` px."""
+    """Resizes an image so that its face has ``side`` px."""
     name, image, face = named_face
     scale = side / face.side
     size = [round(length * scale) for length in image.size]
@@ -93,7 +94,7 @@ def shrunk(named_face: tuple, side: int) -> tuple:
 
 @torch.no_grad()
 def distances(embedder, people_faces, photo_faces) -> None:
-    """dlib's author accepts a Euclidean distance of 0.6 between outputs that have not been brought to unit length."""
+    """Prints error rates at dlib's recommended threshold, a Euclidean distance of 0.6 between unnormalized outputs."""
     photos, people = (
         torch.cat(
             [
@@ -104,8 +105,8 @@ def distances(embedder, people_faces, photo_faces) -> None:
         for faces in (photo_faces, people_faces)
     )
     mated = -torch.cdist(photos, photos)[tuple(np.triu_indices(len(photos), 1))].numpy()
-    strangers = -torch.cdist(people, photos).flatten().numpy()
-    print(f"  distance 0.6: FNMR {100 * fnmr(mated, -0.6):.2f} %, FMR {100 * fmr(strangers, -0.6):.2f} %")
+    non_mated = -torch.cdist(people, photos).flatten().numpy()
+    print(f"  distance 0.6: FNMR {100 * fnmr(mated, -0.6):.2f} %, FMR {100 * fmr(non_mated, -0.6):.2f} %")
 
 
 def measure_ages(people_faces, bins: dict[str, Bin], weights: Path | None) -> None:
@@ -117,10 +118,10 @@ def measure_ages(people_faces, bins: dict[str, Bin], weights: Path | None) -> No
     for low, high in sorted(set(map(tuple, ends.tolist()))):
         chosen = (ends == (low, high)).all(1)
         print(f"  {low}-{high}: {chosen.sum()} faces, mean {years[chosen].mean():.1f}, off {off[chosen].mean():.1f}")
-    for age in AGE_CLASSES:  # from bins that are mostly of one class: of the others nobody knows who is right
+    for age in AGE_CLASSES:  # only bins mostly within one class; in others the true class is unknown
         shares = [np.mean([class_of(year) == age for year in range(low, high + 1)]) for low, high in ends]
         chosen = np.array(shares) > 2 / 3
-        right = np.mean([class_of(each) == age for each in years[chosen]])
+        right = np.mean([class_of(estimate) == age for estimate in years[chosen]])
         print(f"  {age}: {chosen.sum()} faces, {right:.2f} right, off {off[chosen].mean():.1f}")
 
 

@@ -1,11 +1,12 @@
-"""Does the identity loss help? Many subjects of the drawn world, trained in several ways and judged by other networks.
+"""Compares training methods on subjects of the synthetic world, evaluated by networks that no training used.
 
-recipe     how one of them is trained, drawn and judged; the demo does the same
-plan       what is varied, on whom
-trials     what every trial needs: rows that are kept, and a jury
-paths      one subject trained one way: a row of numbers at each of some steps
-frontier   ways along their steps, at equal age error and leakage
-spread     photos of several ages against as many of one
-steps      the step that a judge chose against the last; gradients: how hard each loss pulls
-results    rows to rates with intervals, and the table; plots, page: what is written
+plan       methods and subjects of the study
+trials     saves rows, and evaluates generated images
+paths      trains one subject with one method and saves a row of numbers at several steps
+frontier   compares methods along their steps, at equal age error and leakage
+spread     compares photos of several ages with as many photos of one age
+steps      compares the step that a judge chose with the last step; gradients compares the losses' gradients
+results    turns rows into rates with intervals, and writes tables; plots and page write the rest
+
+training/world/recipe.py holds the settings that the study shares with the demo.
 """

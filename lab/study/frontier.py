@@ -1,7 +1,7 @@
-"""Ways to train along their steps, held against each other at equal age error and leakage: paths, not points.
+"""Compares training methods along their steps, at equal age error and leakage.
 
-Any way that trains longer is more alike, draws ages worse, and draws other people as the subject too. So a way is
-better only if it is more alike where it errs and leaks no more than another.
+With longer training, every method gets more similar to the subject, but gets ages wrong and leaks into other people. So
+a method is better only if its similarity is higher at no more age error and leakage.
 """
 
 from collections import defaultdict
@@ -15,46 +15,46 @@ from training.biometrics.bootstrap import Interval, interval
 from training.biometrics.rates import fnmr as share_below
 from training.biometrics.rates import fnmr_at_fmr
 
-from .plan import DREAMBOOTH, FIRST, TRUE, UNTRAINED, WAYS, Variant
-from .results import FMR_TARGETS, REPETITIONS, fnmr, fnmr_change, markdown, percent, shown, similarity
+from .plan import DREAMBOOTH, FIRST, METHODS, TRUE, UNTRAINED, Variant
+from .results import FMR_TARGETS, REPETITIONS, fnmr, fnmr_change, formatted, markdown, percent, similarity
 
 FMR = FMR_TARGETS[0]
-GRID = 201  # points on a path
+GRID = 201  # points to interpolate a path
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a step of one way is on one subject, over all seeds."""
+class StepResult:
+    """Numbers of one method at one step on one subject, over all seeds."""
 
     mated: np.ndarray  # similarities, any number
     non_mated: np.ndarray
-    years_off: float  # mean over pictures
-    right: float  # share of pictures whose estimated age is in the class asked for
-    leakage: float  # mean similarity of other people's pictures to the subject's photos; nan where nobody was drawn
+    years_off: float  # mean over images
+    right: float  # share of images whose estimated age is in the class in the prompt
+    leakage: float  # mean similarity of other people's images to the subject's photos; nan without such images
 
 
-Course = dict[int, Seen]  # by step
+Course = dict[int, StepResult]  # by step
 
 
 def courses(rows: Iterable[dict]) -> dict[str, dict[int, Course]]:
-    """Rows gathered by variant and subject, each course from the untrained model on."""
+    """Groups rows by variant and subject; each course starts at the untrained model."""
     gathered: dict[tuple, list[dict]] = defaultdict(list)
     for row in rows:
         gathered[row["variant"], row["subject"], row["step"]].append(row)
-    found: dict[str, dict[int, Course]] = defaultdict(lambda: defaultdict(dict))
-    for (variant, subject, step), some in sorted(gathered.items()):
-        found[variant][subject][step] = _seen(some)
-    for variant, people in found.items():
+    by_variant: dict[str, dict[int, Course]] = defaultdict(lambda: defaultdict(dict))
+    for (variant, subject, step), same_step in sorted(gathered.items()):
+        by_variant[variant][subject][step] = _step_result(same_step)
+    for variant, people in by_variant.items():
         for subject, course in people.items():
-            start = found.get(UNTRAINED.name, {}).get(subject, {})
-            found[variant][subject] = course if variant == TRUE.name else {**start, **course}
-    return {variant: dict(people) for variant, people in found.items()}
+            start = by_variant.get(UNTRAINED.name, {}).get(subject, {})
+            by_variant[variant][subject] = course if variant == TRUE.name else {**start, **course}
+    return {variant: dict(people) for variant, people in by_variant.items()}
 
 
-def _seen(rows: list[dict]) -> Seen:
+def _step_result(rows: list[dict]) -> StepResult:
     pairs = [pair for row in rows for pair in zip(row["years"], row["asked"], strict=True)]
     others = [value for row in rows for value in row.get("others", [])]
-    return Seen(
+    return StepResult(
         np.concatenate([np.ravel(row["mated"]) for row in rows]),
         np.concatenate([np.ravel(row["non_mated"]) for row in rows]),
         float(np.mean([years_off(*pair) for pair in pairs])),
@@ -64,18 +64,18 @@ def _seen(rows: list[dict]) -> Seen:
 
 
 def path(people: list[Course]) -> tuple[list[int], np.ndarray]:
-    """The steps that all have, and at each FNMR at FMR 1 %, years off and leakage [S, 3]; each step its threshold."""
+    """Returns the steps S in all courses, and [S, 3]: FNMR at FMR 1 % (threshold per step), years off, leakage."""
     steps = sorted(set.intersection(*(set(course) for course in people)))
     points = []
     for step in steps:
-        seen = [course[step] for course in people]
-        means = [float(np.mean([getattr(one, what) for one in seen])) for what in ("years_off", "leakage")]
-        points.append([fnmr(seen, FMR), *means])
+        results = [course[step] for course in people]
+        means = [float(np.mean([getattr(result, name) for result in results])) for name in ("years_off", "leakage")]
+        points.append([fnmr(results, FMR), *means])
     return steps, np.array(points)
 
 
 def within(steps: list[int], points: np.ndarray, years: float, leakage: float) -> float:
-    """The lowest FNMR on a path, straight between its points, where it errs and leaks no more; nan where nowhere."""
+    """Returns the lowest FNMR on the interpolated path with no more ``years`` off and ``leakage``, or nan."""
     along = np.linspace(steps[0], steps[-1], GRID)
     rates, off, leaks = (np.interp(along, steps, column) for column in points.T)
     allowed = (off <= years + 1e-9) & (leaks <= leakage + 1e-9)
@@ -83,10 +83,10 @@ def within(steps: list[int], points: np.ndarray, years: float, leakage: float) -
 
 
 def at_equal(pairs: list[tuple[Course, Course]]) -> tuple[float, float]:
-    """FNMR of the second ways at the middle of their path, and of the first where these err and leak no more.
+    """Returns the first method's FNMR at no more cost than the second has in the middle of its path, and the second's.
 
-    At the end of the path chance would count against the first alone, whose path could not go on either: of two ways
-    that are alike the first then seemed 66 % worse in a simulation of 12 subjects; in the middle, 9 %.
+    At the end of the path, chance would only count against the first method, whose path ends there too. In a simulation
+    with 12 subjects and two equal methods, the first seemed 66 % worse at the end and 9 % worse in the middle.
     """
     ours, theirs = (path(list(side)) for side in zip(*pairs, strict=True))
     rate, years, leakage = theirs[1][len(theirs[0]) // 2]
@@ -94,28 +94,28 @@ def at_equal(pairs: list[tuple[Course, Course]]) -> tuple[float, float]:
 
 
 def change(pairs: list[tuple[Course, Course]]) -> float:
-    """The first FNMR of at_equal relative to the second, less 1; nan where that is 0."""
+    """Returns the first FNMR of at_equal relative to the second, minus 1, or nan if the second is 0."""
     ours, theirs = at_equal(pairs)
     return ours / theirs - 1 if theirs else np.nan
 
 
-def table(rows: list[dict], ways: Iterable[Variant] = WAYS, compared: bool = True) -> str:
-    """Markdown, a row a way after its last step; intervals are 95 %, over subjects, which are paired.
+def table(rows: list[dict], methods: Iterable[Variant] = METHODS, compared: bool = True) -> str:
+    """Returns a Markdown table with one row per method after its last step, with 95 % intervals over paired subjects.
 
-    With ``compared`` FNMR stands against DreamBooth's too, once after as many steps, once at equal cost.
+    With ``compared``, it adds FNMR relative to DreamBooth's after the same number of steps and at equal cost.
     """
-    found, lines = courses(rows), []
-    known = found.get(DREAMBOOTH.name, {})
-    for way in ways:
-        people = found.get(way.name)
+    by_variant, lines = courses(rows), []
+    dreambooth = by_variant.get(DREAMBOOTH.name, {})
+    for method in methods:
+        people = by_variant.get(method.name)
         if not people:
             continue
         last = max(step for course in people.values() for step in course)
         ended = [course[last] for course in people.values() if last in course]
-        pairs = [(course, known[subject]) for subject, course in people.items() if subject in known]
-        trainings = len({(row["subject"], row["seed"]) for row in rows if row["variant"] == way.name})
-        versus = _against(way, pairs) if compared else []
-        lines.append([way.label, *_ended(ended), *versus, f"{trainings} of {len(people)}"])
+        pairs = [(course, dreambooth[subject]) for subject, course in people.items() if subject in dreambooth]
+        trainings = len({(row["subject"], row["seed"]) for row in rows if row["variant"] == method.name})
+        versus = _against(method, pairs) if compared else []
+        lines.append([method.label, *_numbers(ended), *versus, f"{trainings} of {len(people)}"])
     if not lines:
         return ""
     head = ["", "FNMR at FMR 1 %", "similarity", "age class right", "years off", "leakage"]
@@ -125,50 +125,50 @@ def table(rows: list[dict], ways: Iterable[Variant] = WAYS, compared: bool = Tru
     return markdown([head, ["---"] * len(head), *lines])
 
 
-def _ended(seen: list[Seen]) -> list[str]:
-    """What a way is after its last step."""
+def _numbers(results: list[StepResult]) -> list[str]:
+    """Returns the cells of a method after its last step."""
 
-    def mean(what: Callable[[Seen], float]) -> Interval:
-        return interval(lambda drawn: float(np.mean([what(one) for one in drawn])), seen, repetitions=REPETITIONS)
+    def mean(value: Callable[[StepResult], float]) -> Interval:
+        return interval(lambda sample: float(np.mean(list(map(value, sample)))), results, repetitions=REPETITIONS)
 
-    leaks = mean(lambda one: one.leakage)
+    leakage = mean(lambda result: result.leakage)
     return [
-        percent(interval(lambda drawn: fnmr(drawn, FMR), seen, repetitions=REPETITIONS)),
-        shown(interval(similarity, seen, repetitions=REPETITIONS), ".3f"),
-        percent(mean(lambda one: one.right)),
-        shown(mean(lambda one: one.years_off), ".1f"),
-        "" if np.isnan(leaks.value) else shown(leaks, ".3f"),
+        percent(interval(lambda sample: fnmr(sample, FMR), results, repetitions=REPETITIONS)),
+        formatted(interval(similarity, results, repetitions=REPETITIONS), ".3f"),
+        percent(mean(lambda result: result.right)),
+        formatted(mean(lambda result: result.years_off), ".1f"),
+        "" if np.isnan(leakage.value) else formatted(leakage, ".3f"),
     ]
 
 
-def _against(way: Variant, pairs: list[tuple[Course, Course]]) -> list[str]:
-    if not pairs or not way.trained or way == DREAMBOOTH:
+def _against(method: Variant, pairs: list[tuple[Course, Course]]) -> list[str]:
+    if not pairs or not method.trained or method == DREAMBOOTH:
         return ["", ""]
     last = min(max(course) for pair in pairs for course in pair)
     ended = [(ours[last], theirs[last]) for ours, theirs in pairs]
     changes = interval(fnmr_change, ended, repetitions=REPETITIONS), interval(change, pairs, repetitions=REPETITIONS)
-    return ["nowhere" if np.isnan(one.value) else percent(one, "+.0f") for one in changes]
+    return ["nowhere" if np.isnan(relative.value) else percent(relative, "+.0f") for relative in changes]
 
 
-def by_age(rows: list[dict], ways: Iterable[Variant] = FIRST, ages: Sequence[str] = AGE_CLASSES) -> str:
-    """Markdown, a row a way after its last step: of each age asked for FNMR and the mean of the estimated years.
+def by_age(rows: list[dict], methods: Iterable[Variant] = FIRST, ages: Sequence[str] = AGE_CLASSES) -> str:
+    """Returns a Markdown table with FNMR and mean estimated years per age, one row per method after its last step.
 
-    A way's threshold is that of all its ages together.
+    Each method has one threshold, over all its ages.
     """
     lines = []
-    for way in ways:
-        mine = [row for row in rows if row["variant"] == way.name]
-        ended = [row for row in mine if row["step"] == max(one["step"] for one in mine)]
+    for method in methods:
+        own = [row for row in rows if row["variant"] == method.name]
+        ended = [row for row in own if row["step"] == max(row["step"] for row in own)]
         if not ended:
             continue
         mated, years = defaultdict(list), defaultdict(list)
         for row in ended:
-            for age, similarities, estimated in zip(row["asked"], row["mated"], row["years"], strict=True):
-                mated[age] += similarities
+            for age, mated_row, estimated in zip(row["asked"], row["mated"], row["years"], strict=True):
+                mated[age] += mated_row
                 years[age].append(estimated)
-        everyone = [np.concatenate([np.ravel(row[kind]) for row in ended]) for kind in ("mated", "non_mated")]
-        threshold = fnmr_at_fmr(*everyone, FMR).threshold
+        similarities = [np.concatenate([np.ravel(row[kind]) for row in ended]) for kind in ("mated", "non_mated")]
+        threshold = fnmr_at_fmr(*similarities, FMR).threshold
         cells = [f"{share_below(mated[age], threshold):.0%}, {np.mean(years[age]):.0f} years" for age in ages]
-        lines.append([way.label, *cells])
+        lines.append([method.label, *cells])
     head = ["FNMR at FMR 1 %, years estimated", *(DISPLAY_NAMES[age] for age in ages)]
     return markdown([head, ["---"] * len(head), *lines]) if lines else ""

@@ -1,4 +1,4 @@
-"""How hard each identity loss pulls, and whether in the direction in which DreamBooth goes anyway."""
+"""Size and direction of each identity loss's gradient relative to DreamBooth's."""
 
 from dataclasses import asdict, dataclass
 
@@ -14,16 +14,16 @@ from .plan import DREAMBOOTH, LOSSES, Size, Variant
 
 @dataclass(frozen=True)
 class Pull:
-    """The gradient of a weighted identity loss beside that of reconstruction and prior; quantiles over batches."""
+    """The gradient of a weighted identity loss relative to that of reconstruction and prior; quantiles over batches."""
 
     name: str
-    batches: int  # in which the loss had something to say
-    size: list[float]  # its norm over theirs: 10 %, median, 90 %
-    direction: list[float]  # cosine between the two, likewise
+    batches: int  # batches in which the loss was computed
+    size: list[float]  # ratio of the norms: 10 %, median, 90 %
+    direction: list[float]  # cosine between the gradients: 10 %, median, 90 %
 
 
 def measure(size: Size) -> list[dict]:
-    """A Pull for each of the LOSSES, on one subject, half through a DreamBooth run."""
+    """Returns a Pull, as a dictionary, for each of the LOSSES: on one subject, halfway through a DreamBooth run."""
     subject, steps = subject_set(size.watched[0]), max(1, size.steps // 2)
     trained = trainer_of(subject, regularization_set(), DREAMBOOTH.config(0, steps))
     trained.run()
@@ -42,22 +42,22 @@ def _pull(variant: Variant, trainer: Trainer, batches: range) -> Pull:
         terms = trainer.terms(trainer.data.sample(number)).losses
         if name not in terms:  # no face was decoded
             continue
-        theirs = _gradient(trainer, terms["reconstruction"] + terms["prior"])
-        ours = _gradient(trainer, trainer.weights[name] * terms[name])
-        sizes.append((ours.norm() / theirs.norm()).item())
-        directions.append(torch.nn.functional.cosine_similarity(ours, theirs, dim=0).item())
+        base = _gradient(trainer, terms["reconstruction"] + terms["prior"])
+        identity = _gradient(trainer, trainer.weights[name] * terms[name])
+        sizes.append((identity.norm() / base.norm()).item())
+        directions.append(torch.nn.functional.cosine_similarity(identity, base, dim=0).item())
     quantiles = (0.1, 0.5, 0.9)
     return Pull(variant.name, len(sizes), *(np.quantile(v, quantiles).round(3).tolist()
                 for v in (sizes, directions)))  # fmt: skip
 
 
 def _gradient(trainer: Trainer, loss: Tensor) -> Tensor:
-    found = torch.autograd.grad(loss, list(trainer.trainable.values()), retain_graph=True)
-    return torch.cat([part.flatten() for part in found])
+    gradients = torch.autograd.grad(loss, list(trainer.trainable.values()), retain_graph=True)
+    return torch.cat([part.flatten() for part in gradients])
 
 
 def table(pulls: list[dict]) -> str:
-    """Markdown, a row a loss."""
+    """Returns a Markdown table with one row per loss."""
     lines = ["| | gradient over DreamBooth's, median (10 to 90 %) | cosine between the two |", "| --- | --- | --- |"]
     for pull in pulls:
         loss, weight = pull["name"].rsplit("-", 1)

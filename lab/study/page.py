@@ -1,4 +1,4 @@
-"""What the study found, in a folder: the tables and the pictures."""
+"""Writes the study's tables and plots into a folder."""
 
 from pathlib import Path
 
@@ -14,27 +14,29 @@ from .steps import compared, gain, steps_chosen
 
 GRADIENTS = "gradients.json"
 ROWS = ("paths", "tried", "looks", "spread")  # files of rows, without their ending
-PLOTTED = [*FIRST, *REST[:4]]  # as many as there are colours
+PLOTTED = [*FIRST, *REST[:4]]  # limited by the number of colours
 
 ABOUT = """# What keeps a person the same person?
 
-{people} people of the drawn world whom no network has seen and on whom no setting was tried, trained in several ways
-for {steps} steps, drawn at the six ages and judged by an embedder and an age estimator that trained and rewarded
-nobody. Mated comparisons: every drawn picture with each of the subject's eight photos, which show one age. Non-mated:
-every drawn picture with each of {others} other people. A threshold is taken for each row, where its FMR is at most 1 %.
-"Years off" is how far the estimated age lies outside the class that was asked for. *Leakage* is the similarity to the
-subject of the people whom the trained model draws for "photo of a child" and so on, without the token. Brackets: 95 %
-bootstrap intervals over subjects.
+We trained {people} people of the synthetic world with several methods for {steps} steps and generated them at the six
+ages. No network had seen these people, and no setting was tuned on them. The embedder and the age estimator that
+score the images took part in no training and no reward. Mated comparisons: each generated image with each of the
+subject's eight photos, which show one age. Non-mated comparisons: each generated image with each of {others} other
+people. The threshold is set per row at an FMR of at most 1 %. "Years off" is the distance of the estimated age from
+the age class in the prompt. *Leakage* is the similarity between the subject and images of other people: those that
+the trained model generates for "photo of a child" and so on, without the token. Brackets: 95 % bootstrap intervals
+over subjects.
 
-Every way gets better at likeness with its steps, and worse at ages and at drawing anybody else. So a way is held
-against DreamBooth twice: after as many steps, and at equal cost, where it errs and leaks no more than DreamBooth does
-at its step {middle}, along paths that begin at the untrained model. ("nowhere": it does so on no step. Two limits at
-once are on the strict side: of two ways that are alike, the one held against the other seems a tenth worse.)
+With more steps, every method gets better at likeness, and worse at ages and at generating other people. So the table
+compares each method with DreamBooth twice: after the same number of steps, and at equal cost, which means with no
+more years off and leakage than DreamBooth at step {middle}, along paths that start at the untrained model. "nowhere"
+means that no step meets both limits. Two limits at once are strict: a method equal to DreamBooth would seem a tenth
+worse.
 
-The [reward](../docs/settings.md#the-reward-train-on-the-pictures-that-are-asked-for) draws 4 pictures in 4 sampling
-steps after every third step of the training; the small one 2 pictures in 2.
+The [reward](../docs/settings.md#the-reward-train-on-the-pictures-that-are-asked-for) generates 4 images with 4
+sampling steps after every third training step; the small reward generates 2 images with 2 sampling steps.
 
-`python -m training study` made this folder and goes on where it was stopped; `paths.jsonl` holds every comparison.
+`python -m lab study` wrote this folder and resumes where it stopped; `paths.jsonl` holds every comparison.
 """
 
 BY_AGE = """## Age by age
@@ -43,45 +45,46 @@ BY_AGE = """## Age by age
 
 TRIED_ON = """## How the reward was chosen
 
-On {people} other people, one seed, before anybody above was trained. Each row changes what it names; the rest is as in
-the second one. `tried.jsonl` holds every comparison.
+On {people} other people with one seed, before the trainings above. Each row changes only the settings that it
+names; the others are those of the second row. `tried.jsonl` holds every comparison.
 """
 
-PULLS = """## How hard the losses pull
+PULLS = """## How strong the losses are
 
-The gradient of each weighted identity loss over that of reconstruction and prior together, on one subject half through
-a DreamBooth run, in the batches in which a face was decoded. Far below 1, or with a cosine near 1, a loss changes
-little; far above 1 it drowns the others, since the whole gradient is clipped at norm 1.
+The gradient of each weighted identity loss relative to the gradient of reconstruction and prior together, on one
+subject halfway through a DreamBooth run, over the batches in which a face was decoded. A loss with a ratio far below
+1, or a cosine near 1, changes little. One far above 1 overwhelms the others, since the whole gradient is clipped to
+norm 1.
 """
 
 SPREAD = """## Do photos of several ages help?
 
-DreamBooth for {steps} steps on {people} people, each from as many photos: all at one age, or spread over three, each
-photo's prompt saying its age. Mated comparisons: every drawn picture with four pictures of that person at the age asked
-for, which the program draws: the truth. `spread.jsonl` holds every comparison.
+DreamBooth for {steps} steps on {people} people, each from the same number of photos: all at one age, or spread over
+three ages, with the age in each photo's prompt. Mated comparisons: each generated image with four images of that
+person rendered at the age in the prompt, the ground truth. `spread.jsonl` holds every comparison.
 """
 
-WATCHED = """## Does the step that a judge chose beat the last one?
+WATCHED = """## Is the step that a judge chose better than the last?
 
-DreamBooth for {steps} steps, with a look every {every}: the loss embedder, which trains nobody here, and the age
-estimator judge previews from one noise. Below is what the scoring embedder says of pictures from other noises. The age
-estimator both chooses and judges here. Chosen were the steps {chosen}.
+DreamBooth for {steps} steps, with previews from one noise every {every} steps. The judge is the loss embedder, which
+no training uses here, with the age estimator. The table shows the scoring embedder on images from other noises. The
+age estimator is the same for choosing and for scoring. The chosen steps were {chosen}.
 
-By identity x age, which the judge chooses by, the jury gives the last step {last:.3f} and the chosen one {more:+.3f}
-({low:+.3f} to {high:+.3f}).
+The judge chooses by identity x age. On the scoring images this is {last:.3f} for the last step; the chosen step
+differs by {more:+.3f} ({low:+.3f} to {high:+.3f}).
 """
 
 
 def write(out: Path, rows: dict[str, list[dict]], size: Size) -> str:
-    """Writes README.md and the plots into ``out``, of ``rows`` by ROWS; returns the main table."""
+    """Writes README.md and the plots of ``rows``, which ROWS names, into ``out``; returns the main table."""
     walked, tried, looks, albums = (rows[name] for name in ROWS)
-    people, found = len({row["subject"] for row in walked}), frontier.courses(walked)
+    people, courses = len({row["subject"] for row in walked}), frontier.courses(walked)
     middle = size.path[(len(size.path) - 1) // 2]
-    shown = frontier.table(walked)
-    text = [ABOUT.format(people=people, steps=size.path[-1], middle=middle, others=len(OTHERS)), shown]
-    for name, what, words in (("ages.png", 1, "years off"), ("leakage.png", 2, "leakage, mean cosine")):
-        save(paths(found, PLOTTED, what, words), out / name)
-        text.append(f"![FNMR over {words}, a line for each way to train]({name})\n")
+    main_table = frontier.table(walked)
+    text = [ABOUT.format(people=people, steps=size.path[-1], middle=middle, others=len(OTHERS)), main_table]
+    for name, column, words in (("ages.png", 1, "years off"), ("leakage.png", 2, "leakage, mean cosine")):
+        save(paths(courses, PLOTTED, column, words), out / name)
+        text.append(f"![FNMR over {words}, one line per training method]({name})\n")
     text += [BY_AGE + frontier.by_age(walked)]
     if tried:
         people = len({row["subject"] for row in tried})
@@ -99,4 +102,4 @@ def write(out: Path, rows: dict[str, list[dict]], size: Size) -> str:
         text += [SPREAD.format(steps=size.steps, people=people), ages]
     with written(out / "README.md") as temporary:
         temporary.write_text("\n".join(text))
-    return shown
+    return main_table

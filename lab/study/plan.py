@@ -1,4 +1,4 @@
-"""What the study varies, and on whom. Every trial has a name of its own, by which a stopped study goes on."""
+"""Methods and subjects of the study. Each trial has a unique name, by which a stopped study resumes."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,35 +9,35 @@ from training.config import TrainingConfig
 from training.world.recipe import RECIPE, REWARD
 from training.world.render.population import HELD_OUT
 
-PEOPLE = range(HELD_OUT + 48, HELD_OUT + 60)  # nobody on whom a setting, a loss or a reward was tried
-TUNED_ON = tuple(HELD_OUT + person for person in (300, 301, 302, 303, 310, 311, 312))  # on whom the reward was
+PEOPLE = range(HELD_OUT + 48, HELD_OUT + 60)  # no setting, loss or reward was tuned on them
+TUNED_ON = tuple(HELD_OUT + person for person in (300, 301, 302, 303, 310, 311, 312))  # the reward was tuned on them
 WATCHED = range(HELD_OUT + 40, HELD_OUT + 48)
-OTHERS = range(HELD_OUT + 1000, HELD_OUT + 1032)  # non-mated comparisons are with these
+OTHERS = range(HELD_OUT + 1000, HELD_OUT + 1032)  # people for non-mated comparisons
 SEEDS = range(3)
-# Each the faster: 1.65 times on the processor that made the first rows, 1.8 times on the H200 that made the paths.
+# The faster one on each: 1.65 times on the CPU that made the first rows, 1.8 times on the H200 that made the paths.
 PRECISION = "no" if torch.cuda.is_available() else "bf16"
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is trained and drawn."""
+    """How much is trained and generated."""
 
-    path: tuple[int, ...]  # steps of a training at which it is judged
-    noises: tuple[int, ...]  # seeds of the pictures that are judged
-    steps: int  # of the trainings that are judged at their end alone
-    watched: range  # the people whose training a judge watches,
-    watched_steps: int  # for so long,
-    look_every: int  # so often
-    gradient_batches: int  # of which gradients are compared
+    path: tuple[int, ...]  # steps at which a training is evaluated
+    noises: tuple[int, ...]  # seeds of the evaluated images
+    steps: int  # length of the trainings that are evaluated only at their end
+    watched: range  # people whose training has previews for a judge
+    watched_steps: int  # length of those trainings
+    look_every: int  # steps between previews
+    gradient_batches: int  # batches whose gradients are compared
 
 
 WHOLE = Size((40, 80, 120), (101, 102), 70, WATCHED, 160, 20, 24)
-QUICK = Size((1, 2), (101,), 3, WATCHED[:1], 2, 1, 3)  # shows that everything runs and nothing else
+QUICK = Size((1, 2), (101,), 3, WATCHED[:1], 2, 1, 3)  # only checks that everything runs
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to train."""
+    """One training method, or a reference without training."""
 
     name: str
     label: str
@@ -46,7 +46,7 @@ class Variant:
     regularized: bool = True
 
     def config(self, seed: int, steps: int) -> TrainingConfig:
-        """Every setting of a run."""
+        """Returns the settings of a run."""
         return replace(RECIPE, **self.settings, max_train_steps=steps, seed=seed, mixed_precision=PRECISION)
 
 
@@ -58,10 +58,10 @@ def _rewarded(name: str, label: str, **other: Any) -> Variant:
     return Variant(name, label, REWARD | other)
 
 
-TRUE = Variant("true", "the person itself", {"loss": "none"}, trained=False)  # drawn by the program: the best there is
+TRUE = Variant("true", "the person itself", {"loss": "none"}, trained=False)  # rendered, the upper bound
 UNTRAINED = Variant("untrained", "untrained", {"loss": "none"}, trained=False)
 DREAMBOOTH = Variant("dreambooth", "DreamBooth", {"loss": "none"})
-LOSSES = (  # of which gradients are compared
+LOSSES = (  # their gradients are compared
     _with_loss("biometric", 0.02),
     _with_loss("biometric", 0.1),
     _with_loss("triplet", 0.1),
@@ -79,12 +79,12 @@ REST = (
     _rewarded("reward-cheap", "+ small reward", reward_pictures=2, reward_steps=2),
     _rewarded("reward-anchor", "+ reward and anchor", reward_anchor=1.0),
     _rewarded("reward-identity", "+ reward of identity alone", reward_age=0.0),
-    _with_loss("biometric", 0.02),  # the paper's 0.1 drowns the other losses; see the gradients
+    _with_loss("biometric", 0.02),  # the paper's 0.1 overwhelms the other losses; see gradients.json
     _with_loss("triplet", 0.1),
     Variant("prior-0.3", "DreamBooth, prior 0.3", {"loss": "none", "prior_loss_weight": 0.3}),
     Variant("prior-0.1", "DreamBooth, prior 0.1", {"loss": "none", "prior_loss_weight": 0.1}),
 )
-WAYS = (*FIRST, *REST)
+METHODS = (*FIRST, *REST)
 _TRIED = REWARD | {"reward_age": 1.0, "reward_pictures": 2}
 _LORA = {
     "method": "lora",
@@ -121,27 +121,27 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Unique in the study."""
+        """The trial's name, unique in the study."""
         return f"{self.variant.name}/{self.subject}/{self.seed}"
 
 
 def trials(seeds: int = len(SEEDS)) -> list[Trial]:
-    """Every training of the main table: of everybody the first ways first, so that a stopped study has a table."""
+    """Returns the trials of the main table, FIRST methods first, so that a stopped study has them for all subjects."""
     return [
-        Trial(way, person, seed)
-        for ways in (FIRST, REST)
+        Trial(method, person, seed)
+        for methods in (FIRST, REST)
         for seed in SEEDS[:seeds]
         for person in PEOPLE
-        for way in ways
-        if way.trained or seed == 0
+        for method in methods
+        if method.trained or seed == 0
     ]
 
 
 def tried() -> list[Trial]:
-    """Every training by which the reward's settings were chosen."""
-    return [Trial(way, person, 0) for person in TUNED_ON for way in (UNTRAINED, *TRIED)]
+    """Returns the trials by which the reward's settings were chosen."""
+    return [Trial(method, person, 0) for person in TUNED_ON for method in (UNTRAINED, *TRIED)]
 
 
 def quick() -> list[Trial]:
-    """Three ways on one person."""
-    return [Trial(way, PEOPLE[0], 0) for way in (UNTRAINED, DREAMBOOTH, FIRST[-1])]
+    """Returns three methods on one person."""
+    return [Trial(method, PEOPLE[0], 0) for method in (UNTRAINED, DREAMBOOTH, FIRST[-1])]

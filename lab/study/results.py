@@ -1,4 +1,4 @@
-"""Rows of trials to rates and ages, each with its bootstrap interval over subjects, and the table of them."""
+"""Turns rows of trials into rates and ages with bootstrap intervals over subjects, and into a table."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -19,17 +19,17 @@ FMR_TARGETS = (0.01, 0.001)
 
 @dataclass(frozen=True)
 class SubjectRows:
-    """Everything that was measured on one subject under one variant, over all seeds."""
+    """All measurements of one variant on one subject, over all seeds."""
 
     mated: np.ndarray  # similarities, any number
     non_mated: np.ndarray
     asked: list[str]  # age classes
-    years: np.ndarray  # as estimated
+    years: np.ndarray  # estimated
 
 
 @dataclass(frozen=True)
 class Result:
-    """A line of the table. FNMR is None where the number of comparisons cannot support the FMR."""
+    """A line of the table. FNMR is None if there are too few comparisons for the FMR."""
 
     name: str
     label: str
@@ -40,17 +40,17 @@ class Result:
     fnmr: dict[str, Interval | None]  # by FMR
     similarity: Interval
     age_accuracy: Interval
-    age_error: Interval  # years beyond the class's limits
-    fnmr_change: Interval | None  # relative to the baseline's, at FMR 1 %; -0.3 is 30 % fewer
+    age_error: Interval  # years outside the class
+    fnmr_change: Interval | None  # relative to the baseline at FMR 1 %; -0.3 is 30 % less
 
 
 def by_subject(rows: Iterable[dict]) -> dict[str, dict[int, SubjectRows]]:
-    """Rows gathered by variant and subject."""
+    """Groups rows by variant and subject."""
     gathered: dict[str, dict[int, list[dict]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         gathered[row["variant"]][row["subject"]].append(row)
     return {
-        variant: {subject: _joined(found) for subject, found in sorted(subjects.items())}
+        variant: {subject: _joined(same_subject) for subject, same_subject in sorted(subjects.items())}
         for variant, subjects in gathered.items()
     }
 
@@ -65,59 +65,61 @@ def _joined(rows: list[dict]) -> SubjectRows:
 
 
 class Compared(Protocol):
-    """One subject's similarities."""
+    """The similarities of one subject."""
 
     @property
     def mated(self) -> np.ndarray:
-        """Any number of them."""
+        """Mated similarities, any number."""
 
     @property
     def non_mated(self) -> np.ndarray:
-        """Likewise."""
+        """Non-mated similarities, any number."""
 
 
 def fnmr(subjects: Sequence[Compared], target: float) -> float:
-    """FNMR at the threshold where FMR, over all these subjects, is at most ``target``."""
+    """Returns FNMR at the threshold where FMR over all subjects is at most ``target``."""
     mated = np.concatenate([subject.mated for subject in subjects])
     return fnmr_at_fmr(mated, np.concatenate([subject.non_mated for subject in subjects]), target).fnmr
 
 
 def similarity(subjects: Sequence[Compared]) -> float:
-    """Mean over subjects of the mean mated similarity."""
+    """Returns the mean over subjects of the mean mated similarity."""
     return float(np.mean([subject.mated.mean() for subject in subjects]))
 
 
 def age_accuracy(subjects: list[SubjectRows]) -> float:
-    """Share of pictures whose estimated age is in the class that was asked for."""
-    hits = [class_of(years) == age for one in subjects for years, age in zip(one.years, one.asked, strict=True)]
+    """Returns the share of images whose estimated age is in the class in the prompt."""
+    hits = [
+        class_of(years) == age for subject in subjects for years, age in zip(subject.years, subject.asked, strict=True)
+    ]
     return float(np.mean(hits))
 
 
 def age_error(subjects: list[SubjectRows]) -> float:
-    """Mean years by which the estimated age lies outside the class that was asked for."""
-    pictures = [pair for one in subjects for pair in zip(one.years, one.asked, strict=True)]
+    """Returns the mean distance in years of the estimated age from the class in the prompt."""
+    pictures = [pair for subject in subjects for pair in zip(subject.years, subject.asked, strict=True)]
     return float(np.mean([years_off(years, age) for years, age in pictures]))
 
 
 def fnmr_change(pairs: Sequence[tuple[Compared, Compared]]) -> float:
-    """FNMR at FMR 1 % of the first of each pair relative to that of the second, less 1; nan where that is 0."""
+    """Returns FNMR at FMR 1 % of the pairs' first members relative to the second's, minus 1, or nan if that is 0."""
     ours, theirs = (fnmr(list(side), FMR_TARGETS[0]) for side in zip(*pairs, strict=True))
     return ours / theirs - 1 if theirs else np.nan
 
 
 def results(rows: Iterable[dict], variants: Iterable[Variant], baseline: Variant = DREAMBOOTH) -> list[Result]:
-    """A line for each of ``variants`` that has rows; changes are against ``baseline``."""
+    """Returns one line per variant that has rows, with changes relative to ``baseline``."""
     rows = list(rows)
     measured = by_subject(rows)
-    known = measured.get(baseline.name, {})
-    found = []
+    baseline_subjects = measured.get(baseline.name, {})
+    lines = []
     for variant in variants:
         subjects = measured.get(variant.name)
         if not subjects:
             continue
-        both = [(one, known[subject]) for subject, one in subjects.items() if subject in known]
-        found.append(_result(variant, list(subjects.values()), [] if variant == baseline else both, rows))
-    return found
+        both = [(own, baseline_subjects[subject]) for subject, own in subjects.items() if subject in baseline_subjects]
+        lines.append(_result(variant, list(subjects.values()), [] if variant == baseline else both, rows))
+    return lines
 
 
 def _result(variant: Variant, subjects: list[SubjectRows], both: list[tuple], rows: list[dict]) -> Result:
@@ -126,7 +128,7 @@ def _result(variant: Variant, subjects: list[SubjectRows], both: list[tuple], ro
 
     count = sum(len(subject.non_mated) for subject in subjects)
     rates = {
-        f"{target:g}": bootstrapped(lambda drawn, target=target: fnmr(drawn, target))
+        f"{target:g}": bootstrapped(lambda sample, target=target: fnmr(sample, target))
         if supports(count, target)
         else None
         for target in FMR_TARGETS
@@ -146,21 +148,21 @@ def _result(variant: Variant, subjects: list[SubjectRows], both: list[tuple], ro
     )
 
 
-def table(found: list[Result], baseline: str = "DreamBooth") -> str:
-    """Markdown, a row a variant; intervals are 95 %, over subjects."""
+def table(measured: list[Result], baseline: str = "DreamBooth") -> str:
+    """Returns a Markdown table with one row per variant and 95 % intervals over subjects."""
     head = ["", "FNMR at FMR 1 %", f"against {baseline}", "FNMR at FMR 0.1 %", "similarity", "age class right",
             "years off", "subjects x seeds"]  # fmt: skip
     lines = [head, ["---"] * len(head)]
-    for row in found:
+    for row in measured:
         lines.append(
             [
                 row.label,
                 percent(row.fnmr["0.01"]),
                 "" if row.fnmr_change is None else percent(row.fnmr_change, "+.0f"),
                 percent(row.fnmr["0.001"]),
-                shown(row.similarity, ".3f"),
+                formatted(row.similarity, ".3f"),
                 percent(row.age_accuracy),
-                shown(row.age_error, ".1f"),
+                formatted(row.age_error, ".1f"),
                 f"{row.subjects} x {row.seeds}",
             ]
         )
@@ -168,17 +170,17 @@ def table(found: list[Result], baseline: str = "DreamBooth") -> str:
 
 
 def markdown(lines: list[list[str]]) -> str:
-    """A table of ``lines``, of which the first is its head and the second the dashes below."""
+    """Returns a Markdown table of ``lines``: the header, the dashes below it, then the rows."""
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def percent(value: Interval | None, form: str = ".1f") -> str:
-    """A share in per cent with its interval, or that it is not supported."""
-    return "not supported" if value is None else f"{shown(value, form, 100)} %"
+    """Formats a share in per cent with its interval; None becomes "not supported"."""
+    return "not supported" if value is None else f"{formatted(value, form, 100)} %"
 
 
-def shown(value: Interval, form: str, scale: float = 1) -> str:
-    """A number with its interval; one subject has none."""
+def formatted(value: Interval, form: str, scale: float = 1) -> str:
+    """Formats a number with its interval; a single subject has none."""
     if np.isnan(value.low):
         return f"{value.value * scale:{form}}"
     limits = f"{value.low * scale:{form}} to {value.high * scale:{form}}"

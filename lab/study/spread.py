@@ -1,4 +1,4 @@
-"""Are photos of several ages better than as many of one? Judged by how the person really looks at every age."""
+"""Compares photos of several ages with as many photos of one age, against the person rendered at each age."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -14,16 +14,16 @@ from training.world.render.photos import photos
 from training.world.render.place import known_place
 
 from .plan import DREAMBOOTH, Size, Variant
-from .results import Result, markdown, percent, results, shown
+from .results import Result, formatted, markdown, percent, results
 from .trials import jury, measure_missing
 
 COUNT = 9  # photos of each person
-TRUTH_VIEWS = range(200, 204)  # in no photo
+TRUTH_VIEWS = range(200, 204)  # not used in photos
 
 
 @dataclass(frozen=True)
 class Photographed:
-    """At what ages a person's photos were taken, in turn."""
+    """The ages in a person's photos."""
 
     name: str
     label: str
@@ -37,18 +37,20 @@ ALBUMS = (
 
 
 def album(person: int, photographed: Photographed) -> SubjectSet:
-    """Photos of the held-out ``person`` with their ages, as many at each."""
-    known = []
+    """Returns photos of the held-out ``person`` with known ages, the same number at each age."""
+    aged_photos = []
     for place, years in enumerate(photographed.years):
         count = COUNT // len(photographed.years)
         pictures = photos(person, years, count, place * count)
-        known += [Photo(f"{years}_{number}.png", picture, age=years) for number, picture in enumerate(pictures)]
-    return find_faces(known, known_place)
+        aged_photos += [Photo(f"{years}_{number}.png", picture, age=years) for number, picture in enumerate(pictures)]
+    return find_faces(aged_photos, known_place)
 
 
 def measure_all(file: Path, size: Size, progress: Callable[[], None], queue: Queue = in_turn) -> None:
-    """Trains every person that ``file`` does not hold yet from each of the ALBUMS, with plain DreamBooth."""
-    items = {f"{one.name}/{person}": (person, one) for person in size.watched for one in ALBUMS}
+    """Trains each person that is missing in ``file`` from each of the ALBUMS, with plain DreamBooth."""
+    items = {
+        f"{photographed.name}/{person}": (person, photographed) for person in size.watched for photographed in ALBUMS
+    }
     names = {name: [name] for name in items}
     measure_missing(file, items, names, functools.partial(_measured, size=size), progress, queue)
 
@@ -57,16 +59,16 @@ def _measured(trial: tuple[int, Photographed], size: Size) -> list[dict]:
     (person, photographed), judges = trial, jury(size.noises)
     trainer = trainer_of(album(person, photographed), regularization_set(), DREAMBOOTH.config(0, size.steps))
     trainer.run()
-    row = judges.measure(judges.draw(trainer), truth(person))
+    row = judges.measure(judges.generate(trainer), truth(person))
     views = len(TRUTH_VIEWS)
     first = {age: views * place for place, age in enumerate(AGE_CLASSES)}
     row["mated"] = [line[first[age] : first[age] + views] for age, line in zip(row["asked"], row["mated"], strict=True)]
-    known = {"trial": f"{photographed.name}/{person}", "variant": photographed.name, "subject": person, "seed": 0}
-    return [known | row]
+    labels = {"trial": f"{photographed.name}/{person}", "variant": photographed.name, "subject": person, "seed": 0}
+    return [labels | row]
 
 
 def truth(person: int) -> SubjectSet:
-    """The person at the middle of each age class, as the program draws it; the classes in their order."""
+    """Renders the person at the middle of each age class, in the classes' order."""
     pictures = [
         Photo(age, picture, age=age)
         for age in AGE_CLASSES
@@ -76,8 +78,8 @@ def truth(person: int) -> SubjectSet:
 
 
 def by_age(rows: Iterable[dict]) -> dict[str, list[Result]]:
-    """For each age class that was asked for a result of each of the ALBUMS of which there are rows."""
-    rows, variants = list(rows), [Variant(one.name, one.label) for one in ALBUMS]
+    """Returns for each age class in the prompts one result per album that has rows."""
+    rows, variants = list(rows), [Variant(photographed.name, photographed.label) for photographed in ALBUMS]
     asked = {age for row in rows for age in row["asked"]}
     return {
         age: results([_only(row, age) for row in rows], variants, baseline=variants[0])
@@ -93,16 +95,19 @@ def _only(row: dict, age: str) -> dict:
 
 
 def table(rows: Iterable[dict]) -> str:
-    """Markdown, a row an age class; empty where not both of the ALBUMS were measured."""
-    found = {age: pair for age, pair in by_age(rows).items() if len(pair) == len(ALBUMS)}
-    if not found:
+    """Returns a Markdown table with one row per age class; empty unless both ALBUMS have rows."""
+    by_class = {age: pair for age, pair in by_age(rows).items() if len(pair) == len(ALBUMS)}
+    if not by_class:
         return ""
     head = ["asked for"] + [
-        f"{one.label}: {what}" for what in ("FNMR at FMR 1 %", "similarity to the truth", "years off") for one in ALBUMS
+        f"{photographed.label}: {column}"
+        for column in ("FNMR at FMR 1 %", "similarity to the truth", "years off")
+        for photographed in ALBUMS
     ]
     lines = [head, ["---"] * len(head)]
-    for age, pair in found.items():
-        rates = [percent(one.fnmr["0.01"]) for one in pair]
-        alike = [shown(one.similarity, ".3f") for one in pair]
-        lines.append([DISPLAY_NAMES[age], *rates, *alike, *(shown(one.age_error, ".1f") for one in pair)])
+    for age, pair in by_class.items():
+        rates = [percent(result.fnmr["0.01"]) for result in pair]
+        similarities = [formatted(result.similarity, ".3f") for result in pair]
+        errors = [formatted(result.age_error, ".1f") for result in pair]
+        lines.append([DISPLAY_NAMES[age], *rates, *similarities, *errors])
     return markdown(lines)

@@ -1,4 +1,4 @@
-"""What every trial needs: rows that are kept, and a jury that compares what was drawn."""
+"""Saves rows of trials, and evaluates generated images with a jury."""
 
 import functools
 import json
@@ -27,7 +27,7 @@ from training.world.render.traits import identities, views
 from .plan import OTHERS
 
 Item = TypeVar("Item")
-DIGITS = 3  # of a similarity that is kept
+DIGITS = 3  # of a saved similarity
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class _Row:
 
 
 def read(file: Path) -> dict[str, dict]:
-    """The rows of a study so far, by trial."""
+    """Returns the saved rows of a study by trial name."""
     lines = file.read_text().splitlines() if file.is_file() else []
     rows = {}
     for number, line in enumerate(lines, 1):
@@ -53,17 +53,17 @@ def measure_missing(
     progress: Callable[[], None],
     queue: Queue,
 ) -> None:
-    """Does ``work`` on each of ``items`` of which ``file`` lacks the last row, and keeps the rows that it gives there.
+    """Runs ``work`` on each of ``items`` whose last row is missing in ``file``, and saves the returned rows there.
 
-    ``names`` are those of every item's rows, by which these are ordered; ``progress`` is called for each item.
+    ``names`` lists the row names of each item and sets the order of rows; ``progress`` is called once per item.
     """
     rows = read(file)
-    places = {name: place for place, name in enumerate(name for each in names.values() for name in each)}
+    places = {name: place for place, name in enumerate(name for row_names in names.values() for name in row_names)}
     todo = {name: item for name, item in items.items() if names[name][-1] not in rows}
     for _ in range(len(items) - len(todo)):
         progress()
-    for found in all_of(queue(work, todo)):
-        rows.update({row["trial"]: row for row in found})
+    for measured in all_of(queue(work, todo)):
+        rows.update({row["trial"]: row for row in measured})
         ordered = sorted(rows.values(), key=lambda row: places.get(row["trial"], -1))
         with written(file) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in ordered))
@@ -71,44 +71,44 @@ def measure_missing(
 
 
 class Jury:
-    """Those who trained nobody, the other people that they compare with, and the noises of what they are shown."""
+    """An observer that no training uses, other people to compare with, and noises to generate from."""
 
     def __init__(self, noises: tuple[int, ...], ages: str):
         self.observer, self.noises = drawn_observer(ages), noises
         faces = draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS))
         self.others = [self.observer.observe("another", to_image(face)) for face in faces]
 
-    def draw(self, trainer: Trainer) -> list[Image.Image]:
-        """The six ages from each noise."""
+    def generate(self, trainer: Trainer) -> list[Image.Image]:
+        """Generates the six ages from each noise."""
         return [picture for seed in self.noises for picture in draw_six(trainer, seed)]
 
     def measure(self, pictures: list[Image.Image], subject: SubjectSet) -> dict:
-        """Similarities of every picture to every photo (mated) and other person (non-mated), and years."""
+        """Returns similarities of each image to each photo (mated) and other person (non-mated), and estimated ages."""
         asked = list(AGE_CLASSES) * len(self.noises)
-        seen = [self.observer.observe(age, picture, age) for age, picture in zip(asked, pictures, strict=True)]
+        observed = [self.observer.observe(age, picture, age) for age, picture in zip(asked, pictures, strict=True)]
         photos = self._photos(subject)
         return {
             "asked": asked,
-            "years": [round(one.estimate.years, 1) for one in seen if one.estimate],
-            "mated": against(seen, photos).matrix.round(DIGITS).tolist(),
-            "non_mated": against(seen, self.others).matrix.round(DIGITS).tolist(),
+            "years": [round(image.estimate.years, 1) for image in observed if image.estimate],
+            "mated": against(observed, photos).matrix.round(DIGITS).tolist(),
+            "non_mated": against(observed, self.others).matrix.round(DIGITS).tolist(),
         }
 
     def alike(self, pictures: list[Image.Image], subject: SubjectSet) -> list[float]:
-        """The mean similarity of every picture of somebody else to the photos."""
-        seen = [self.observer.observe("another", picture) for picture in pictures]
-        return against(seen, self._photos(subject)).matrix.mean(axis=1).round(DIGITS).tolist()
+        """Returns the mean similarity to the photos of each image of another person."""
+        observed = [self.observer.observe("another", picture) for picture in pictures]
+        return against(observed, self._photos(subject)).matrix.mean(axis=1).round(DIGITS).tolist()
 
     def _photos(self, subject: SubjectSet) -> list[Observation]:
         return [self.observer.observe(photo.name, photo.image()) for photo in subject.photos]
 
 
-@functools.cache  # one a process, which measures many trials
+@functools.cache  # one per process, which runs many trials
 def jury(noises: tuple[int, ...], ages: str = "age") -> Jury:
-    """Those who judge pictures from ``noises``; ``ages`` names the age estimator."""
+    """Returns the jury for images from ``noises``; ``ages`` names the age estimator."""
     return Jury(noises, ages)
 
 
 def true_pictures(person: int, count: int) -> list[Image.Image]:
-    """The person at the middle of each age class, drawn by the program in ``count`` views that are in no photo."""
+    """Renders the person at the middle of each age class, in ``count`` views that are not used in photos."""
     return [photos(person, class_middle(age), 1, view)[0] for view in range(100, 100 + count) for age in AGE_CLASSES]

@@ -1,4 +1,4 @@
-"""The world's autoencoder, of TAESD's shape, trained on drawn faces: python -m lab.world.autoencoder."""
+"""Trains the world's autoencoder, of TAESD's shape, on rendered faces: python -m lab.world.autoencoder."""
 
 import argparse
 import functools
@@ -16,11 +16,11 @@ from training.world.shipped import world_embedder
 from .loop import FOLDER, best_device, run
 from .pool import pixels, pool
 
-NOISE = 0.08  # standard deviation added to latents, so that the decoder forgives what a denoiser leaves
+NOISE = 0.08  # standard deviation added to latents, so that the decoder tolerates a denoiser's residual noise
 
 
 class Autoencoder(nn.Module):
-    """Loss of diffusers' AutoencoderTiny on batches of pictures."""
+    """diffusers' AutoencoderTiny and its losses."""
 
     def __init__(self):
         super().__init__()
@@ -29,55 +29,62 @@ class Autoencoder(nn.Module):
         self.vae = AutoencoderTiny()
 
     def losses(self, pictures: Tensor, noise: Tensor, face: "FaceLoss") -> dict[str, Tensor]:
-        """Of ``pictures`` [B, 3, H, W] in [-1, 1]: colours, edges, faces, and latents of zero mean and unit variance.
+        """Returns losses on ``pictures`` [B, 3, H, W] in [-1, 1]: colour, edges, faces, and unit variance of latents.
 
-        Errors are squared, since absolute ones are least where small features, such as eyes, are left out.
-        The last makes a factor between UNet and VAE needless: TAESD has none, and Stable Diffusion wants unit variance.
+        Errors are squared, as absolute errors are smallest without small features such as eyes. Normalized latents need
+        no scale between UNet and VAE: TAESD has none, and Stable Diffusion expects unit variance.
         """
         latents = self.vae.encode(pictures).latents.float()
-        drawn = self.vae.decode(latents + NOISE * noise).sample.float()
-        error = drawn - pictures
+        decoded = self.vae.decode(latents + NOISE * noise).sample.float()
+        error = decoded - pictures
         slopes = error.diff(dim=-1).square().mean() + error.diff(dim=-2).square().mean()
         mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
         unit = (mean**2 + (std - 1) ** 2).mean()
-        return {"colour": 10 * error.square().mean(), "edges": 5 * slopes, "unit": 0.1 * unit, **face(drawn, pictures)}
+        return {
+            "colour": 10 * error.square().mean(),
+            "edges": 5 * slopes,
+            "unit": 0.1 * unit,
+            **face(decoded, pictures),
+        }
 
 
 class FaceLoss:
-    """What the embedder that trains subjects, never the one that judges them, sees of a face: its features (Zhang et
-    al. 2018) and the person. Pixels alone let the autoencoder blur away what tells people apart."""
+    """Perceptual loss (Zhang et al. 2018) and identity loss on face crops, with the loss embedder.
+
+    The scoring embedder stays unused. With pixel losses alone, the autoencoder blurs what identifies people.
+    """
 
     def __init__(self, device: torch.device):
         self.network: Any = world_embedder("loss").network.to(device)
 
-    def __call__(self, drawn: Tensor, pictures: Tensor) -> dict[str, Tensor]:
-        """Both losses between pictures [B, 3, 64, 64] in [-1, 1]."""
-        ours, vector = self._seen(face_crops(drawn))
+    def __call__(self, decoded: Tensor, pictures: Tensor) -> dict[str, Tensor]:
+        """Returns both losses between images [B, 3, 64, 64] in [-1, 1]."""
+        ours, vector = self._features(face_crops(decoded))
         with torch.no_grad():
-            theirs, target = self._seen(face_crops(pictures))
+            theirs, target = self._features(face_crops(pictures))
         errors = [(a - b).square().sum(1).mean() for a, b in zip(ours, theirs, strict=True)]
         features = functools.reduce(operator.add, errors)
         return {"features": 0.1 * features, "identity": 0.1 * (1 - (vector * target).sum(1)).mean()}
 
-    def _seen(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Normalised features after each level, and the embedding."""
+    def _features(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Returns normalised features after each level, and the embedding."""
         levels = self.network.levels(x)
         return [nn.functional.normalize(level.float(), dim=1) for level in levels], self.network.head(levels[-1])
 
 
 def train(folder: Path, steps: int, batch_size: int, pictures: int, seed: int) -> nn.Module:
-    """Trains on whole pictures, half of them mirrored; returns AutoencoderTiny."""
+    """Trains on whole images, half of them mirrored; returns the AutoencoderTiny."""
     device = best_device()
     faces = pool(folder / "pool", BASE_MODEL, pictures, 1, False, device)
     face = FaceLoss(device)
 
     def loss(module: Autoencoder, generator: torch.Generator) -> dict[str, Tensor]:
         chosen = torch.randint(len(faces.pictures), (batch_size,), generator=generator)
-        seen = pixels(faces.pictures[chosen])
+        batch = pixels(faces.pictures[chosen])
         flips = torch.rand(batch_size, generator=generator) < 0.5
-        seen[flips] = seen[flips].flip(-1)
-        noise = torch.randn(batch_size, 4, seen.shape[-1] // 8, seen.shape[-1] // 8, generator=generator)
-        return module.losses(seen.to(device, memory_format=torch.channels_last), noise.to(device), face)
+        batch[flips] = batch[flips].flip(-1)
+        noise = torch.randn(batch_size, 4, batch.shape[-1] // 8, batch.shape[-1] // 8, generator=generator)
+        return module.losses(batch.to(device, memory_format=torch.channels_last), noise.to(device), face)
 
     torch.manual_seed(seed)
     module = Autoencoder().to(memory_format=torch.channels_last)
@@ -86,7 +93,7 @@ def train(folder: Path, steps: int, batch_size: int, pictures: int, seed: int) -
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where pictures, state and log are kept")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder for images, state and log")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--pictures", type=int, default=8192)

@@ -1,4 +1,4 @@
-"""A small training loop that can be stopped at any time and goes on where it was."""
+"""A small training loop that can be stopped at any time and resumed."""
 
 import copy
 import functools
@@ -22,7 +22,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def best_device() -> torch.device:
-    """The GPU where there is one."""
+    """Returns the GPU if there is one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -37,10 +37,10 @@ def run(
     ema: float = 0.999,
     log_every: int = 50,
 ) -> Network:
-    """Minimises the sum of what ``loss`` returns by AdamW under a cosine, in bf16; returns the averaged weights.
+    """Minimises the sum of ``loss`` terms with AdamW and a cosine schedule in bf16; returns the averaged module.
 
-    Every random choice comes from the generator of (seed, step), so a run that went on gives what one in a piece would.
-    State and log lie in ``file`` and beside it.
+    All randomness comes from a generator seeded by (seed, step), so a resumed run equals an uninterrupted one. The
+    state is saved to ``file``, with the log beside it.
     """
     device = best_device()
     module.to(device).train()

@@ -1,4 +1,4 @@
-"""Training pictures, drawn once and kept in a folder, part by part, so that an interrupted run goes on."""
+"""Training images, rendered once and saved in parts, so that an interrupted run can resume."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,12 @@ from training.world.render.face import SIDE, draw
 from training.world.render.population import some_ages
 from training.world.render.traits import disguised, identities, views
 
-PART = 1024  # pictures a file
+PART = 1024  # images per file
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Pictures with who and how old."""
+    """Images with person and age."""
 
     pictures: Tensor  # uint8 [N, 3, 64, 64]
     people: Tensor  # int64 [N], 0 for the first person
@@ -25,14 +25,14 @@ class Pool:
 
 
 def pixels(pictures: Tensor) -> Tensor:
-    """uint8 pictures as float32 in [-1, 1]."""
+    """Converts uint8 images to float32 in [-1, 1]."""
     return pictures.float() / 127.5 - 1
 
 
 def pool(folder: Path, first: int, count: int, per_person: int, disguise: bool, device: torch.device) -> Pool:
-    """``count`` pictures, ``per_person`` of each person from seed ``first`` on, at any age and in any view.
+    """Returns ``count`` images, ``per_person`` of each person from seed ``first`` on, at random ages and views.
 
-    With ``disguise``, two pictures of three have other hair, beards and glasses. What ``folder`` holds is kept.
+    With ``disguise``, two of three images have other hair, beards and glasses. Parts already in ``folder`` are reused.
     """
     parts = []
     for start in range(0, count, PART):
@@ -50,8 +50,8 @@ def _part(first: int, numbers: range, per_person: int, disguise: bool, device: t
     people = torch.tensor([number // per_person for number in numbers])
     rows = identities(first + person for person in people.tolist())
     if disguise:
-        hidden = torch.tensor([number % 3 > 0 for number in numbers])
-        rows = torch.where(hidden[:, None], disguised(rows, seeds), rows)
+        in_disguise = torch.tensor([number % 3 > 0 for number in numbers])
+        rows = torch.where(in_disguise[:, None], disguised(rows, seeds), rows)
     ages = some_ages(seeds)
-    drawn = draw(rows.to(device), ages.to(device), views(seeds).to(device))
-    return {"pictures": ((drawn + 1) * 127.5).round().byte().cpu(), "people": people, "ages": ages}
+    rendered = draw(rows.to(device), ages.to(device), views(seeds).to(device))
+    return {"pictures": ((rendered + 1) * 127.5).round().byte().cpu(), "people": people, "ages": ages}

@@ -1,4 +1,4 @@
-"""What the base model draws so far, to be looked at: python -m lab.world.preview --out sheet.png."""
+"""Writes a sheet of images from the base model in training: python -m lab.world.preview --out sheet.png."""
 
 import argparse
 from pathlib import Path
@@ -24,14 +24,14 @@ SHOWN = 192  # px
 
 
 def sheet(folder: Path, seeds: int, guidance: float) -> Image.Image:
-    """Six held-out faces, these through the autoencoder, then a row for each seed's noise: "a person as ..."."""
+    """Returns a sheet: six held-out faces, the same through the autoencoder, then six generated ages per seed."""
     model = model_from_state_dict(checkpoint(learned(folder)), "preview")
     model.to(best_device(), torch.float32)
     faces = range(HELD_OUT, HELD_OUT + len(AGE_CLASSES))
-    drawn = draw(identities(faces), some_ages(faces), views(faces))
+    rendered = draw(identities(faces), some_ages(faces), views(faces))
     with torch.no_grad():
-        latents, _ = model.codec.encode(drawn.to(best_device()))
-        pictures = [drawn, model.codec.decode(latents).cpu()]
+        latents, _ = model.codec.encode(rendered.to(best_device()))
+        pictures = [rendered, model.codec.decode(latents).cpu()]
     prompts = [fill_prompt(SAMPLING_PROMPT, class_word="person", age=age).replace("  ", " ") for age in AGE_CLASSES]
     preset = Preset("DPMSolverMultistepScheduler", 25, guidance)
     pictures += [
@@ -45,7 +45,7 @@ def sheet(folder: Path, seeds: int, guidance: float) -> Image.Image:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="of the training run")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of the training run")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--out", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""What the training runs have learned, as the file that comes with the project and as a checkpoint to look at."""
+"""Exports the trained weights as the file that ships with the project, and as a checkpoint."""
 
 import argparse
 from pathlib import Path
@@ -19,7 +19,7 @@ from .loop import FOLDER
 
 
 def learned(folder: Path) -> StateDict:
-    """What the training runs in ``folder`` have learned so far, averaged, fp16: UNet, autoencoder and tokens."""
+    """Returns the averaged weights of the training runs in ``folder`` in fp16: UNet, autoencoder and tokens."""
     module, autoencoder = BaseModel(), Autoencoder()
     module.load_state_dict(read_pickle(folder / "base.pt")["average"])
     autoencoder.load_state_dict(read_pickle(folder / "autoencoder.pt")["average"])
@@ -30,13 +30,13 @@ def learned(folder: Path) -> StateDict:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Writes what a training run has learned so far.")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="of the training run")
-    parser.add_argument("--weights", type=Path, help="the file to ship")
-    parser.add_argument("--checkpoint", type=Path, help="the file to open in ComfyUI or with generate")
+    parser = argparse.ArgumentParser(description="Writes the weights of a training run, finished or not.")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of the training run")
+    parser.add_argument("--weights", type=Path, help="output file that ships with the project")
+    parser.add_argument("--checkpoint", type=Path, help="output checkpoint for ComfyUI or the generate command")
     options = parser.parse_args()
-    found = learned(options.folder)
-    for file, state in ((options.weights, found), (options.checkpoint, checkpoint(found))):
+    weights = learned(options.folder)
+    for file, state in ((options.weights, weights), (options.checkpoint, checkpoint(weights))):
         if file:
             with written(file) as temporary:
                 save_file(state, temporary)

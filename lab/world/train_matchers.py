@@ -1,4 +1,4 @@
-"""Trains the world's judges: python -m lab.world.train_matchers {loss,score,age,age-judge}."""
+"""Trains the world's embedders and age estimators: python -m lab.world.train_matchers {loss,score,age,age-judge}."""
 
 import argparse
 import functools
@@ -14,14 +14,15 @@ from training.world.render.place import face_crops
 from training.world.render.population import AGE_ESTIMATOR, AGE_JUDGE, LOSS_EMBEDDER, SCORE_EMBEDDER
 from training.world.render.traits import DISGUISES, IDENTITY_TRAITS, identities
 from training.world.shipped import AGE_NETWORKS
+from training.world.shipped import FOLDER as WEIGHTS
 
 from .loop import FOLDER, best_device, run
 from .pool import Pool, pixels, pool
 
 SCALE, MARGIN = 24.0, 0.20  # of CosFace (Wang et al. 2018)
-PER_PERSON = 12  # pictures
+PER_PERSON = 12  # images
 
-# Network, first person, seed of everything random.
+# Network class, first person, random seed.
 KINDS = {
     "loss": (ResidualEmbedder, LOSS_EMBEDDER, 11),
     "score": (PlainEmbedder, SCORE_EMBEDDER, 12),
@@ -31,9 +32,9 @@ KINDS = {
 
 
 class Classifier(nn.Module):
-    """An embedder that learns to tell people apart, by CosFace's loss, and to read their traits off its vector.
+    """An embedder with two losses: CosFace on the person, and regression of the person's traits from the embedding.
 
-    The second is only to learn sooner: the traits say what there is to see. Those that a disguise changes are left out.
+    The traits only speed up learning. Traits that a disguise changes are left out.
     """
 
     traits: Tensor
@@ -42,12 +43,12 @@ class Classifier(nn.Module):
         super().__init__()
         self.network = network
         self.people = nn.Parameter(torch.randn(people, dimensions))
-        kept = [place for place, name in enumerate(IDENTITY_TRAITS) if name not in DISGUISES]
-        self.register_buffer("traits", 2 * identities(range(first, first + people))[:, kept] - 1)
-        self.read = nn.Linear(dimensions, len(kept))
+        lasting = [index for index, name in enumerate(IDENTITY_TRAITS) if name not in DISGUISES]
+        self.register_buffer("traits", 2 * identities(range(first, first + people))[:, lasting] - 1)
+        self.read = nn.Linear(dimensions, len(lasting))
 
     def losses(self, crops: Tensor, faces: Pool, chosen: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy of who is on ``crops``, and squared error of the traits over their variance."""
+        """Returns the cross-entropy of the person on ``crops`` and the traits' squared error over their variance."""
         who = faces.people[chosen].to(crops.device)
         vectors = self.network(crops)
         cosine = vectors @ nn.functional.normalize(self.people, dim=1).float().T
@@ -57,19 +58,19 @@ class Classifier(nn.Module):
 
 
 class Regressor(nn.Module):
-    """An age estimator and its loss."""
+    """An age estimator with its loss."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
 
     def losses(self, crops: Tensor, faces: Pool, chosen: Tensor) -> dict[str, Tensor]:
-        """Mean absolute error, decades."""
+        """Returns the mean absolute error in decades."""
         return {"decades": (self.network(crops) - faces.ages[chosen].to(crops.device)).abs().mean() / 10}
 
 
-def worn(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Pictures as a decoder might give them: half are softened, all are noisy, brighter or darker, moved a little."""
+def degraded(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """Imitates a decoder's output: softens half of the images; adds noise, colour gain and a small shift to all."""
     count = len(pictures)
     soft = nn.functional.interpolate(nn.functional.avg_pool2d(pictures, 2), scale_factor=2, mode="bilinear")
     share = torch.rand(count, generator=generator) * (torch.rand(count, generator=generator) < 0.5)
@@ -84,11 +85,11 @@ def train(kind: str, folder: Path, out: Path, pictures: int, steps: int, batch_s
     """Trains one network and writes its weights, fp16, to ``out``."""
     network_class, first, seed = KINDS[kind]
     device = best_device()
-    tells_age = kind in AGE_NETWORKS
-    faces = pool(folder / "pool", first, pictures, 1 if tells_age else PER_PERSON, not tells_age, device)
+    estimates_age = kind in AGE_NETWORKS
+    faces = pool(folder / "pool", first, pictures, 1 if estimates_age else PER_PERSON, not estimates_age, device)
     torch.manual_seed(seed)
     network = network_class()
-    if tells_age:
+    if estimates_age:
         module: Regressor | Classifier = Regressor(network)
     else:
         module = Classifier(network, first, int(faces.people.max()) + 1, network.out.out_features)
@@ -102,16 +103,14 @@ def train(kind: str, folder: Path, out: Path, pictures: int, steps: int, batch_s
 
 def _loss(module, generator: torch.Generator, faces: Pool, batch_size: int, device: torch.device) -> dict[str, Tensor]:
     chosen = torch.randint(len(faces.pictures), (batch_size,), generator=generator)
-    return module.losses(face_crops(worn(pixels(faces.pictures[chosen]), generator)).to(device), faces, chosen)
+    return module.losses(face_crops(degraded(pixels(faces.pictures[chosen]), generator)).to(device), faces, chosen)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=tuple(KINDS))
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where pictures, state and log are kept")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent.parent / "weights", help="where the weights go"
-    )
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder for images, state and log")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder for the weights")
     parser.add_argument("--pictures", type=int, default=14400)
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch-size", type=int, default=96)

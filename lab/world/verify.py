@@ -1,4 +1,4 @@
-"""How good the world's own judges are, on people whom none of them has seen: python -m lab.world.verify."""
+"""Measures the world's embedders and age estimators on held-out people: python -m lab.world.verify."""
 
 import json
 
@@ -16,9 +16,9 @@ from training.world.shipped import AGE_NETWORKS, EMBEDDERS, age_estimator, world
 
 
 def verification(vectors: Tensor, people: Tensor) -> dict[str, float | None]:
-    """EER, and FNMR where FMR is at most 1 % and 0.1 %, over all pairs of unit ``vectors`` [N, D].
+    """Returns EER, and FNMR at FMR 1 % and 0.1 %, over all pairs of unit ``vectors`` [N, D].
 
-    None stands for an FMR that too few non-mated pairs cannot support.
+    Values are None for an FMR that the number of non-mated pairs cannot support.
     """
     similarity = (vectors @ vectors.T).numpy()
     same = (people[:, None] == people[None]).numpy()
@@ -40,15 +40,18 @@ def verification(vectors: Tensor, people: Tensor) -> dict[str, float | None]:
 
 @torch.no_grad()
 def report(people: int = 200, per_person: int = 6) -> dict:
-    """Every judge on held-out people, each at ``per_person`` ages; "disguised" changes hair, beard and glasses too."""
+    """Measures each network on held-out people at ``per_person`` ages each.
+
+    "disguised" is the same with other hair, beards and glasses.
+    """
     count = people * per_person
     who = torch.arange(count) // per_person
     seeds = range(900_000, 900_000 + count)
     rows = identities((HELD_OUT + who).tolist())
     ages = some_ages(seeds)
     result: dict = {}
-    for name, drawn in (("plain", rows), ("disguised", disguised(rows, seeds))):
-        crops = face_crops(draw(drawn, ages, views(seeds)))
+    for name, traits in (("plain", rows), ("disguised", disguised(rows, seeds))):
+        crops = face_crops(draw(traits, ages, views(seeds)))
         result[name] = {kind: verification(world_embedder(kind)(crops), who) for kind in EMBEDDERS}
         for kind in AGE_NETWORKS:
             years = age_estimator(kind)(crops)

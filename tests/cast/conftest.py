@@ -1,4 +1,4 @@
-"""A cast of drawn people on a tiny model, small enough to train in seconds."""
+"""A cast of synthetic people on a tiny model, small enough to train in seconds."""
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -13,7 +13,7 @@ PEOPLE = {"anna": 3, "bert": 5, "cleo": 33}
 
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory):
-    """A folder with the photos of three people and a base model."""
+    """Returns a folder with photos of three people and a base model."""
     folder = tmp_path_factory.mktemp("studio")
     save_file(tiny_checkpoint(SD1), folder / "tiny.safetensors")
     for name, person in PEOPLE.items():
@@ -25,7 +25,7 @@ def studio(tmp_path_factory):
 
 @pytest.fixture
 def options(studio):
-    """What every row has: both of its networks see faces at the place where they are drawn."""
+    """Returns options for all rows, with embedders that need no face detector."""
     return [
         *("--checkpoint", f"{studio}/tiny.safetensors", "--embedder", "drawn-loss", "--matcher", "drawn-score"),
         *("--loss", "none", "--resolution", "64", "--num-inference-steps", "2", "--checkpointing-steps", "1"),
@@ -34,7 +34,7 @@ def options(studio):
 
 @pytest.fixture
 def cast(studio, tmp_path, options):
-    """Runs the command on a table of rows, cells by column; returns its exit code."""
+    """Returns a function that runs the command on a table of rows (cells by column) and returns its exit code."""
 
     def run(rows, *more, out=tmp_path / "out"):
         columns = list(dict.fromkeys(["name", "subject", *(column for cells in rows.values() for column in cells)]))
@@ -49,10 +49,10 @@ def cast(studio, tmp_path, options):
 
 @pytest.fixture
 def alone(monkeypatch):
-    """Ray is not installed."""
+    """Pretends that Ray is not installed."""
     monkeypatch.setattr("training.cli.cast.installed", lambda: False)
 
 
 def subject(out, name):
-    """The weights that were trained."""
+    """Returns the trained weights of a subject."""
     return load_file(out / name / f"{name}.safetensors")

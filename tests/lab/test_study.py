@@ -1,4 +1,4 @@
-"""The study: its rates counted by hand, and its quick mode from training to table."""
+"""The study: rates checked by hand, and its quick mode from training to table."""
 
 import json
 from collections import Counter
@@ -14,12 +14,12 @@ from lab.study import frontier, paths
 from lab.study.plan import (
     DREAMBOOTH,
     LOSSES,
+    METHODS,
     PEOPLE,
     TRUE,
     TUNED_ON,
     UNTRAINED,
     WATCHED,
-    WAYS,
     WHOLE,
     Variant,
     quick,
@@ -44,7 +44,7 @@ def row(variant, subject, mated, non_mated, asked=("child", "old"), years=(5.0, 
             "asked": list(asked), "years": list(years), "mated": mated, "non_mated": non_mated}  # fmt: skip
 
 
-def test_rates_and_ages_counted_by_hand():
+def test_rates_and_ages_match_hand_counts():
     others = [[number / 1000 for number in range(400)]]  # FMR is at most 1 % from 0.396 on
     rows = [
         row("dreambooth", 1, [[0.1, 0.2, 0.3, 0.9]], others),
@@ -59,37 +59,37 @@ def test_rates_and_ages_counted_by_hand():
     assert theirs.age_accuracy.value == 0.5 and ours.age_accuracy.value == 0.75
     assert theirs.age_error.value == pytest.approx(25 / 2) and ours.age_error.value == pytest.approx(25 / 4)
     assert (ours.mated_comparisons, ours.non_mated_comparisons, ours.subjects, ours.seeds) == (8, 800, 2, 1)
-    shown = table([theirs, ours])
-    assert "not supported" in shown and "62.5 (" in shown and "-80 (" in shown
+    markdown = table([theirs, ours])
+    assert "not supported" in markdown and "62.5 (" in markdown and "-80 (" in markdown
 
 
-def test_subjects_alike_have_no_interval_and_subjects_apart_a_wide_one():
+def test_equal_subjects_have_an_interval_of_zero_width_and_different_ones_a_wide_one():
     others = [list(np.linspace(-1, 0, 400))]
     alike = [row("ours", subject, [[0.5, -0.5]], others) for subject in range(4)]
     apart = [row("ours", subject, [[0.5 if subject % 2 else -0.5]], others) for subject in range(4)]
     (same,), (other,) = results(alike, [OURS]), results(apart, [OURS])
     assert same.fnmr["0.01"].low == same.fnmr["0.01"].high == same.fnmr["0.01"].value == 0.5
     assert other.fnmr["0.01"].low == 0 and other.fnmr["0.01"].high == 1
-    assert same.fnmr_change is None  # there is no DreamBooth to compare with
+    assert same.fnmr_change is None  # no DreamBooth rows to compare with
 
 
-def test_the_chosen_step_is_held_against_the_last():
+def test_the_chosen_step_is_compared_with_the_last():
     def look(subject, step, identity, mated):
-        seen = {"step": step, "similarities": [identity] * 6, "years": [None] * 6}
+        judged = {"step": step, "similarities": [identity] * 6, "years": [None] * 6}
         right = {"asked": AGE_CLASSES, "years": [5.0, 15.0, 25.0, 50.0, 70.0, 90.0]}
-        return row("", subject, mated * 6, [[0.0] * 400], **right) | {"look": seen}
+        return row("", subject, mated * 6, [[0.0] * 400], **right) | {"look": judged}
 
     rows = [look(1, 20, 0.6, [[0.9, -0.1]]), look(1, 40, 0.5, [[-0.1, -0.1]]),
             look(2, 20, 0.4, [[-0.1, -0.1]]), look(2, 40, 0.8, [[0.9, -0.1]])]  # fmt: skip
     last, chosen = compared(rows)
     assert steps_chosen(rows) == [20, 40]
     assert last.fnmr["0.01"].value == 3 / 4 and chosen.fnmr["0.01"].value == 2 / 4
-    last_score, more = gain(rows)  # every age is right; a picture that is unlike counts 0
+    last_score, more = gain(rows)  # every age is right; an image without similarity counts 0
     assert last_score == pytest.approx((0 + 0.4) / 2) and more.value == pytest.approx((0.4 + 0) / 2)
     assert last.fnmr_change is None and chosen.fnmr_change.value == pytest.approx(2 / 3 - 1)
 
 
-def test_photos_of_several_ages_are_held_against_the_truth_at_each_age():
+def test_photos_of_several_ages_are_compared_with_the_truth_at_each_age():
     others = [[number / 1000 for number in range(400)]]
     rows = [
         row("at-28", 1, [[0.1, 0.9], [0.9, 0.9]], others * 2, years=(20.0, 90.0)),
@@ -102,24 +102,24 @@ def test_photos_of_several_ages_are_held_against_the_truth_at_each_age():
     assert "| child | 50.0 % |" in spread_table(rows)  # one subject has no interval
 
 
-def test_albums_have_equally_many_photos_that_know_their_age_and_the_truth_is_of_the_same_person():
-    sets = [album(WATCHED[0], one) for one in ALBUMS]
-    assert [len(one.photos) for one in sets] == [9, 9]
+def test_albums_have_the_same_number_of_photos_with_ages_and_the_truth_shows_the_same_person():
+    sets = [album(WATCHED[0], photographed) for photographed in ALBUMS]
+    assert [len(subject.photos) for subject in sets] == [9, 9]
     assert Counter(photo.age for photo in sets[1].photos) == {8: 3, 28: 3, 60: 3}
     assert len({photo.image().tobytes() for photo in sets[1].photos}) == 9
     observer = drawn_observer()
-    known = [observer.observe(photo.name, photo.image(), photo.age) for photo in truth(WATCHED[0]).photos]
-    seen = [observer.observe(photo.name, photo.image(), photo.age) for photo in sets[1].photos]
-    child, old = known[:4], known[-4:]
-    assert against(seen[:3], child).similarities.mean() > against(seen[:3], old).similarities.mean() + 0.2
+    true = [observer.observe(photo.name, photo.image(), photo.age) for photo in truth(WATCHED[0]).photos]
+    spread = [observer.observe(photo.name, photo.image(), photo.age) for photo in sets[1].photos]
+    child, old = true[:4], true[-4:]
+    assert against(spread[:3], child).similarities.mean() > against(spread[:3], old).similarities.mean() + 0.2
 
 
-def test_the_plan_names_every_trial_once_and_nobody_on_whom_a_setting_was_tried():
+def test_trial_names_are_unique_and_no_setting_was_tuned_on_the_subjects():
     plan = trials()
     assert len({trial.name for trial in plan}) == len(plan)
-    for way in WAYS:
-        seeds = 3 if way.trained else 1
-        assert sum(trial.variant.name == way.name for trial in plan) == seeds * len(PEOPLE)
+    for method in METHODS:
+        seeds = 3 if method.trained else 1
+        assert sum(trial.variant.name == method.name for trial in plan) == seeds * len(PEOPLE)
     assert {trial.subject for trial in tried()} == set(TUNED_ON)
     assert not set(PEOPLE) & (set(TUNED_ON) | set(WATCHED))
 
@@ -128,67 +128,68 @@ def stored(name):
     return (Path(__file__).parent.parent.parent / "study" / name).read_text()
 
 
-def kept(name):
+def stored_rows(name):
     return [json.loads(line) for line in stored(name).splitlines()]
 
 
-def test_the_stored_numbers_are_what_scikit_learn_makes_of_the_stored_comparisons():
-    rows, page = kept("paths.jsonl"), stored("README.md")
-    for way in WAYS:
-        mine = [row for row in rows if row["variant"] == way.name and row["step"] == (120 if way.trained else 0)]
-        mated, others = (np.concatenate([np.ravel(row[kind]) for row in mine]) for kind in ("mated", "non_mated"))
+def test_scikit_learn_computes_the_stored_numbers_from_the_stored_comparisons():
+    rows, page = stored_rows("paths.jsonl"), stored("README.md")
+    for method in METHODS:
+        last = 120 if method.trained else 0
+        own = [row for row in rows if row["variant"] == method.name and row["step"] == last]
+        mated, others = (np.concatenate([np.ravel(row[kind]) for row in own]) for kind in ("mated", "non_mated"))
         labels = np.repeat([1, 0], [len(mated), len(others)])
         fmr, tmr, _ = roc_curve(labels, np.concatenate([mated, others]), drop_intermediate=False)
         fnmr = 1 - tmr[fmr <= 0.01].max()
-        assert f"| {way.label} | {fnmr:.1%}".removesuffix("%") + " (" in page
+        assert f"| {method.label} | {fnmr:.1%}".removesuffix("%") + " (" in page
 
 
-def test_the_report_says_of_a_subject_what_the_study_says():
-    known = next(row for row in kept("paths.jsonl") if row["variant"] == UNTRAINED.name)
-    subject, config = subject_set(known["subject"]), UNTRAINED.config(known["seed"], 1)
+def test_the_report_agrees_with_the_study_on_a_subject():
+    expected = next(row for row in stored_rows("paths.jsonl") if row["variant"] == UNTRAINED.name)
+    subject, config = subject_set(expected["subject"]), UNTRAINED.config(expected["seed"], 1)
     trainer = trainer_of(subject, None, config)
     pictures = [picture for seed in WHOLE.noises for picture in draw_six(trainer, seed)]
     observer = drawn_observer("age-judge")
-    drawn = [
+    generated = [
         observer.observe(f"{number}", picture, age)
-        for number, (picture, age) in enumerate(zip(pictures, known["asked"], strict=True))
+        for number, (picture, age) in enumerate(zip(pictures, expected["asked"], strict=True))
     ]
     photos = [observer.observe(photo.name, photo.image()) for photo in subject.photos]
-    report = build(drawn, photos, "drawn-score", estimator="drawn-age-judge")
-    assert np.allclose(report.row(DRAWN_ROW).comparisons.similarities, np.ravel(known["mated"]), atol=0.02)
-    assert np.allclose([picture.estimate.years for picture in report.images.pictures], known["years"], atol=1)
-    (line,) = results([known | {"variant": "ours"}], [OURS])
+    report = build(generated, photos, "drawn-score", estimator="drawn-age-judge")
+    assert np.allclose(report.row(DRAWN_ROW).comparisons.similarities, np.ravel(expected["mated"]), atol=0.02)
+    assert np.allclose([picture.estimate.years for picture in report.images.pictures], expected["years"], atol=1)
+    (line,) = results([expected | {"variant": "ours"}], [OURS])
     assert report.row(DRAWN_ROW).mean.value == pytest.approx(line.similarity.value, abs=0.005)
     assert report.ages.drawn.right == pytest.approx(line.age_accuracy.value)
 
 
 def walked(variant, step, mated, years=(5.0, 80.0), leaks=0.0, subject=1):
     others = [[number / 1000 for number in range(400)]]  # FMR is at most 1 % from 0.396 on
-    made = row(variant, subject, [mated], others, years=years) | {"step": step, "others": [leaks] * 2}
-    return made | {"trial": f"{variant}/{subject}/0/{step}"}
+    step_row = row(variant, subject, [mated], others, years=years) | {"step": step, "others": [leaks] * 2}
+    return step_row | {"trial": f"{variant}/{subject}/0/{step}"}
 
 
 UNLIKE, HALF, LIKE = [0.1, 0.1], [0.1, 0.9], [0.9, 0.9]
 
 
-def test_ways_are_compared_where_they_err_and_leak_no_more():
+def test_methods_are_compared_at_equal_age_error_and_leakage():
     start = walked(UNTRAINED.name, 0, UNLIKE)
     theirs = walked("dreambooth", 100, HALF, years=(5.0, 75.0 - 8), leaks=0.2)  # FNMR 50 %, 4 years off
     true = walked(TRUE.name, 0, LIKE)
 
     def against_dreambooth(**ours):
-        found = frontier.courses([start, theirs, true, walked("ours", 100, LIKE, **ours)])
-        assert found[TRUE.name][1].keys() == {0} and found["ours"][1].keys() == {0, 100}
-        return frontier.at_equal([(found["ours"][1], found["dreambooth"][1])])
+        courses = frontier.courses([start, theirs, true, walked("ours", 100, LIKE, **ours)])
+        assert courses[TRUE.name][1].keys() == {0} and courses["ours"][1].keys() == {0, 100}
+        return frontier.at_equal([(courses["ours"][1], courses["dreambooth"][1])])
 
     assert against_dreambooth(years=(5.0, 75.0 - 8), leaks=0.2) == pytest.approx((0, 0.5))
-    # Twice the years off at its end, where FNMR is 0: half of the way there, FNMR is a half.
+    # Twice the years off at the end, where FNMR is 0: halfway there, FNMR is a half.
     assert against_dreambooth(years=(5.0, 75.0 - 16), leaks=0.2) == pytest.approx((0.5, 0.5))
     assert against_dreambooth(years=(5.0, 80.0), leaks=0.8) == pytest.approx((0.75, 0.5))  # a quarter of the way
     assert against_dreambooth(years=(5.0, 80.0), leaks=0.0) == pytest.approx((0, 0.5))
 
 
-def test_subjects_are_paired_and_a_way_without_its_subject_in_dreambooth_is_compared_with_nobody():
+def test_subjects_are_paired_and_subjects_without_dreambooth_rows_are_not_compared():
     rows = [
         walked(name, step, mated, subject=subject)
         for subject in (1, 2, 3)
@@ -196,11 +197,11 @@ def test_subjects_are_paired_and_a_way_without_its_subject_in_dreambooth_is_comp
     ]
     both = "| -100 (-100 to -100) % | -100 (-100 to -100) % | 3 of 3 |"
     assert both in frontier.table(rows, [OURS]).splitlines()[-1]
-    alone = [one for one in rows if one["variant"] != "dreambooth"]
+    alone = [row for row in rows if row["variant"] != "dreambooth"]
     assert frontier.table(alone, [OURS]).splitlines()[-1].endswith("|  |  | 3 of 3 |")
 
 
-def test_a_way_that_always_leaks_more_is_at_equal_cost_nowhere():
+def test_a_method_that_always_leaks_more_is_nowhere_at_equal_cost():
     rows = [
         walked(name, step, mated, leaks=leaks)
         for name, step, mated, leaks in (
@@ -210,38 +211,38 @@ def test_a_way_that_always_leaks_more_is_at_equal_cost_nowhere():
     assert "| -100 % | nowhere |" in frontier.table(rows, [OURS])
 
 
-def test_age_by_age_counts_each_age_against_the_threshold_of_all():
-    known = walked("ours", 9, LIKE)  # two ages of one picture each; the second is unlike
-    known["mated"] = [[0.9, 0.9], [0.9, 0.1]]
-    (line,) = frontier.by_age([known | {"asked": ["child", "old"]}], [OURS], ("child", "old")).splitlines()[2:]
+def test_the_table_by_age_uses_one_threshold_for_all_ages():
+    both_ages = walked("ours", 9, LIKE)  # one image per age; the second has a mated comparison below the threshold
+    both_ages["mated"] = [[0.9, 0.9], [0.9, 0.1]]
+    (line,) = frontier.by_age([both_ages | {"asked": ["child", "old"]}], [OURS], ("child", "old")).splitlines()[2:]
     assert line == "| ours | 0%, 5 years | 50%, 80 years |"
 
 
-def test_on_the_drawn_world_the_reward_keeps_ages_and_strangers_while_plain_training_forgets_them():
-    rows = kept("paths.jsonl")
+def test_on_the_synthetic_world_the_reward_keeps_ages_and_other_people_and_plain_training_does_not():
+    rows = stored_rows("paths.jsonl")
     assert {row["subject"] for row in rows} <= set(PEOPLE)
-    found = frontier.courses(rows)
+    courses = frontier.courses(rows)
 
-    def after(way):
-        return [course[120] for course in found[way].values()]
+    def after(method):
+        return [course[120] for course in courses[method].values()]
 
-    def mean(way, what):
-        return np.mean([getattr(one, what) for one in after(way)])
+    def mean(method, name):
+        return np.mean([getattr(result, name) for result in after(method)])
 
     assert abs(mean("dreambooth", "leakage")) < 0.1 < 0.3 < mean("plain", "leakage")
-    pairs = list(zip(found["reward"].values(), found["dreambooth"].values(), strict=True))
+    pairs = list(zip(courses["reward"].values(), courses["dreambooth"].values(), strict=True))
     assert frontier.change(pairs) < -0.44  # the paper's headline
     assert mean("reward", "years_off") < mean("dreambooth", "years_off")
-    assert all(one.mated.mean() > other.mated.mean() for one, other in zip(after("reward"), after("dreambooth"),
+    assert all(ours.mated.mean() > theirs.mated.mean() for ours, theirs in zip(after("reward"), after("dreambooth"),
                strict=True))  # fmt: skip
 
 
-def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch):
-    for module in (recipe, paths):  # half of the time of the study is drawing
+def test_quick_mode_writes_a_whole_table(tmp_path, capsys, monkeypatch):
+    for module in (recipe, paths):  # half of the study's time is sampling
         monkeypatch.setattr(module, "PRESET", replace(recipe.PRESET, steps=2))
     assert main(["study", "--quick", "--out", str(tmp_path)]) == 0
-    shown, out = capsys.readouterr().out, tmp_path / "quick"
-    assert all(f"| {trial.variant.label} |" in shown for trial in quick())
+    printed, out = capsys.readouterr().out, tmp_path / "quick"
+    assert all(f"| {trial.variant.label} |" in printed for trial in quick())
     names = {"README.md", "looks.jsonl", "gradients.json", "spread.jsonl", "paths.jsonl", "ages.png", "leakage.png"}
     assert {path.name for path in out.iterdir()} == names
     looks = [json.loads(line) for line in (out / "looks.jsonl").read_text().splitlines()]
@@ -249,10 +250,10 @@ def test_quick_mode_makes_a_whole_table_and_goes_on_where_it_was(tmp_path, capsy
     pulls = json.loads((out / "gradients.json").read_text())
     assert [pull["name"] for pull in pulls] == [variant.name for variant in LOSSES]
     assert all(abs(value) <= 1 for pull in pulls for value in pull["direction"])
-    walked = [json.loads(line) for line in (out / "paths.jsonl").read_text().splitlines()]
-    ways = [trial.variant.name for trial in quick() if trial.variant.trained]
-    assert [row["trial"] for row in walked] == [
-        f"untrained/{PEOPLE[0]}/0/0", *(f"{way}/{PEOPLE[0]}/0/{step}" for way in ways for step in (1, 2))
+    path_rows = [json.loads(line) for line in (out / "paths.jsonl").read_text().splitlines()]
+    methods = [trial.variant.name for trial in quick() if trial.variant.trained]
+    assert [row["trial"] for row in path_rows] == [
+        f"untrained/{PEOPLE[0]}/0/0", *(f"{method}/{PEOPLE[0]}/0/{step}" for method in methods for step in (1, 2))
     ]  # fmt: skip
-    assert all(len(row["mated"]) == len(row["non_mated"]) == len(row["asked"]) for row in walked)
-    assert all(len(row["others"]) == len(row["asked"]) for row in walked)
+    assert all(len(row["mated"]) == len(row["non_mated"]) == len(row["asked"]) for row in path_rows)
+    assert all(len(row["others"]) == len(row["asked"]) for row in path_rows)

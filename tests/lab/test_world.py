@@ -1,4 +1,4 @@
-"""The world's training: loops that go on where they were, captions, and the checkpoint that comes out."""
+"""Training of the synthetic world: resuming, captions, and the resulting checkpoint."""
 
 import json
 
@@ -27,7 +27,7 @@ class Interrupted(Exception):
     pass
 
 
-def test_an_interrupted_run_ends_as_one_in_a_piece(tmp_path, monkeypatch):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
 
     def train(file, stop_at=None):
@@ -49,7 +49,7 @@ def test_an_interrupted_run_ends_as_one_in_a_piece(tmp_path, monkeypatch):
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_a_pool_is_drawn_once_and_is_the_same_in_any_size(tmp_path, monkeypatch):
+def test_a_pool_is_rendered_once_and_reused(tmp_path, monkeypatch):
     first = pool(tmp_path, 50, 6, 3, True, torch.device("cpu"))
     assert first.people.tolist() == [0, 0, 0, 1, 1, 1] and first.pictures.dtype == torch.uint8
     assert -1 <= pixels(first.pictures).min() < pixels(first.pictures).max() <= 1
@@ -57,10 +57,10 @@ def test_a_pool_is_drawn_once_and_is_the_same_in_any_size(tmp_path, monkeypatch)
     assert torch.equal(pool(tmp_path, 50, 6, 3, True, torch.device("cpu")).pictures, first.pictures)
 
 
-def test_captions_are_those_of_the_method():
+def test_captions_are_the_methods_prompts():
     random = np.random.default_rng(0)
-    found = {caption(60, random) for _ in range(400)}
-    assert found == {
+    captions = {caption(60, random) for _ in range(400)}
+    assert captions == {
         "", "photo of a person", f"photo of a {RARE} person", "photo of a elderly", "photo of a 60-year-old",
         "photo of a person as elderly", "photo of a person as 60-year-old", f"photo of a {RARE} person as elderly",
         f"photo of a {RARE} person as 60-year-old",
@@ -68,13 +68,13 @@ def test_captions_are_those_of_the_method():
 
 
 def test_every_word_of_a_caption_is_in_the_vocabulary():
-    random, known = np.random.default_rng(1), set(vocabulary())
+    random, token_ids = np.random.default_rng(1), set(vocabulary())
     for years in range(0, 101, 5):
         texts = [caption(years, random).replace(f"{RARE} ", "") for _ in range(20)]
-        assert set(tokenize(texts, SD1.towers[0].pad_token).flatten().tolist()) <= known
+        assert set(tokenize(texts, SD1.towers[0].pad_token).flatten().tolist()) <= token_ids
 
 
-def test_the_whole_way_from_pictures_to_what_is_shipped(tmp_path):
+def test_all_steps_from_images_to_shipped_weights(tmp_path):
     autoencoder.train(tmp_path, steps=2, batch_size=4, pictures=4, seed=0)
     trained = base.train(tmp_path, steps=1, batch_size=2, pictures=4, rate=1e-4, seed=0)
     state = learned(tmp_path)
@@ -105,7 +105,7 @@ def weights(untrained):
 
 
 @torch.no_grad()
-def test_the_checkpoint_draws_as_what_was_trained(untrained, weights):
+def test_the_checkpoint_computes_the_same_as_the_trained_modules(untrained, weights):
     module, vae = untrained
     model = model_from_state_dict(checkpoint(weights), "world.safetensors")
     assert model.family is SD1 and model.denoiser.prediction_type == "epsilon" and model.codec.is_tiny
@@ -121,15 +121,15 @@ def test_the_checkpoint_draws_as_what_was_trained(untrained, weights):
 
 
 @torch.no_grad()
-def test_a_rare_token_is_the_one_that_the_checkpoint_has(weights, untrained):
-    strange = tokenize(["sks"], 0)[0, 1].item()
-    assert strange not in vocabulary()
+def test_a_rare_token_has_the_checkpoints_embedding(weights, untrained):
+    rare = tokenize(["sks"], 0)[0, 1].item()
+    assert rare not in vocabulary()
     table = checkpoint(weights)["cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"]
-    torch.testing.assert_close(table[strange].float(), filler([strange])[0], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(table[rare].float(), filler([rare])[0], atol=1e-4, rtol=1e-3)
     assert table.float().std().item() == pytest.approx(SPREAD, rel=0.02)
 
 
-def test_other_rare_tokens_give_other_conditions_and_the_same_rest():
+def test_different_rare_tokens_change_only_their_own_position():
     words = Words()
     both = words([f"photo of a {RARE} person"] * 2, np.random.default_rng(0))
     differing = (both[0] != both[1]).any(1)
@@ -142,7 +142,7 @@ def test_verification_against_pairs_counted_by_hand():
     result = verification(vectors, torch.tensor([0, 0, 1, 1]))
     assert (result["mated_comparisons"], result["non_mated_comparisons"]) == (2, 4)
     # Mated cosines .985 and .766; non-mated at 80, 90, 120 and 130 degrees are all below.
-    assert result["EER"] == 0 and result["FNMR@FMR0.01"] is None, "four pairs say nothing about one in a hundred"
+    assert result["EER"] == 0 and result["FNMR@FMR0.01"] is None, "four pairs cannot support an FMR of 1 %"
     assert result["mated_mean"] == pytest.approx((0.98481 + 0.76604) / 2, abs=1e-4)
     crossed = verification(
         vectors, torch.tensor([0, 1, 0, 1])
@@ -151,7 +151,7 @@ def test_verification_against_pairs_counted_by_hand():
     json.dumps(result)
 
 
-def test_the_exported_file_opens(weights, tmp_path):
+def test_the_exported_checkpoint_opens(weights, tmp_path):
     from training.models.stable_diffusion.checkpoint import open_model
 
     save_file(checkpoint({key: value.half() if value.is_floating_point() else value for key, value in weights.items()}),

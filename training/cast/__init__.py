@@ -1,7 +1,7 @@
-"""Many subjects, or other jobs, in a queue: on this machine one after the other, or on a cluster with Ray.
+"""Runs many subjects, or other jobs, in a queue: one at a time on this machine, or on a cluster with Ray.
 
-table      the file with a row a subject, as values of options
-entry      what is known of one subject by now; each keeps its own beside its run
-queue      work on named items, one after the other; cluster: the same on Ray
-view       all of them in the terminal while they run; page: the table and the page of the whole cast
+table      reads the file with one row of options per subject
+entry      the progress and result of one subject, saved beside its run
+queue      runs work on named items one after another; cluster does the same on Ray
+view       progress in the terminal; page writes the table and the HTML page of the whole cast
 """

@@ -1,4 +1,4 @@
-"""The whole cast as a table for machines and a page for people; the view writes both anew while they run."""
+"""Writes the cast as a CSV table and an HTML page; the view updates both while the cast runs."""
 
 import csv
 from collections import Counter
@@ -15,21 +15,21 @@ from .entry import FAILED, FINISHED, TRAINING, Entry
 TABLE, PAGE = "cast.csv", "index.html"
 SHEET, REPORT, LOG = "ages.png", "report.html", "log.txt"  # in the folder of each subject
 COLUMNS = ("name", "state", "similarity", "yardstick", "ages right", "verdict", "seconds", "node", "retries")
-REFRESH = 10  # s after which a browser reads an unfinished page again
+REFRESH = 10  # s after which a browser reloads an unfinished page
 
 
 def write(out: Path, entries: Sequence[Entry]) -> None:
-    """Writes TABLE and PAGE into ``out``, with a row for each of ``entries``."""
+    """Writes TABLE and PAGE into ``out``, one row per entry."""
     with written(out / TABLE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        writer.writerows(_numbers(entry) for entry in entries)
+        writer.writerows(_csv_row(entry) for entry in entries)
     with written(out / PAGE) as temporary:
         temporary.write_text(page(out, entries), encoding="utf-8")
 
 
 def page(out: Path, entries: Sequence[Entry]) -> str:
-    """The page; its pictures and reports are links into the subjects' folders under ``out``."""
+    """Returns the HTML page; images and reports are links into the subjects' folders under ``out``."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
@@ -38,41 +38,41 @@ def page(out: Path, entries: Sequence[Entry]) -> str:
     return environment.get_template("page.html.jinja").render(
         lead=tally(entries),
         refresh=REFRESH if unfinished else None,
-        rows=[_shown(out, entry) for entry in entries],
+        rows=[_page_row(out, entry) for entry in entries],
     )
 
 
 def tally(entries: Sequence[Entry]) -> str:
-    """How many there are of each state, in one sentence."""
+    """Returns the number of entries per state as one sentence."""
     counts = Counter(entry.state for entry in entries)
     others = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()) if state != FINISHED)
     return f"{counts[FINISHED]} of {len(entries)} finished" + (f", {others}." if others else ".")
 
 
 def verdict(entry: Entry) -> str:
-    """What is to be said of a subject in few words: why it failed, or what speaks against its pictures."""
+    """Returns a short verdict on a subject: why it failed, or what is wrong with its images."""
     if entry.state != FINISHED:
         return entry.sentence
-    seen, found = entry.summary, []
-    if seen["failures_to_detect"]:
-        found.append(f"no face in {seen['failures_to_detect']} of {seen['images']}")
-    if seen["memorised"]:
-        found.append(f"{seen['memorised']} copied from a photo")
-    if seen["matched"] is not None:
-        found.append(f"{percent(seen['matched'])} match at FMR {100 * seen['fmr']:g} %")
-    return "; ".join(found) or f"a face in each of {seen['images']}, no copies"
+    summary, remarks = entry.summary, []
+    if summary["failures_to_detect"]:
+        remarks.append(f"no face in {summary['failures_to_detect']} of {summary['images']}")
+    if summary["memorised"]:
+        remarks.append(f"{summary['memorised']} copied from a photo")
+    if summary["matched"] is not None:
+        remarks.append(f"{percent(summary['matched'])} match at FMR {100 * summary['fmr']:g} %")
+    return "; ".join(remarks) or f"a face in each of {summary['images']} images, no copies"
 
 
-def _numbers(entry: Entry) -> list:
-    seen = entry.summary
-    similarities = [seen.get(key) for key in ("mean_similarity", "leave_one_out_similarity", "ages_right")]
+def _csv_row(entry: Entry) -> list:
+    summary = entry.summary
+    similarities = [summary.get(key) for key in ("mean_similarity", "leave_one_out_similarity", "ages_right")]
     return [entry.name, entry.state, *similarities, verdict(entry), round(entry.seconds), entry.node, entry.retries]
 
 
-def _shown(out: Path, entry: Entry) -> dict:
-    seen, finished = entry.summary, entry.state == FINISHED
+def _page_row(out: Path, entry: Entry) -> dict:
+    summary, finished = entry.summary, entry.state == FINISHED
     step = f", step {entry.step} of {entry.steps}" if entry.state == TRAINING else ""
-    similarity, ages = seen.get("mean_similarity"), seen.get("ages_right")
+    similarity, ages = summary.get("mean_similarity"), summary.get("ages_right")
     return {
         "name": entry.name,
         "state": entry.state + step,
@@ -80,26 +80,25 @@ def _shown(out: Path, entry: Entry) -> dict:
         "sheet": _link(out, entry, SHEET) if finished else "",
         "link": _link(out, entry, REPORT if finished else LOG),
         "similarity": number(similarity) if finished else "",
-        "yardstick": number(seen.get("leave_one_out_similarity")) if finished else "",
+        "yardstick": number(summary.get("leave_one_out_similarity")) if finished else "",
         "ages": percent(ages) if ages is not None else "",
         "verdict": verdict(entry),
         "time": tqdm.format_interval(entry.seconds) if entry.seconds else "",
         "node": entry.node,
         "retries": f"{entry.retries} retr{'y' if entry.retries == 1 else 'ies'}" if entry.retries else "",
-        "order": (_last(similarity), _last(ages), _concern(entry), -entry.seconds),
+        "order": (_missing_last(similarity), _missing_last(ages), _verdict_rank(entry), -entry.seconds),
     }
 
 
-def _last(value: float | None) -> float:
-    """By which a cell is sorted, the least first and unknown ones last."""
+def _missing_last(value: float | None) -> float:
+    """Returns the sort key of a cell: lowest values first, missing values last."""
     return 2.0 if value is None else value
 
 
-def _concern(entry: Entry) -> int:
-    """By which verdicts are sorted: failed, finished with something against it, finished, unfinished."""
-    seen = entry.summary
+def _verdict_rank(entry: Entry) -> int:
+    """Returns the sort key of a verdict: failed, finished with problems, finished, unfinished."""
     if entry.state == FINISHED:
-        return 1 if seen["failures_to_detect"] or seen["memorised"] else 2
+        return 1 if entry.summary["failures_to_detect"] or entry.summary["memorised"] else 2
     return 0 if entry.state == FAILED else 3
 
 

@@ -1,4 +1,4 @@
-"""Work on named items, one after the other in this process; cluster does the same on many machines."""
+"""Runs work on named items one after another in this process; cluster does the same on many machines."""
 
 import contextlib
 import gc
@@ -11,65 +11,67 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from ..errors import Unavailable, UserError
+from ..errors import TrainingFailed, Unavailable, UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Queue(Protocol):
-    """Does the same work on every item and yields each name with its result, in the order in which they end."""
+    """Runs the same work on every item and yields each name with its result, in the order of completion."""
 
     def __call__(
         self, work: Callable[[Item], Result], items: Mapping[str, Item]
     ) -> Generator[tuple[str, "Result | Failure"], None, None]:
-        """``work`` runs once an item, or again where a machine failed under it. Closing it stops those at work."""
+        """Runs ``work`` once per item, again if its machine failed. Closing the generator stops running items."""
         ...
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An item on which the work failed."""
+    """An item whose work failed."""
 
     sentence: str
-    own: bool  # for the item's own reasons: it would fail anywhere
-    node: str = ""  # Ray's id of where it was tried
+    own: bool  # caused by the item itself, so that it would fail on any machine
+    node: str = ""  # Ray's id of the machine
 
 
 def attempt(work: Callable[[Item], Result], item: Item) -> Result | Failure:
-    """The result of ``work``, or why there is none, so that one item costs no other.
+    """Returns the result of ``work`` or a Failure, so that one failed item does not stop the others.
 
-    The user's mistakes are the item's own; a full disk, or anything unforeseen, may go well elsewhere.
-    Either is told in the log too, since of an item that goes well elsewhere nothing else tells it.
+    User errors are the item's own. A full disk or an unexpected error may not occur on another machine. Both are
+    logged here, since an item that later succeeds elsewhere leaves no other trace of the error.
     """
     try:
         return work(item)
     except UserError as error:
         print(error, file=sys.stderr)
         return Failure(str(error), own=not isinstance(error, Unavailable), node=node_id())
-    except Exception as error:  # noqa: BLE001 - it is told in the table, with all of it in the log
+    except Exception as error:  # noqa: BLE001 - reported in the table, with the traceback in the log
         traceback.print_exc()
         return Failure(f"{type(error).__name__}: {error}", own=False, node=node_id())
 
 
 def in_turn(work: Callable[[Item], Result], items: Mapping[str, Item]) -> Generator[tuple[str, Result], None, None]:
-    """The items one after the other, here."""
+    """Runs the items one after another in this process."""
     for name, item in items.items():
         yield name, work(item)
-        gc.collect()  # or the next model has no room beside this one's cycles
+        gc.collect()  # frees this model's reference cycles before the next model loads
 
 
 def all_of(results: Iterator[tuple[str, Result | Failure]]) -> Iterator[Result]:
-    """The results of a queue in which no item may fail. Raises UserError for one that did."""
+    """Yields the results of a queue. Raises UserError for the first item that failed."""
     for name, result in results:
         if isinstance(result, Failure):
-            raise UserError(f"{name}: {result.sentence} What was measured is kept; the same command goes on.")
+            raise TrainingFailed(
+                f"{name}: {result.sentence} Finished results are saved. Run the same command to continue."
+            )
         yield result
 
 
 @contextlib.contextmanager
 def threads(count: int) -> Generator[None, None, None]:
-    """The work inside has ``count`` threads: the last bits of a sum depend on them."""
+    """Sets torch's number of threads to ``count`` inside the block; the last bits of sums depend on it."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -79,11 +81,11 @@ def threads(count: int) -> Generator[None, None, None]:
 
 
 def node_id() -> str:
-    """Ray's id of this machine; empty outside of a cluster."""
+    """Returns Ray's id of this machine, or an empty string outside a cluster."""
     ray: Any = sys.modules.get("ray")
     return ray.get_runtime_context().get_node_id() if ray and ray.is_initialized() else ""
 
 
 def here() -> str:
-    """This machine in few words."""
+    """Returns a short name of this machine."""
     return " ".join(filter(None, (platform.node(), node_id()[:6])))

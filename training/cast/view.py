@@ -1,4 +1,4 @@
-"""A cast in the terminal while it runs: a bar for all, and one for each subject at work. Their entries tell it."""
+"""Shows a running cast in the terminal: one bar for the cast and one per running subject, from their entries."""
 
 import contextlib
 import sys
@@ -13,16 +13,16 @@ from ..errors import UserError
 from . import page
 from .entry import FAILED, FINISHED, RUNNING, Entry, read_entry
 
-EVERY = 2.0  # s between two readings of the entries
+EVERY = 2.0  # s between reads of the entries
 
 
 class View:
-    """Shows the subjects in ``folders``, and keeps their table and page in ``out``, until it is left."""
+    """A context manager that shows the subjects in ``folders`` and updates their table and page in ``out``."""
 
     def __init__(self, out: Path, folders: list[Path]):
         self.out = out
         self.entries = {folder: read_entry(folder) for folder in folders}
-        self._file = sys.stderr  # as it is now: a subject at work in this process has another
+        self._file = sys.stderr  # kept, as a subject in this process redirects it
         self._bars: dict[Path, tqdm] = {}
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -44,13 +44,13 @@ class View:
             bar.close()
 
     def refresh(self) -> None:
-        """Reads the entries of all who have not ended, and shows what has changed; steps as often as a page is read."""
+        """Shows changed entries; rewrites the page if a state changed or REFRESH seconds have passed."""
         changed = False
-        for folder, before in self.entries.items():
-            if self._ended(before):
+        for folder, previous in self.entries.items():
+            if self._ended(previous):
                 continue
             entry = self.entries[folder] = read_entry(folder)
-            changed |= entry.state != before.state
+            changed |= entry.state != previous.state
             self._show(folder, entry)
         self._all.set_postfix_str(page.tally(list(self.entries.values())))
         if changed or time.monotonic() - self._written > page.REFRESH:
@@ -62,7 +62,7 @@ class View:
 
     def _watch(self) -> None:
         while not self._left.wait(EVERY):
-            with contextlib.suppress(UserError):  # a disk that is full or away for now; leaving tries it once more
+            with contextlib.suppress(UserError):  # a full or missing disk may come back; __exit__ tries once more
                 self.refresh()
 
     def _show(self, folder: Path, entry: Entry) -> None:

@@ -1,8 +1,10 @@
-"""A small world of faces drawn by program: the method can be seen and measured on it without any download.
+"""A small synthetic world of rendered faces, to try and measure the method without any download.
 
-draw/          people, ages and views to pictures
-networks.py    two embedders and an age estimator for these faces; shipped.py: those that come with the project
-captions.py    what the base model is told, and the few tokens it knows
+render/        renders faces from people, ages and views
+networks.py    face embedders and age estimators for these faces; shipped.py loads their weights
+captions.py    the base model's training captions and its small vocabulary
 model.py       the base model as a Stable Diffusion 1.x checkpoint
-make/          how all of these were trained
+recipe.py      training settings and evaluation shared by the demo and the study
+
+lab/world contains the code that trained the networks.
 """

@@ -1,4 +1,4 @@
-"""The world's base model as a Stable Diffusion 1.x checkpoint: what was learned, and everything else written out."""
+"""Builds a Stable Diffusion 1.x checkpoint from the weights of the world's base model."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ LAYERS, HIDDEN = 12, 3072  # of CLIP-L
 
 
 def checkpoint(weights: StateDict) -> StateDict:
-    """A single-file state dict, fp16, of what ``learned`` returned; the same tensors on every machine."""
+    """Returns a single-file fp16 state dict with ``weights`` from lab.world.ship.learned; equal on every machine."""
     state = {key: value for key, value in weights.items() if not key.startswith("words.")}
-    # ComfyUI's TAESD reads latents before the family's scale.
+    # ComfyUI's TAESD expects latents without the family's scale.
     state[keys.VAE_PREFIX + "vae_scale"] = torch.tensor(SD1.latent_scale)
     tokens = filler(list(range(END_OF_TEXT + 1))).half()
     tokens[weights["words.ids"]] = weights["words.embeddings"].half()
@@ -30,7 +30,7 @@ def checkpoint(weights: StateDict) -> StateDict:
 
 
 def _clip(tokens: Tensor, positions: Tensor) -> StateDict:
-    """CLIP-L with twelve layers of zeros, which pass on what they are given."""
+    """CLIP-L with twelve layers of zero weights, which leave their input unchanged."""
     zeros = torch.zeros
     state = {
         "embeddings.token_embedding.weight": tokens,
@@ -51,16 +51,16 @@ def _clip(tokens: Tensor, positions: Tensor) -> StateDict:
 
 
 def base_checkpoint() -> StateDict:
-    """The shipped base model as a single-file state dict, fp16. Raises UserError; see shipped."""
+    """Returns the shipped base model as a single-file fp16 state dict. Raises UserError; see shipped."""
     return checkpoint(shipped(BASE))
 
 
 def base_model() -> Model:
-    """The shipped base model, opened as any checkpoint is. Raises UserError; see shipped."""
+    """Opens the shipped base model like any other checkpoint. Raises UserError; see shipped."""
     return model_from_state_dict(base_checkpoint(), "the world's base model")
 
 
 def export(file: Path) -> None:
-    """Writes the shipped base model as a checkpoint. Raises UserError; see shipped."""
+    """Writes the shipped base model to ``file`` as a checkpoint. Raises UserError; see shipped."""
     with written(file) as temporary:
         save_file(base_checkpoint(), temporary)

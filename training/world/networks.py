@@ -1,4 +1,4 @@
-"""Four small networks that read face crops: two embedders and two age estimators, each of another build."""
+"""Two face embedders and two age estimators for face crops, each with its own architecture."""
 
 import torch
 from torch import Tensor, nn
@@ -21,22 +21,22 @@ class _Residual(nn.Module):
         return torch.relu(x + self.layers(x))
 
 
-def _plain(before: int, width: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
-    layer = nn.Conv2d(before, width, kernel, stride=stride, padding=kernel // 2, bias=False)
+def _plain(in_width: int, width: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+    layer = nn.Conv2d(in_width, width, kernel, stride=stride, padding=kernel // 2, bias=False)
     return [layer, nn.BatchNorm2d(width), nn.GELU()]
 
 
 def _residual_trunk(widths: tuple[int, ...]) -> nn.Sequential:
-    layers, before = [], 3
+    layers, in_width = [], 3
     for width in widths:
-        down = nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False)
+        down = nn.Conv2d(in_width, width, 3, stride=2, padding=1, bias=False)
         layers += [down, nn.BatchNorm2d(width), nn.ReLU(), _Residual(width)]
-        before = width
+        in_width = width
     return nn.Sequential(*layers)
 
 
 class ResidualEmbedder(nn.Module):
-    """A ResNet of three levels that reads its last 6x6 map place by place."""
+    """A three-level ResNet whose output layer keeps the spatial positions of the last 6x6 map."""
 
     def __init__(self, dimensions: int = 128):
         super().__init__()
@@ -45,25 +45,25 @@ class ResidualEmbedder(nn.Module):
         self.out = nn.Linear(32 * (CROP // 8) ** 2, dimensions)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Unit vectors [B, 128] of ``crops`` [B, 3, 48, 48] in [-1, 1]."""
+        """Returns unit vectors [B, 128] for ``crops`` [B, 3, 48, 48] in [-1, 1]."""
         return self.head(self.trunk(crops))
 
     def head(self, features: Tensor) -> Tensor:
-        """Unit vectors [B, 128] of the trunk's last ``features`` [B, 128, 6, 6]."""
+        """Returns unit vectors [B, 128] for the trunk's last ``features`` [B, 128, 6, 6]."""
         return nn.functional.normalize(self.out(self.narrow(features).flatten(1)).float(), dim=1)
 
     def levels(self, crops: Tensor) -> list[Tensor]:
-        """The trunk's features after each of its levels, the last of which ``head`` reads."""
-        found = []
+        """Returns the trunk's features after each level; ``head`` takes the last."""
+        features = []
         for layer in self.trunk:
             crops = layer(crops)
             if isinstance(layer, _Residual):
-                found.append(crops)
-        return found
+                features.append(crops)
+        return features
 
 
 class PlainEmbedder(nn.Module):
-    """A VGG without shortcuts: a wide first look, then maxima over ever larger places."""
+    """A VGG without shortcuts: a wide first kernel, then convolutions and max pooling."""
 
     def __init__(self, dimensions: int = 96):
         super().__init__()
@@ -80,12 +80,12 @@ class PlainEmbedder(nn.Module):
         self.out = nn.Linear(24 * (CROP // 8) ** 2, dimensions)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Unit vectors [B, 96] of ``crops`` [B, 3, 48, 48] in [-1, 1]."""
+        """Returns unit vectors [B, 96] for ``crops`` [B, 3, 48, 48] in [-1, 1]."""
         return nn.functional.normalize(self.out(self.trunk(crops).flatten(1)).float(), dim=1)
 
 
 class AgeNetwork(nn.Module):
-    """A narrower ResNet with one number at its end."""
+    """A narrower ResNet with one output, the age."""
 
     def __init__(self):
         super().__init__()
@@ -93,12 +93,12 @@ class AgeNetwork(nn.Module):
         self.out = nn.Linear(96, 1)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Years [B] of ``crops`` [B, 3, 48, 48] in [-1, 1]."""
+        """Returns ages [B] in years for ``crops`` [B, 3, 48, 48] in [-1, 1]."""
         return 100 * torch.sigmoid(self.out(self.trunk(crops).mean((2, 3))).float()[:, 0])
 
 
 class PlainAgeNetwork(nn.Module):
-    """A VGG that says how likely every fifth year is; the mean under that is the age (DEX, Rothe et al. 2018)."""
+    """A VGG that predicts a distribution over every fifth year; the age is its mean (DEX, Rothe et al. 2018)."""
 
     years: Tensor
 
@@ -118,5 +118,5 @@ class PlainAgeNetwork(nn.Module):
         self.out = nn.Linear(16 * (CROP // 8) ** 2, len(self.years))
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Years [B] of ``crops`` [B, 3, 48, 48] in [-1, 1]."""
+        """Returns ages [B] in years for ``crops`` [B, 3, 48, 48] in [-1, 1]."""
         return self.out(self.trunk(crops).flatten(1)).float().softmax(1) @ self.years

@@ -1,4 +1,4 @@
-"""How a person of the drawn world is trained, drawn and judged, in the demo and in the study alike."""
+"""How the demo and the study train, generate and evaluate a person of the synthetic world."""
 
 import functools
 from collections.abc import Iterable
@@ -24,17 +24,17 @@ from .render.photos import age_set, photos
 from .render.place import known_place
 from .shipped import age_estimator, world_embedder
 
-YEARS = 28.0  # of a subject in its photos
+YEARS = 28.0  # age of a subject in its photos
 PRESET = Preset("DPMSolverMultistepScheduler", 15, 6.0)
-RECIPE = TrainingConfig(  # chosen on people who are in no test; a LoRA learns them as fast, but keeps fewer of the ages
+RECIPE = TrainingConfig(  # chosen on people outside all tests; a LoRA learns as fast, but gets fewer ages right
     resolution=SIDE,
     method="full",
-    train_text_encoder=False,  # its layers are zeros
+    train_text_encoder=False,  # all its layers are zero
     learning_rate=2.5e-4,
     train_batch_size=4,
     random_flip=False,  # these faces are not symmetric
 )
-REWARD: dict[str, Any] = {  # chosen likewise
+REWARD: dict[str, Any] = {  # chosen on the same people
     "loss": "none",
     "reward_every": 3,
     "reward_start": 0.0,
@@ -43,24 +43,24 @@ REWARD: dict[str, Any] = {  # chosen likewise
     "reward_identity": 1.0,
     "reward_age": 3.0,
 }
-SHOWN = replace(RECIPE, **REWARD, lr_scheduler="cosine")  # for pictures to be looked at: it distorts no face at its end
+SHOWN = replace(RECIPE, **REWARD, lr_scheduler="cosine")  # for demo images: a constant rate ends in distorted faces
 
 
 def subject_set(person: int, count: int = 8, detector: FaceDetector = known_place) -> SubjectSet:
-    """``count`` photos of the held-out ``person`` at 28 years, with the faces that ``detector`` finds."""
+    """Returns ``count`` photos of the held-out ``person`` at 28 years, with the faces that ``detector`` finds."""
     pictures = enumerate(photos(person, YEARS, count), 1)
     return find_faces([Photo(f"{number:02}.png", picture) for number, picture in pictures], detector)
 
 
-@functools.cache  # the study asks for it in every trial
+@functools.cache  # every trial of the study uses it
 def regularization_set(per_class: int = 20) -> RegularizationSet:
-    """Other people, ``per_class`` of each age class, in the order of their files: as the command line reads them."""
-    named = [
+    """Returns other people, ``per_class`` per age class, in the order in which the command line reads their files."""
+    photos_and_ages = [
         (Photo(f"{age}_{number:04}.png", picture), age)
         for age, faces in sorted(age_set(per_class).items())
         for number, picture in enumerate(faces, 1)
     ]
-    return RegularizationSet(*map(list, zip(*named, strict=True)))
+    return RegularizationSet(*map(list, zip(*photos_and_ages, strict=True)))
 
 
 def trainer_of(
@@ -70,7 +70,7 @@ def trainer_of(
     estimator: AgeEstimator | None = None,
     extra_prompts: Iterable[str] = (),
 ) -> Trainer:
-    """What trains ``subject`` on the world's base model; its identity loss reads faces with the loss embedder.
+    """Returns a trainer for ``subject`` on the world's base model; its identity loss uses the loss embedder.
 
     ``estimator`` scores the ages of the reward, ``extra_prompts`` are those of other images that will be generated.
     """
@@ -79,10 +79,10 @@ def trainer_of(
 
 
 def draw_six(trainer: Trainer, seed: int) -> list[Image.Image]:
-    """The six ages from the noise of ``seed``."""
+    """Generates the six ages from the noise of ``seed``."""
     return draw_ages(trainer, seed=seed, preset=PRESET, batch_size=6)
 
 
 def drawn_observer(ages: str = "age") -> Observer:
-    """The embedder that never trained anybody here, and the age estimator ``ages``."""
+    """Returns an observer with the scoring embedder, which no training here uses, and the age estimator ``ages``."""
     return Observer(known_place, world_embedder("score"), CropAgeEstimator(age_estimator(ages)))

@@ -1,10 +1,10 @@
-"""The world's weights, as they come with the project: read only when their SHA-256 is the recorded one."""
+"""Loads the weights that ship with the project, after checking their SHA-256."""
 
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import DamagedFile, MissingFile
 from ..faces.crops import SquareCrop
 from ..faces.embedders import UNKNOWN
 from ..files import file_sha256
@@ -25,20 +25,20 @@ AGE_NETWORKS = {"age": AgeNetwork, "age-judge": PlainAgeNetwork}
 
 
 def shipped(name: str, folder: Path = FOLDER) -> dict[str, Tensor]:
-    """The tensors of a shipped file. Raises UserError where it is missing or not the recorded one."""
+    """Returns the tensors of a shipped file. Raises UserError if it is missing or its SHA-256 is wrong."""
     path = folder / name
     if not path.is_file():
-        raise UserError(f"{path} is missing, though it comes with the project; get the project again, whole.")
-    if (found := file_sha256(path)) != SHA256[name]:
-        raise UserError(
-            f"{path} is damaged or was changed: its SHA-256 is {found}, recorded is {SHA256[name]}. Get the project "
-            "again, whole."
+        raise MissingFile(f"{path} ships with this project but is missing. Install the project again.")
+    if (sha256 := file_sha256(path)) != SHA256[name]:
+        raise DamagedFile(
+            f"{path} is damaged or was changed: its SHA-256 is {sha256}, expected {SHA256[name]}. Install the project "
+            "again."
         )
     return read_state_dict(path)
 
 
 class WorldEmbedder(nn.Module):
-    """A FaceEmbedder of the world's faces, frozen."""
+    """A frozen FaceEmbedder for the world's faces."""
 
     crop = SquareCrop(CROP)
     detector = staticmethod(known_place)
@@ -50,24 +50,27 @@ class WorldEmbedder(nn.Module):
         self.network = network.eval().requires_grad_(False)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Unit vectors [B, D] of ``crops`` [B, 3, 48, 48] in [-1, 1]; gradients flow through to them."""
+        """Returns unit vectors [B, D] for ``crops`` [B, 3, 48, 48] in [-1, 1]; gradients flow back to the crops."""
         return self.network(crops)
 
 
 class AgeEstimator(WorldEmbedder):
-    """Years [B] instead of vectors, from the same crops."""
+    """Returns ages [B] in years, instead of vectors, for the same crops."""
 
 
 def world_embedder(name: str) -> WorldEmbedder:
-    """``loss`` to train with, ``score`` to judge with: other people, another build. Raises UserError; see shipped."""
-    return WorldEmbedder(f"drawn-{name}", _filled(EMBEDDERS[name](), f"{name}.safetensors"))
+    """Loads ``loss`` to train with or ``score`` to score with; they differ in architecture and in training people.
+
+    Raises UserError; see shipped.
+    """
+    return WorldEmbedder(f"drawn-{name}", _with_weights(EMBEDDERS[name](), f"{name}.safetensors"))
 
 
 def age_estimator(name: str = "age") -> AgeEstimator:
-    """``age`` to train with, ``age-judge`` to judge what was trained with it. Raises UserError; see shipped."""
-    return AgeEstimator(f"drawn-{name}", _filled(AGE_NETWORKS[name](), f"{name}.safetensors"))
+    """Loads ``age`` to train with or ``age-judge`` to score what it trained. Raises UserError; see shipped."""
+    return AgeEstimator(f"drawn-{name}", _with_weights(AGE_NETWORKS[name](), f"{name}.safetensors"))
 
 
-def _filled(network: nn.Module, name: str) -> nn.Module:
-    network.load_state_dict(shipped(name))  # which makes float32 of fp16
+def _with_weights(network: nn.Module, name: str) -> nn.Module:
+    network.load_state_dict(shipped(name))  # converts fp16 to float32
     return network

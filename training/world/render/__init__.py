@@ -1,9 +1,9 @@
-"""Faces drawn by program. Read drawing first: traits -> aging -> shape, features, hair -> picture.
+"""Renders synthetic faces: traits -> aging -> shape, features, hair -> image. Start with face.
 
-traits, aging                       who somebody is, and what years do to that
-shape, features, hair, scenery      parts of a picture, out of fields
-drawing                             all of them together
-population                          who lives in the world, and who is kept apart
-place                               where the face is, as a detector would answer
+traits, aging                       identity and view traits, and how age changes a face
+shape, features, hair, scenery      parts of an image, built from fields
+face                                combines them into an image
+population                          seeds of the people, with separate ranges for training and testing
+place                               the face's position, as a face detector returns it
 photos                              a subject's photos and a regularization set
 """

@@ -1,9 +1,9 @@
-"""What age does to a face: identity and years in, measures of the face out.
+"""How age changes a face: turns identity traits and years into facial measures.
 
 Lengths are in half head heights of an adult: the crown is at y = -1, the chin at y = +1, y points down.
-The directions are those of Albert, Ricanek & Patterson's review (Forensic Science International, 2007): a child has a
-large cranium, low and large eyes, round cheeks, a short nose; after thirty hair greys and recedes, lines and bags
-appear, lips thin, lids, cheeks and jaw sag, ears and nose go on growing. The amounts are ours, chosen by eye.
+The directions follow the review by Albert, Ricanek & Patterson (Forensic Science International, 2007): a child has a
+large cranium, low and large eyes, round cheeks and a short nose; after thirty, hair greys and recedes, lines and eye
+bags appear, lips thin, lids, cheeks and jaw sag, and ears and nose keep growing. The amounts were chosen by eye.
 """
 
 import torch
@@ -14,18 +14,18 @@ from .traits import IDENTITY_TRAITS, Named, named
 
 
 def childness(age: Tensor) -> Tensor:
-    """1 at birth, 0 from about twenty on."""
+    """Returns 1 at birth, falling to 0 at twenty years."""
     return (1 - age / 20).clamp(0, 1) ** 1.15
 
 
 def aged(age: Tensor, start: float, end: float) -> Tensor:
-    """0 until ``start`` years, 1 from ``end`` on, smooth in between."""
+    """Returns 0 up to ``start`` years, 1 from ``end`` on, and a smoothstep in between."""
     t = ((age - start) / (end - start)).clamp(0, 1)
     return t * t * (3 - 2 * t)
 
 
 def measure(people: Tensor, ages: Tensor) -> Named:
-    """The measures, each [N, 1, 1], of ``people`` [N, D] at ``ages`` [N] in years."""
+    """Returns the facial measures, each [N, 1, 1], of ``people`` [N, D] at ``ages`` [N] in years."""
     p, age = named(people, IDENTITY_TRAITS), ages[:, None, None].float()
     child, old = childness(age), aged(age, 28, 88)
     grown, late = aged(age, 11, 21), aged(age, 48, 90)

@@ -1,4 +1,4 @@
-"""People, ages and views to pictures."""
+"""Renders images from people, ages and views."""
 
 import torch
 from torch import Tensor
@@ -11,28 +11,28 @@ from .scenery import body, ears, skin_colour, wall
 from .shape import grid, outline, relief, shading
 from .traits import IDENTITY_TRAITS, VIEW_TRAITS, named
 
-SIDE = 64  # px; more would cost the base model more than it shows: see docs/world.md
-_CHUNK = 8  # faces drawn at once: what they need stays in a core's cache
+SIDE = 64  # px; a larger side would need a larger base model
+_CHUNK = 8  # faces per pass on a CPU; their arrays fit into a core's cache
 
 
 @torch.no_grad()
 def draw(people: Tensor, ages: Tensor, views: Tensor, side: int = SIDE, supersample: int = 2) -> Tensor:
-    """Pictures [N, 3, side, side], float32 in [-1, 1], of ``people`` [N, D] at ``ages`` [N] in years.
+    """Renders ``people`` [N, D] at ``ages`` [N] in years, seen as ``views`` [N, V] describe.
 
-    ``views`` [N, V] says how the camera saw them. Drawn ``supersample`` times as large and averaged down.
+    Returns images [N, 3, side, side], float32 in [-1, 1], rendered ``supersample`` times as large and averaged down.
     """
     chunk = _CHUNK if people.device.type == "cpu" else len(people)
     with people.device:
         parts = [
-            _draw(*rows, side * supersample)
+            _render(*rows, side * supersample)
             for rows in zip(people.split(chunk), ages.split(chunk), views.split(chunk), strict=True)
         ]
     pictures = [torch.nn.functional.avg_pool2d(part, supersample) for part in parts]
     return torch.cat(pictures).clamp(0, 1) * 2 - 1
 
 
-def _draw(people: Tensor, ages: Tensor, views: Tensor, side: int) -> Tensor:
-    """Supersampled pictures [N, 3, side, side] in [0, 1], back to front."""
+def _render(people: Tensor, ages: Tensor, views: Tensor, side: int) -> Tensor:
+    """Renders images [N, 3, side, side] in [0, 1] from back to front, before averaging."""
     p, view, m = named(people, IDENTITY_TRAITS), named(views, VIEW_TRAITS), measure(people, ages)
     g = grid(side, view, m)
     edge = outline(g, m)

@@ -1,4 +1,4 @@
-"""Eyes, brows, nose, mouth, marks, beard and glasses, each laid over the skin."""
+"""Eyes, brows, nose, mouth, skin marks, beard and glasses, each blended over the skin."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ IRISES = ((0.24, 0.13, 0.07), (0.42, 0.26, 0.11), (0.44, 0.46, 0.22), (0.28, 0.5
 
 
 def skin_marks(colour: Tensor, g: Named, m: Named, p: Named) -> Tensor:
-    """Blush, freckles, age spots and moles on the skin's colour [N, 3, H, W]."""
+    """Adds blush, freckles, age spots and moles to the skin's colour [N, 3, H, W]."""
     ax, x, y = g.ax, g.fx, g.fy
     red = rgb(0.80, 0.26, 0.22)
     cheeks = bump(ax - 0.42, y - m.eye_y - 0.32, 0.20, 0.15) + 0.7 * bump(x, y - m.nose_y + 0.02, 0.12, 0.09)
@@ -28,14 +28,14 @@ def skin_marks(colour: Tensor, g: Named, m: Named, p: Named) -> Tensor:
     dark = colour * rgb(0.42, 0.30, 0.26)
     for place_x, place_y, size in ((p.mole_x, p.mole_y, p.mole_size), (p.mole2_x, p.mole2_y, p.mole2_size)):
         side = place_x * 2 - 1
-        centre = side.sign() * between(0.24, 0.54, side.abs())  # beside the nose and mouth, which it would spoil
+        centre = side.sign() * between(0.24, 0.54, side.abs())  # beside the nose and mouth, not on them
         away = ellipse(x - centre, y - between(0.28, 0.72, place_y), 0.036, 0.036)
         colour = over(colour, dark, 0.9 * step(-away, 1.2 * g.pixel) * step(size - 0.55, 0.08))
     return colour
 
 
 def eyes(picture: Tensor, light: Tensor, g: Named, m: Named, p: Named, view: Named) -> Tensor:
-    """Whites, irises, lids and lashes."""
+    """Adds the whites, irises, lids and lashes."""
     uneven = 0.05 * (p.uneven_eyes - 0.5)
     x, y = g.ax - m.eye_x, g.fy - m.eye_y - uneven * g.fx.sign()
     y = y + m.eye_tilt * x
@@ -73,7 +73,7 @@ def eyes(picture: Tensor, light: Tensor, g: Named, m: Named, p: Named, view: Nam
 
 
 def brows(picture: Tensor, hair: Tensor, light: Tensor, g: Named, m: Named, p: Named, view: Named) -> Tensor:
-    """Eyebrows of ``hair``'s colour [N, 3, 1, 1]."""
+    """Adds eyebrows in the colour ``hair`` [N, 3, 1, 1]."""
     raised = 0.045 * between(-0.6, 1.0, view.brow_raise)
     u = (g.ax - m.eye_x) / m.brow_length
     y = g.fy - m.brow_y + raised + m.brow_arch * (1 - (u - 0.25) ** 2) - m.brow_tilt * (g.ax - m.eye_x)
@@ -84,7 +84,7 @@ def brows(picture: Tensor, hair: Tensor, light: Tensor, g: Named, m: Named, p: N
 
 
 def nose(picture: Tensor, g: Named, m: Named, p: Named) -> Tensor:
-    """Nostrils and the shadow below; its form is in the relief."""
+    """Adds the nostrils and the shadow below; the relief shapes the nose."""
     x = g.fx - 0.05 * (p.crooked_nose - 0.5)
     y = g.fy - m.nose_y
     shade = picture * rgb(0.62, 0.45, 0.42)
@@ -96,7 +96,7 @@ def nose(picture: Tensor, g: Named, m: Named, p: Named) -> Tensor:
 
 
 def mouth(picture: Tensor, skin: Tensor, light: Tensor, g: Named, m: Named, p: Named, view: Named) -> Tensor:
-    """Lips, what is between them, and the corners."""
+    """Adds the lips, the teeth between them, and the corners of the mouth."""
     smile = between(-0.05, 1.0, view.smile)
     width = m.mouth_width * (1 + 0.16 * smile)
     x = g.fx
@@ -128,7 +128,7 @@ def mouth(picture: Tensor, skin: Tensor, light: Tensor, g: Named, m: Named, p: N
 
 
 def beard(picture: Tensor, hair: Tensor, light: Tensor, edge: Tensor, g: Named, m: Named, p: Named) -> Tensor:
-    """Stubble to full beard, and a moustache, on grown men."""
+    """Adds stubble or a beard, and a moustache, to grown men."""
     ax, y = g.ax, g.fy
     grown = m.beard * ((p.masculine - 0.55) / 0.2).clamp(0, 1)
     jaw = step(y - (m.mouth_y - 0.10 - 0.9 * (ax - 0.42).clamp_min(0) + 0.25 * (0.42 - ax).clamp_min(0)), 0.10)
@@ -146,7 +146,7 @@ def beard(picture: Tensor, hair: Tensor, light: Tensor, edge: Tensor, g: Named, 
 
 
 def glasses(picture: Tensor, g: Named, m: Named, p: Named) -> Tensor:
-    """Frames from six years on, for a quarter of the people."""
+    """Adds glasses to a quarter of the people, from six years on."""
     worn = (p.glasses > 0.75) & (m.age >= 6)
     if not worn.any():
         return picture

@@ -1,4 +1,4 @@
-"""Hair of the head: what hangs behind the neck, and the cap with its hairline in front."""
+"""Hair: the part that falls behind the neck, and the front with its hairline."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ GREY = (0.78, 0.77, 0.76)
 
 
 def hair_colour(m: Named, p: Named) -> Tensor:
-    """[N, 3, 1, 1]: black to blond, redder for some, greying with age; darker skin goes with darker hair."""
+    """Returns colours [N, 3, 1, 1] from black to blond, some red, greying with age; darker skin has darker hair."""
     colour = palette(HAIRS, p.hair_tone * (1.05 - 0.95 * p.skin_tone).clamp(0, 1) + 0.10 * m.child)
     red = ((p.hair_red - 0.72) / 0.28).clamp(0, 1) * (1 - p.skin_tone)
     colour = torch.lerp(colour, rgb(0.58, 0.22, 0.09).expand_as(colour), 0.8 * red[:, None])
@@ -20,13 +20,13 @@ def hair_colour(m: Named, p: Named) -> Tensor:
 
 
 def _length(m: Named, p: Named) -> Tensor:
-    """Where long hair ends, y; men's and babies' stays above the ears."""
+    """Returns the y at which hair ends; for men and babies it is mostly above the ears."""
     long = ((p.hair_length - 0.25) / 0.6).clamp(0, 1) * (1 - 0.75 * (p.masculine > 0.55)) * (1 - m.baby_hair)
     return between(-0.15, 1.45, long) - 0.15 * m.late * long
 
 
 def strands(g: Named, p: Named, view: Named) -> Tensor:
-    """Light and dark locks that run from the crown [N, H, W], about -1 to 1."""
+    """Returns light and dark strands from the crown [N, H, W], about -1 to 1."""
     part = 0.5 * (p.parting - 0.5)
     angle = torch.atan2(g.hx - part, g.hy + 1.25)
     wave = 0.5 * p.curl * torch.sin(11 * g.hy + 6 * view.hair_phase)
@@ -40,7 +40,7 @@ def _shade(colour: Tensor, light: Tensor, g: Named, p: Named, view: Named) -> Te
 
 
 def _volume(g: Named, m: Named, p: Named, view: Named) -> Tensor:
-    """How far the hair stands off the head [N, H, W]."""
+    """Returns the thickness of the hair over the head [N, H, W]."""
     top, side = between(0.03, 0.20, p.hair_volume), between(0.015, 0.12, p.hair_volume)
     volume = torch.lerp(side, top, step(-0.35 - g.hy, 0.45)) * (1 - 0.55 * m.baby_hair) * (1 - 0.30 * m.late)
     angle = torch.atan2(g.hx, -g.hy)
@@ -49,7 +49,7 @@ def _volume(g: Named, m: Named, p: Named, view: Named) -> Tensor:
 
 
 def hair_behind(picture: Tensor, colour: Tensor, light: Tensor, g: Named, m: Named, p: Named, view: Named) -> Tensor:
-    """Long hair that falls behind the neck, and thinner hair's halo around the head."""
+    """Adds long hair that falls behind the neck."""
     end = _length(m, p) + 0.03 * torch.sin(13 * g.hx + 6 * view.hair_phase)
     curl = ((p.curl - 0.5) * 2).clamp_min(0)
     wave = 0.03 * torch.sin(7 * g.hy + 5 * view.hair_wind) * (0.4 + curl)
@@ -63,7 +63,7 @@ def hair_behind(picture: Tensor, colour: Tensor, light: Tensor, g: Named, m: Nam
 def hair_in_front(
     picture: Tensor, colour: Tensor, light: Tensor, edge: Tensor, g: Named, m: Named, p: Named, view: Named
 ) -> Tensor:
-    """The cap of hair down to the hairline, receding and thinning; locks beside the face where hair is long."""
+    """Adds hair down to the hairline, which recedes and thins with age, and strands beside the face if it is long."""
     end = _length(m, p)
     outside = step(_volume(g, m, p, view) - edge, 1.2 * g.pixel)
     part = 0.5 * (p.parting - 0.5)
@@ -87,7 +87,7 @@ def hair_in_front(
 
 
 def _sides(g: Named, m: Named, p: Named) -> Tensor:
-    """The strips beside the cheeks that long hair covers."""
+    """Returns a mask of the strips beside the cheeks that long hair covers."""
     inner = (
         m.head_width * between(0.93, 0.83, p.hair_volume)
         - 0.10 * step(-0.1 - g.hy, 0.3)

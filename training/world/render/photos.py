@@ -1,4 +1,4 @@
-"""A subject's photos and a regularization set, of people whom no network of the world was trained on."""
+"""Renders a subject's photos and a regularization set, of people that no network was trained on."""
 
 from pathlib import Path
 
@@ -11,19 +11,19 @@ from .face import draw
 from .population import HELD_OUT
 from .traits import identities, views
 
-SUBJECT = HELD_OUT + 21  # the one that `python -m training world --photos` writes
+SUBJECT = HELD_OUT + 21  # the default of `python -m training world --photos`
 OTHERS = HELD_OUT + 500_000  # the people of regularization sets
 
 
 def photos(person: int, years: float, count: int, first_view: int = 0) -> list[Image.Image]:
-    """``count`` photos, 64 px square, of the held-out ``person`` at ``years``."""
+    """Renders ``count`` photos, 64 px square, of the held-out ``person`` at ``years``."""
     seeds = range(1000 * person + first_view, 1000 * person + first_view + count)
-    drawn = draw(identities([person]).repeat(count, 1), torch.full((count,), float(years)), views(seeds))
-    return [to_image(picture) for picture in drawn]
+    rendered = draw(identities([person]).repeat(count, 1), torch.full((count,), float(years)), views(seeds))
+    return [to_image(picture) for picture in rendered]
 
 
 def age_set(per_class: int, first_person: int = OTHERS) -> dict[str, list[Image.Image]]:
-    """Faces of other people, ``per_class`` of each age class, everyone once."""
+    """Renders faces of other people, ``per_class`` per age class, each person once."""
     result = {}
     for place, name in enumerate(AGE_CLASSES):
         seeds = range(first_person + place * per_class, first_person + (place + 1) * per_class)
@@ -34,7 +34,7 @@ def age_set(per_class: int, first_person: int = OTHERS) -> dict[str, list[Image.
 
 
 def write_photos(folder: Path, person: int = SUBJECT, years: float = 28, count: int = 8, per_class: int = 20) -> None:
-    """``folder``/photos and ``folder``/ages, as train's --subject and --regularization want them."""
+    """Writes ``folder``/photos and ``folder``/ages, for --subject and --regularization of the train command."""
     pictures = {f"photos/{number:02}.png": picture for number, picture in enumerate(photos(person, years, count), 1)}
     for name, faces in age_set(per_class).items():
         pictures |= {f"ages/{name}_{number:04}.png": face for number, face in enumerate(faces, 1)}

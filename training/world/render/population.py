@@ -1,4 +1,4 @@
-"""Who lives in the world, and who is kept apart: every purpose has people of its own."""
+"""Seeds and ages of the world's people. Each purpose has its own range of people."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ...ages import AGE_CLASSES, CLASS_YEARS
 
-# First seeds. Nobody whom a network was trained on is ever a subject or a test.
+# First seed of each range. Subjects and tests never use people that a network was trained on.
 HELD_OUT = 0
 BASE_MODEL = 1_000_000
 LOSS_EMBEDDER = 2_000_000
@@ -16,7 +16,7 @@ AGE_JUDGE = 5_000_000
 
 
 def some_ages(seeds: range) -> Tensor:
-    """An age in years for each seed, float32 [N]: the six classes alike, and alike within a class."""
+    """Returns an age in years per seed, float32 [N]: uniform over the six classes and within each class."""
     draws = np.stack([np.random.default_rng((4, seed)).random(2) for seed in seeds])
     limits = np.array([CLASS_YEARS[name] for name in AGE_CLASSES])[(draws[:, 0] * len(AGE_CLASSES)).astype(int)]
     years = limits[:, 0] + draws[:, 1] * (limits[:, 1] + 1 - limits[:, 0])

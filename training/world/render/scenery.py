@@ -1,4 +1,4 @@
-"""What is around the face: the wall, neck, clothes and ears; and the skin's colour."""
+"""Wall, neck, clothes and ears around the face, and the skin's colour."""
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ CLOTHS = (
 
 
 def skin_colour(m: Named, p: Named) -> Tensor:
-    """The skin's own colour [N, 3, 1, 1], paler in old age."""
+    """Returns the skin's colour [N, 3, 1, 1], paler in old age."""
     green, blue = between(1.03, 0.97, p.skin_warmth), between(1.06, 0.92, p.skin_warmth)
     colour = palette(SKINS, p.skin_tone) * torch.stack([torch.ones_like(green), green, blue], dim=1)
     pale = 0.5 * colour + 0.5 * colour.mean(1, keepdim=True)
@@ -34,7 +34,7 @@ def skin_colour(m: Named, p: Named) -> Tensor:
 
 
 def wall(g: Named, view: Named) -> Tensor:
-    """A studio's wall, lighter where the light falls."""
+    """Returns a studio wall [N, 3, H, W], brightest near the light."""
     colour = palette(WALLS, view.wall_hue) * between(0.55, 1.25, view.wall_light)[:, None]
     glow = 1.08 - 0.22 * ((g.x - between(-0.5, 0.5, view.light_x)) ** 2 + (g.y + 0.3) ** 2)
     slope = 1 + 0.12 * between(-1, 1, view.wall_slope) * g.y
@@ -42,7 +42,7 @@ def wall(g: Named, view: Named) -> Tensor:
 
 
 def body(picture: Tensor, skin: Tensor, light: Tensor, g: Named, m: Named, view: Named) -> Tensor:
-    """Neck, shoulders and what covers them."""
+    """Adds neck, shoulders and clothes."""
     neck_width = m.neck + 0.10 * (g.hy - 1.05).clamp_min(0)
     neck = step(neck_width - g.hx.abs(), 1.2 * g.pixel) * step(g.hy - 0.3, 0.05)
     under_chin = step(m.chin + 0.20 - 0.25 * g.hx**2 - g.hy, 0.16)
@@ -58,7 +58,7 @@ def body(picture: Tensor, skin: Tensor, light: Tensor, g: Named, m: Named, view:
 
 
 def ears(picture: Tensor, skin: Tensor, light: Tensor, g: Named, m: Named) -> Tensor:
-    """Ears behind the head's edge."""
+    """Adds ears behind the head's edge."""
     x = g.hx.abs() - m.head_width * 0.97 - m.ear_out * 0.5
     y = g.hy - m.eye_y * 0.5 - 0.14
     x = x - 0.12 * (-y).clamp(-0.2, 0.2)

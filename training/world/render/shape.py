@@ -1,4 +1,4 @@
-"""Where the head is: the grid of points in the face's own coordinates, its outline and its relief."""
+"""The head's geometry: a grid of points in face coordinates, outline, relief and shading."""
 
 import torch
 from torch import Tensor
@@ -6,13 +6,13 @@ from torch import Tensor
 from .fields import between, bump, ellipse, segment, step, stroke
 from .traits import Named
 
-HEAD_Y = -0.16  # the widest place of the head, between cranium and jaw
-HEAD_SIZE = 0.75  # half a head's height over half the picture's side
-HEAD_PLACE = 0.075  # how far the head's middle is below the picture's, in half sides
+HEAD_Y = -0.16  # y of the head's widest point, between cranium and jaw
+HEAD_SIZE = 0.75  # head height relative to the image's side
+HEAD_PLACE = 0.075  # offset of the head's centre below the image's, in half sides
 
 
 def grid(side: int, view: Named, m: Named) -> Named:
-    """Points [N, side, side]: x, y of the picture; hx, hy of the head; fx, fy of the turned face."""
+    """Returns points [N, side, side] in coordinates of the image (x, y), head (hx, hy) and turned face (fx, fy)."""
     line = (torch.arange(side, dtype=torch.float32) + 0.5) / side * 2 - 1
     y, x = torch.meshgrid(line, line, indexing="ij")
     x, y = x[None], y[None]
@@ -30,7 +30,7 @@ def grid(side: int, view: Named, m: Named) -> Named:
 
 
 def outline(g: Named, m: Named) -> Tensor:
-    """Distance to the head's edge [N, H, W], negative inside: a cranium and a tapering jaw."""
+    """Returns the distance to the head's edge [N, H, W], negative inside: a cranium and a tapering jaw."""
     y = g.hy - HEAD_Y
     below = (y / (m.chin - HEAD_Y)).clamp(0, 1.3)
     width = m.head_width * (1 - m.jaw_taper * below**2.2)
@@ -43,7 +43,7 @@ def outline(g: Named, m: Named) -> Tensor:
 
 
 def relief(g: Named, m: Named, p: Named, edge: Tensor, view: Named) -> Tensor:
-    """Height of the skin towards the camera [N, H, W], in face units; light makes the face out of it."""
+    """Returns the skin's height towards the camera [N, H, W], in face units; shading makes it visible."""
     x, ax, y = g.fx, g.ax, g.fy
     inside = (-edge).clamp_min(0)
     height = 0.62 * (1 - (1 - inside / 0.62).clamp(0, 1) ** 2).clamp_min(1e-6).sqrt()
@@ -66,9 +66,9 @@ def relief(g: Named, m: Named, p: Named, edge: Tensor, view: Named) -> Tensor:
 
 
 def wrinkles(g: Named, m: Named, p: Named, view: Named) -> Tensor:
-    """Depth of the skin's folds and lines [N, H, W], in face units."""
+    """Returns the depth of folds and lines in the skin [N, H, W], in face units."""
     x, ax, y = g.fx, g.ax, g.fy
-    above = m.brow_y - 0.07 - y  # height over the brows
+    above = m.brow_y - 0.07 - y  # height above the brows
     wave = (above + 0.05 * (1 - (x / 0.45) ** 2) + 0.012 * torch.sin(9 * x + 6 * p.mole_x)) / 0.098
     forehead = torch.cos(wave * 2 * torch.pi).clamp_min(0) ** 3 * step(above, 0.03) * step(0.36 - above, 0.06)
     depth = 0.016 * m.forehead_lines * forehead * stroke(x, 0.44)
@@ -97,7 +97,7 @@ def wrinkles(g: Named, m: Named, p: Named, view: Named) -> Tensor:
 
 
 def shading(height: Tensor, g: Named, view: Named) -> tuple[Tensor, Tensor]:
-    """Light that falls on the skin, about 0 to 1.1, and its gloss, 0 to 1: [N, H, W] each."""
+    """Returns the light on the skin, about 0 to 1.1, and its gloss, 0 to 1, each [N, H, W]."""
     spacing = 2 * g.pixel
     padded = torch.nn.functional.pad(height[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     slope_x = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / spacing

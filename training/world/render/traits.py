@@ -1,4 +1,4 @@
-"""Who is drawn and how the camera saw them: identities and views as rows of numbers in [0, 1]."""
+"""Identities (who is rendered) and views (how the photo was taken) as rows of numbers in [0, 1]."""
 
 from collections.abc import Iterable
 from types import SimpleNamespace
@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Named = SimpleNamespace  # measures by name, each [N, 1, 1], or fields over the picture, each [N, H, W]
+Named = SimpleNamespace  # measures by name, each [N, 1, 1], or fields over the image, each [N, H, W]
 
-# What belongs to the person, at every age. Uniform and independent; aging.py says what each means in the face.
+# Traits of a person at every age, uniform and independent; aging.py turns them into facial measures.
 IDENTITY_TRAITS = (
     *("head_width", "jaw_width", "jaw_square", "chin", "cheeks", "forehead", "masculine"),
     *("eye_spacing", "eye_height", "eye_size", "eye_open", "eye_tilt", "iris_hue", "iris_light", "crease"),
@@ -23,7 +23,7 @@ IDENTITY_TRAITS = (
     *("greying", "balding", "wrinkling", "uneven_eyes", "uneven_mouth", "crooked_nose"),
 )
 
-# What differs from one photo of a person to the next.
+# Traits that vary between photos of one person.
 VIEW_TRAITS = (
     *("shift_x", "shift_y", "size", "tilt", "yaw", "pitch"),
     *("light_x", "light_y", "light_hard", "light_warm", "exposure"),
@@ -32,7 +32,7 @@ VIEW_TRAITS = (
     *("hair_wind", "hair_phase"),
 )
 
-# What hides a person without changing who it is: see ``disguised``.
+# Traits that change a person's appearance but not the identity; see ``disguised``.
 DISGUISES = (
     "hair_volume",
     "hair_length",
@@ -47,17 +47,17 @@ DISGUISES = (
 
 
 def identities(seeds: Iterable[int]) -> Tensor:
-    """The people of ``seeds``: [N, len(IDENTITY_TRAITS)] in [0, 1], each row from its own seed alone."""
+    """Samples people: [N, len(IDENTITY_TRAITS)] in [0, 1]; each row depends only on its own seed."""
     return _uniform(seeds, 1, len(IDENTITY_TRAITS))
 
 
 def views(seeds: Iterable[int]) -> Tensor:
-    """The photos of ``seeds``: [N, len(VIEW_TRAITS)] in [0, 1], each row from its own seed alone."""
+    """Samples views: [N, len(VIEW_TRAITS)] in [0, 1]; each row depends only on its own seed."""
     return _uniform(seeds, 2, len(VIEW_TRAITS))
 
 
 def disguised(people: Tensor, seeds: Iterable[int]) -> Tensor:
-    """The same people [N, D] with other hair, beards and glasses, so that a matcher cannot rely on those."""
+    """Returns the same people [N, D] with other hair, beards and glasses, so that matchers cannot rely on those."""
     places = [IDENTITY_TRAITS.index(name) for name in DISGUISES]
     changed = people.clone()
     changed[:, places] = _uniform(seeds, 3, len(places))
@@ -65,7 +65,7 @@ def disguised(people: Tensor, seeds: Iterable[int]) -> Tensor:
 
 
 def named(rows: Tensor, names: tuple[str, ...]) -> Named:
-    """Columns of ``rows`` [N, D] by name, each [N, 1, 1] so that it broadcasts over a picture."""
+    """Returns the columns of ``rows`` [N, D] by name, each [N, 1, 1] to broadcast over an image."""
     return Named(**{name: rows[:, index, None, None] for index, name in enumerate(names)})
 
 
