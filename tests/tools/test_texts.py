@@ -69,10 +69,10 @@ def first_column(page, heading):
 def test_help_page(node):
     page = (DOCS / f"{node}.md").read_text(encoding="utf-8")
     assert page.startswith(f"# {ENGLISH[node]['display_name']}\n")
-    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
-    assert pictures
-    for picture in pictures:
-        with Image.open(DOCS / picture) as image:
+    images = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
+    assert images
+    for name in images:
+        with Image.open(DOCS / name) as image:
             assert image.width >= 200
     inputs = {(name, texts["name"]) for name, texts in ENGLISH[node]["inputs"].items()}
     documented = first_column(page, "Inputs")
