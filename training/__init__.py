@@ -1,17 +1,19 @@
-"""Identity-preserving aging by DreamBooth with an identity loss; usable without ComfyUI: ``python -m training``.
+"""Identity-preserving aging with DreamBooth and an identity loss. Works without ComfyUI: ``python -m training``.
 
-Read dreambooth/losses.py and dreambooth/trainer.py: they are the method. Imports run one way, upwards in this list:
+Read dreambooth/losses.py and dreambooth/trainer.py first: they are the method. A package imports only from those
+further down in this list:
 
-    cli          one file a command
-    study        people of the drawn world, trained in many ways and measured
-    cast         many subjects, or trials, in a queue
-    dreambooth   the training: losses, batches, trainer, what watches it, and its files
-    report       what a biometrician wants to know, as text, plots, files and a page
-    catalogue    embedders and age estimators by name
-    world        faces drawn by program, and a small model of them
-    biometrics   numbers about similarities
-    models       Stable Diffusion opened, sampled, saved; LoRA and subject files
-    faces        found, cut out, embedded, and how old they look
-    pictures     photos in; sheets and charts out
-    config, options, edits, published, ages, files, records, errors
+    cli          the command line, one file per command
+    cast         many subjects in a queue, on one machine or a cluster
+    catalogue    face embedders and age estimators by name
+    world        the synthetic world: rendered faces and a small model of them
+    runs         a training from photos to a finished subject: session, state, files, previews, curves
+    report       the biometric report as text, plots, files and a page
+    dreambooth   the method: losses, batches, trainer, reward
+    data         photos and regularization set, with ages and captions
+    biometrics   similarities, error rates and verdicts
+    models       noise levels, LoRA, subject files; stable_diffusion opens, samples and saves diffusers models
+    faces        finds, crops and embeds faces, and estimates their age
+    pictures     reads images; renders contact sheets and charts
+    config, options, edits, published, weights, ages, files, records, names, errors
 """

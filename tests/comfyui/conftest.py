@@ -1,4 +1,7 @@
-"""Finds a real ComfyUI, gives it a base directory of its own with everything the graphs name, and starts it."""
+"""Finds a real ComfyUI, prepares a base directory with all files that the graphs name, and starts it.
+
+Tests are skipped if ComfyUI or a Chromium is missing. With COMFYUI_REQUIRED=1 they fail instead, as in CI.
+"""
 
 import os
 import subprocess
@@ -13,37 +16,56 @@ from PIL import Image
 from tools.server import Server
 
 REPOSITORY = Path(__file__).parent.parent.parent
-FOLDER_NAME = "any-folder name"  # the pack may sit under any
-FACENET = "untrained.pt"  # under a published name its SHA-256 would be refused
+FOLDER_NAME = "any-folder name"  # the pack's folder may have any name
+FACENET = "untrained.pt"  # a published name would be refused for its SHA-256
+REQUIRED = os.environ.get("COMFYUI_REQUIRED") == "1"
 
 
-def _comfyui() -> Path | None:
-    places = [os.environ.get("COMFYUI_PATH"), REPOSITORY.parent.parent, Path.home() / "comfy" / "ComfyUI"]
-    return next((Path(place) for place in places if place and (Path(place) / "comfyui_version.py").is_file()), None)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Fails a test that a fixture skips, if COMFYUI_REQUIRED. A test may still skip itself on an old ComfyUI."""
+    report = yield
+    if REQUIRED and report.skipped and call.when == "setup":
+        report.outcome, report.longrepr = "failed", f"COMFYUI_REQUIRED is set: {call.excinfo.value}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Fails a file that skips itself for a missing package, if COMFYUI_REQUIRED."""
+    report = yield
+    if REQUIRED and report.skipped:
+        report.outcome, report.longrepr = "failed", f"COMFYUI_REQUIRED is set: {report.longrepr[2]}"
+    return report
+
+
+def _find_comfyui() -> Path | None:
+    folders = [os.environ.get("COMFYUI_PATH"), REPOSITORY.parent.parent, Path.home() / "comfy" / "ComfyUI"]
+    return next((Path(path) for path in folders if path and (Path(path) / "comfyui_version.py").is_file()), None)
 
 
 @pytest.fixture(scope="session")
 def comfyui():
     """The folder of a real ComfyUI."""
-    found = _comfyui()
-    if found is None:
-        pytest.skip("no ComfyUI here: set COMFYUI_PATH, or install one into ~/comfy/ComfyUI")
-    return found
+    folder = _find_comfyui()
+    if folder is None:
+        pytest.skip("ComfyUI was not found. Set COMFYUI_PATH to its folder, or install it into ~/comfy/ComfyUI.")
+    return folder
 
 
 @pytest.fixture(scope="session")
 def python(comfyui):
-    """The Python that runs it."""
-    inside = [comfyui / name / "bin" / "python" for name in (".venv", "venv")]
-    python = next((path for path in inside if path.is_file()), Path(sys.executable))
-    probe = "import comfyui_frontend_package, torchsde, facenet_pytorch, diffusers, peft, accelerate, open_clip"
-    if subprocess.run([python, "-c", probe], capture_output=True).returncode:
-        pytest.skip(f"{python} lacks what ComfyUI or this pack needs: install both requirements.txt there")
+    """The Python executable that runs ComfyUI."""
+    candidates = [comfyui / name / "bin" / "python" for name in (".venv", "venv")]
+    python = next((path for path in candidates if path.is_file()), Path(sys.executable))
+    imports = "import comfyui_frontend_package, torchsde, facenet_pytorch, diffusers, peft, accelerate, open_clip"
+    if subprocess.run([python, "-c", imports], capture_output=True).returncode:
+        pytest.skip(f"{python} lacks packages. Install the requirements.txt of ComfyUI and of this pack into it.")
     return python
 
 
 def shallow_checkpoint() -> dict[str, torch.Tensor]:
-    """Stable Diffusion 1.x with one UNet level and random weights; ComfyUI reads the depth off the keys."""
+    """Stable Diffusion 1.x with one UNet level and random weights. ComfyUI reads the depth from the keys."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig
 
@@ -117,7 +139,7 @@ def base(tmp_path_factory, astronaut):
 
 @pytest.fixture(scope="session")
 def server(comfyui, python, base):
-    """One server for all tests that leave it as they found it."""
+    """A server shared by all tests that leave it unchanged."""
     running = Server(python, comfyui, base)
     yield running
     running.stop()

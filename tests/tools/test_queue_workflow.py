@@ -1,4 +1,4 @@
-"""The client for scripts, against a ComfyUI that only says what it was asked."""
+"""docs/queue_workflow.py against a fake ComfyUI server that records the graphs it receives."""
 
 import json
 import os
@@ -19,17 +19,17 @@ GRAPH = {
 
 @pytest.fixture
 def queue(tmp_path):
-    """Queues GRAPH with changes; the process, and the graphs that arrived."""
-    arrived = []
+    """Returns a function that queues GRAPH with changes and returns the finished process and the received graphs."""
+    received = []
 
     class ComfyUI(BaseHTTPRequestHandler):
         def do_POST(self):
-            arrived.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["prompt"])
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["prompt"])
             self.answer({"prompt_id": "1"})
 
         def do_GET(self):
-            picture = {"filename": "../../sheet.png", "subfolder": "", "type": "output"}
-            done = {"status": {"status_str": "success", "messages": []}, "outputs": {"3": {"images": [picture]}}}
+            image = {"filename": "../../sheet.png", "subfolder": "", "type": "output"}
+            done = {"status": {"status_str": "success", "messages": []}, "outputs": {"3": {"images": [image]}}}
             self.answer({"1": done} if "history" in self.path else {})
 
         def answer(self, body):
@@ -48,13 +48,13 @@ def queue(tmp_path):
         command = [sys.executable, REPOSITORY / "docs/queue_workflow.py", tmp_path / "graph.json", *changes]
         environment = os.environ | {"COMFYUI": f"http://127.0.0.1:{server.server_port}"}
         (tmp_path / "here").mkdir()
-        return subprocess.run(command, env=environment, cwd=tmp_path / "here", capture_output=True, text=True), arrived
+        return subprocess.run(command, env=environment, cwd=tmp_path / "here", capture_output=True, text=True), received
 
     yield run
     server.shutdown()
 
 
-def test_inputs_are_changed_into_what_they_are_and_pictures_stay_in_this_folder(queue, tmp_path):
+def test_changed_inputs_keep_their_types_and_images_are_saved_in_the_current_folder(queue, tmp_path):
     done, (graph,) = queue("seed=11", "KSampler.cfg=6", "add_noise=False", "name=7")
     assert done.returncode == 0, done.stderr
     assert graph["1"]["inputs"] == {"seed": 11, "cfg": 6, "add_noise": False, "model": ["2", 0]}
@@ -63,14 +63,15 @@ def test_inputs_are_changed_into_what_they_are_and_pictures_stay_in_this_folder(
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "values"),
     [
-        ("sead=11", "no node has an input sead"),
-        ("model=other", "no node has an input model"),
-        ("Loader.cfg=6", "no node has an input Loader.cfg"),
-        ("add_noise=off", "add_noise is off; it must be a number, true or false"),
+        ("sead=11", ["sead"]),
+        ("model=other", ["model"]),
+        ("Loader.cfg=6", ["Loader.cfg"]),
+        ("add_noise=off", ["add_noise", "off"]),
     ],
 )
-def test_a_change_that_changes_nothing_is_no_success(queue, change, sentence):
-    done, arrived = queue(change)
-    assert done.returncode == 1 and sentence in done.stderr and not arrived
+def test_an_unknown_input_or_a_wrong_value_is_an_error_and_nothing_is_queued(queue, change, values):
+    done, received = queue(change)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and not received
+    assert all(value in done.stderr for value in values)
