@@ -85,7 +85,8 @@ class LoadPhotos(io.ComfyNode):
                     is_output_list=True,
                 ),
                 io.String.Output(
-                    display_name="report", tooltip="What was read. Copy the ages from here to correct them."
+                    display_name="report",
+                    tooltip="Summary of the photos. To correct ages, copy them from here into ages.",
                 ),
                 io.Mask.Output(
                     display_name="masks",

@@ -139,7 +139,7 @@ class SequenceEncode(io.ComfyNode):
                 _age_widget(
                     "to_age",
                     AGE_CLASSES[-1],
-                    "The last age. If the first is a class, choose a class; if it is in years, choose years.",
+                    "The last age, of the same type as from_age.",
                 ),
                 io.Int.Input(
                     "steps",
