@@ -305,8 +305,7 @@ class EditPrompts(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, ages=None) -> bool | str:
-        """Rejects values that are not ages. If words and template were checked here, ages would be marked for them "
-        "too."""
+        """Rejects values that are not ages. Checking words and template here would mark ages for their errors too."""
         return sentence(parse_ages, ages)
 
     @classmethod
