@@ -84,7 +84,7 @@ class Studio(Graph):
         settings = {"age": age, "extra": ""} | _PROMPT | widgets
         return self.add("IDAgingPromptEncode", clip=clip, **settings, **({"subject": subject} if subject else {}))
 
-    def draw(self, model, positive, count=1, seed=7) -> tuple[str, int]:
+    def generate(self, model, positive, count=1, seed=7) -> tuple[str, int]:
         """Samples ``count`` images from the same noise."""
         empty = self.add("EmptyLatentImage", width=SIDE, height=SIDE, batch_size=count)
         noise = self.add("LatentBatchSeedBehavior", samples=(empty, 0), seed_behavior="fixed")
@@ -119,7 +119,7 @@ def save_lora(server):
     return "SaveLoRA" if "SaveLoRA" in server.get("/object_info") else "SaveLoRANode"
 
 
-def ran(server, graph):
+def run_ok(server, graph):
     outcome = server.run(graph)
     assert outcome.status == "success", outcome.error.get("exception_message") or server.log.read_text()[-3000:]
     return outcome

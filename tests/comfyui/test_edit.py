@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.comfyui.graphs import SIDE, Studio, pictures, ran, text_of
+from tests.comfyui.graphs import SIDE, Studio, pictures, run_ok, text_of
 from tools.server import Refused
 
 
@@ -66,7 +66,7 @@ def test_candidates_of_each_age_are_edited_scored_and_put_on_a_sheet(server):
     sheet = graph.add("IDAgingAgingSheet", images=edited, ages=(lists, 1), similarities=(report, 2), columns=3)
     nodes = [graph.save(link, name) for link, name in ((edited, "edited"), ((sheet, 0), "edit_sheet"))]
     report_text, prompt_text = text_of(graph, (report, 5)), text_of(graph, (lists, 0))
-    outcome = ran(server, graph)
+    outcome = run_ok(server, graph)
     edited_images, (sheet_image,) = (pictures(server, outcome, node) for node in nodes)
     assert [image.shape for image in edited_images] == [(SIDE, SIDE, 3)] * 6
     assert len({image.tobytes() for image in edited_images}) == 6, "each age and each candidate is a different image"
@@ -83,7 +83,7 @@ def test_the_result_depends_on_the_photo_and_the_seed(server):
     links = [graph.edit(one, (lists, 0), (lists, 2)), graph.edit(other, (lists, 0), (lists, 2)),
              graph.edit(one, (lists, 0), 4)]  # fmt: skip
     saved = [graph.save(link, "pairs") for link in links]
-    outcome = ran(server, graph)
+    outcome = run_ok(server, graph)
     first, second, third = (pictures(server, outcome, node)[0] for node in saved)
     assert not np.array_equal(first, second) and not np.array_equal(first, third)
 

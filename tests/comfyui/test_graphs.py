@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tests.comfyui.conftest import FOLDER_NAME
-from tests.comfyui.graphs import NODES, SIDE, Studio, pictures, ran, save_lora, text_of
+from tests.comfyui.graphs import NODES, SIDE, Studio, pictures, run_ok, save_lora, text_of
 from training.biometrics.verdicts import MEANINGS, SAME
 from training.faces.face_api import FACE_API, MANIFEST
 from training.faces.mobilefacenet import MOBILEFACENET
@@ -46,7 +46,7 @@ def test_from_photos_to_a_scored_sheet(server):
     photos = graph.photos()
     train = graph.train(photos)
     sequence = graph.sequence((train, 1), (train, 2))
-    images = graph.draw((train, 0), (sequence, 0), count=(sequence, 2))
+    images = graph.generate((train, 0), (sequence, 0), count=(sequence, 2))
     score = graph.add("IDAgingScoreIdentity", images=images, references=photos, face_embedder=graph.embedder(),
                       ages=(sequence, 1))  # fmt: skip
     sheet = graph.add(
@@ -57,7 +57,7 @@ def test_from_photos_to_a_scored_sheet(server):
               "previews": (train, 5)}.items()}  # fmt: skip
     texts = {name: text_of(graph, link) for name, link in {"train": (train, 6), "score": (score, 3)}.items()}
     graph.add("LossGraphNode", loss=(train, 4), filename_prefix="loss")
-    outcome = ran(server, graph)
+    outcome = run_ok(server, graph)
 
     shapes = {name: [picture.shape for picture in pictures(server, outcome, node)] for name, node in nodes.items()}
     assert shapes["images"] == shapes["previews"] == [(SIDE, SIDE, 3)] * 6
@@ -91,7 +91,7 @@ def test_photos_score_high_against_themselves_and_images_without_a_face_are_mark
         face_embedder=graph.embedder(),
     )  # fmt: skip
     without_reference_text = text_of(graph, (without_reference, 3))
-    outcome = ran(server, graph)
+    outcome = run_ok(server, graph)
     report = outcome.outputs[score_text]["text"][0]
     assert re.search(r"failures to detect\b.*\b1 of 4\b", report)
     means = [float(value) for value in re.findall(r"image \d\s+([\d.]+)", report)]
@@ -119,7 +119,7 @@ def test_the_report_feeds_the_pick_and_writes_a_page(server):
     pick = graph.add("IDAgingPickBest", images=mixed, ages=(ages, 1), similarities=(report, 2),
                      estimated_years=(report, 3))  # fmt: skip
     best, pick_text = graph.save((pick, 0), "best"), text_of(graph, (pick, 3))
-    outcome = ran(server, graph)
+    outcome = run_ok(server, graph)
 
     assert len(pictures(server, outcome, marked)) == 4
     assert len(pictures(server, outcome, plots)) == 3
@@ -152,7 +152,7 @@ def test_training_and_report_use_the_ages_and_captions_of_the_photos(server):
     typed = graph.add("IDAgingLoadPhotos", folder="aged", ages="8, ?, 71")
     shown = graph.save((graph.add("MaskToImage", mask=(loaded, 4)), 0), "masks")
     texts = [text_of(graph, link) for link in ((loaded, 3), (loaded, 2), (train, 6), (report, 5), (typed, 3))]
-    outcome = ran(server, graph)
+    outcome = run_ok(server, graph)
     read, captions, trained, table, from_text = (outcome.outputs[node]["text"] for node in texts)
     assert "34, child, old" in read[0]
     assert captions == ["in a garden", "", "an old person"]
@@ -169,11 +169,11 @@ def test_a_saved_and_loaded_subject_generates_the_same_pixels(server):
     graph = Studio()
     train = graph.train(name="kept")  # a name that no other test saves
     prompt = graph.prompt((train, 1), "45", (train, 2))
-    from_train = graph.save(graph.draw((train, 0), (prompt, 0)), "from_train")
+    from_train = graph.save(graph.generate((train, 0), (prompt, 0)), "from_train")
     saved = graph.add("IDAgingSaveSubject", subject=(train, 2))
     graph.add(save_lora(server), lora=(train, 3), prefix="loras/native", steps=4)
-    base = graph.save(graph.draw((graph.checkpoint, 0), (prompt, 0)), "base")
-    first = ran(server, graph)
+    base = graph.save(graph.generate((graph.checkpoint, 0), (prompt, 0)), "base")
+    first = run_ok(server, graph)
     path = first.outputs[saved]["text"][0]
     assert path == str(server.base / "models/loras/aging_subjects/kept_00001_.safetensors")
     with safe_open(path, "pt") as file:
@@ -188,13 +188,13 @@ def test_a_saved_and_loaded_subject_generates_the_same_pixels(server):
             subject_file="loras/kept_00001_.safetensors", strength=strength,
         )  # fmt: skip
         prompt = graph.prompt((load, 1), "45", (load, 2))
-        images[strength] = graph.save(graph.draw((load, 0), (prompt, 0)), f"strength{strength}")
+        images[strength] = graph.save(graph.generate((load, 0), (prompt, 0)), f"strength{strength}")
     plain = graph.add(
         "LoraLoader", model=(graph.checkpoint, 0), clip=(graph.checkpoint, 1), lora_name="native.safetensors",
         strength_model=1.0, strength_clip=1.0,
     )  # fmt: skip
-    images["native"] = graph.save(graph.draw((plain, 0), (prompt, 0)), "native")
-    second = ran(server, graph)
+    images["native"] = graph.save(graph.generate((plain, 0), (prompt, 0)), "native")
+    second = run_ok(server, graph)
     generated = {name: pictures(server, second, node)[0] for name, node in images.items()}
     expected = pictures(server, first, from_train)[0]
     assert np.array_equal(generated[1.0], expected)
@@ -207,10 +207,10 @@ def test_a_full_fine_tune_is_saved_as_a_checkpoint(server):
     graph = Studio()
     train = graph.train(method="full", name="whole", learning_rate=1e-4, ages=None)
     prompt = graph.prompt((train, 1), "old", (train, 2))
-    trained = graph.save(graph.draw((train, 0), (prompt, 0)), "full")
-    base = graph.save(graph.draw((graph.checkpoint, 0), (prompt, 0)), "full_base")
+    trained = graph.save(graph.generate((train, 0), (prompt, 0)), "full")
+    base = graph.save(graph.generate((graph.checkpoint, 0), (prompt, 0)), "full_base")
     saved = graph.add("IDAgingSaveSubject", subject=(train, 2))
-    first = ran(server, graph)
+    first = run_ok(server, graph)
     assert not np.array_equal(pictures(server, first, trained)[0], pictures(server, first, base)[0])
     kept = Path(first.outputs[saved]["text"][0])
     assert kept == server.base / "models/checkpoints/aging_subjects/whole_00001_.safetensors"
@@ -223,10 +223,10 @@ def test_a_full_fine_tune_is_saved_as_a_checkpoint(server):
     )  # fmt: skip
     native = graph.add("CheckpointLoaderSimple", ckpt_name="aging_subjects/whole_00001_.safetensors")
     images = [
-        graph.save(graph.draw(model, (graph.prompt(clip, "old", **named), 0)), "again")
+        graph.save(graph.generate(model, (graph.prompt(clip, "old", **named), 0)), "again")
         for model, clip, named in (((load, 0), (load, 1), {"subject": (load, 2)}), ((native, 0), (native, 1), {}))
     ]
-    second = ran(server, graph)
+    second = run_ok(server, graph)
     for image in images:
         assert np.array_equal(pictures(server, second, image)[0], pictures(server, first, trained)[0])
 
@@ -236,13 +236,13 @@ def test_prompts_are_encoded_as_comfyui_does(server):
     graph = Studio()
     sequence = graph.sequence((graph.checkpoint, 1), from_age="child", to_age="teenager", steps=3, extra="in a park")
     count = (sequence, 2)
-    in_one_run = graph.save(graph.draw((graph.checkpoint, 0), (sequence, 0), count), "sequence")
+    in_one_run = graph.save(graph.generate((graph.checkpoint, 0), (sequence, 0), count), "sequence")
     ours = graph.prompt((graph.checkpoint, 1), "teenager", extra="in a park")
     theirs = graph.add(
         "CLIPTextEncode", clip=(graph.checkpoint, 1), text="photo of a sks person as teenager, in a park"
     )
-    alone = [graph.save(graph.draw((graph.checkpoint, 0), (node, 0)), "alone") for node in (ours, theirs)]
-    outcome = ran(server, graph)
+    alone = [graph.save(graph.generate((graph.checkpoint, 0), (node, 0)), "alone") for node in (ours, theirs)]
+    outcome = run_ok(server, graph)
     ours, theirs = (pictures(server, outcome, node)[0] for node in alone)
     assert np.array_equal(ours, theirs)
     child, between, teenager = pictures(server, outcome, in_one_run)
@@ -255,9 +255,9 @@ def test_queueing_the_same_graph_again_does_not_train_again(server):
     graph = Studio()
     train = graph.train(seed=11)
     graph.save((train, 5), "cached")
-    first = ran(server, graph)
+    first = run_ok(server, graph)
     assert train in first.executed
-    again = ran(server, graph)
+    again = run_ok(server, graph)
     assert train not in again.executed
     shown = first.outputs[train]
     if "has_intermediate_output" in server.get("/object_info/IDAgingTrainSubject")["IDAgingTrainSubject"]:
@@ -281,7 +281,7 @@ def test_a_tiny_decoder_in_vae_approx_is_used_to_decode_faces(server):
         graph = Studio()
         with_faces = text_of(graph, (graph.train(name="tiny", max_train_steps=1), 6))
         without_faces = text_of(graph, (graph.train(name="plain", max_train_steps=1, loss="none"), 6))
-        outcome = ran(server, graph)
+        outcome = run_ok(server, graph)
     finally:
         file.unlink()
     name = "taesd_decoder.safetensors"
@@ -313,7 +313,7 @@ def test_mobilefacenet_gives_verdicts_and_face_api_estimates_ages_without_a_clip
     bare = graph.add("IDAgingAgingSheet", images=photos, similarities=(score, 1), columns=3)
     saved = [graph.save((node, 0), name) for node, name in ((sheet, "marked"), (bare, "bare"))]
     texts = [text_of(graph, link) for link in ((score, 3), (report, 5))]
-    outcome = ran(server, graph)
+    outcome = run_ok(server, graph)
     assert outcome.outputs[texts[0]]["text"][0].count(MEANINGS[SAME]) == 3
     report_text = outcome.outputs[texts[1]]["text"][0]
     assert "face-api" in report_text and re.search(r"\bteenager and old\b", report_text)
@@ -339,4 +339,4 @@ def test_an_age_set_is_read_from_the_output_folder(server):
     shutil.copytree(server.base / "input/ages", server.base / "output/faces")
     graph = Studio()
     report = text_of(graph, (graph.add("IDAgingLoadRegularizationSet", folder="faces [output]"), 1))
-    assert re.search(r"^3 \w+ images\b.*\bchild 1\b", ran(server, graph).outputs[report]["text"][0])
+    assert re.search(r"^3 \w+ images\b.*\bchild 1\b", run_ok(server, graph).outputs[report]["text"][0])

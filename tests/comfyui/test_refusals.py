@@ -50,7 +50,7 @@ def test_a_missing_subject_is_rejected(server):
         "IDAgingLoadSubject", model=(graph.checkpoint, 0), clip=(graph.checkpoint, 1), subject_file="loras/missing.st",
         strength=1.0,
     )  # fmt: skip
-    graph.save(graph.draw((loaded, 0), (graph.prompt((loaded, 1), "old", (loaded, 2)), 0)), "never")
+    graph.save(graph.generate((loaded, 0), (graph.prompt((loaded, 1), "old", (loaded, 2)), 0)), "never")
     marked, messages = rejected(server, graph)
     assert marked == ["subject_file"] and "'loras/missing.st'" in messages
 
@@ -58,20 +58,20 @@ def test_a_missing_subject_is_rejected(server):
 def test_an_invalid_age_is_rejected_before_the_queue_runs(server):
     graph = Studio()
     prompt = graph.prompt((graph.checkpoint, 1), "grandma", template="a {name}")
-    graph.save(graph.draw((graph.checkpoint, 0), (prompt, 0)), "never")
+    graph.save(graph.generate((graph.checkpoint, 0), (prompt, 0)), "never")
     marked, messages = rejected(server, graph)
     assert marked == ["age"] and "'grandma'" in messages
 
     for ages in ({"from_age": "grandma"}, {"to_age": "grandma"}):
         graph = Studio()
         sequence = graph.sequence((graph.checkpoint, 1), **ages)
-        graph.save(graph.draw((graph.checkpoint, 0), (sequence, 0), 6), "never")
+        graph.save(graph.generate((graph.checkpoint, 0), (sequence, 0), 6), "never")
         _, messages = rejected(server, graph)
         assert all(f" - {field}: 'grandma'" in line for field in ages for line in messages.splitlines())
 
     graph = Studio()
     sequence = graph.sequence((graph.checkpoint, 1), from_age="child", to_age="70")
-    graph.save(graph.draw((graph.checkpoint, 0), (sequence, 0), 6), "never")
+    graph.save(graph.generate((graph.checkpoint, 0), (sequence, 0), 6), "never")
     marked, messages = rejected(server, graph)
     assert sorted(marked) == ["from_age", "to_age"], "a class and years do not go together, so both are marked"
     assert "child" in messages and "70" in messages
@@ -114,7 +114,7 @@ def failing_graphs(server):
     yield graph, "InvalidSetting", r"\b100\b.*\b64\b"
     graph = Studio()
     prompt = graph.prompt((graph.checkpoint, 1), "old", template="a {name}")
-    graph.save(graph.draw((graph.checkpoint, 0), (prompt, 0)), "never")
+    graph.save(graph.generate((graph.checkpoint, 0), (prompt, 0)), "never")
     yield graph, "InvalidSetting", r"\{name\}"
     graph = Studio()
     graph.save((graph.train(embedder=False), 5), "never")
@@ -145,7 +145,7 @@ def failing_graphs(server):
         "IDAgingLoadSubject", model=(graph.checkpoint, 0), clip=(graph.checkpoint, 1),
         subject_file=f"loras/{a_lora_for_sdxl(server)}", strength=1.0,
     )  # fmt: skip
-    graph.save(graph.draw((stranger, 0), (graph.sequence((stranger, 1), (stranger, 2)), 0), 6), "never")
+    graph.save(graph.generate((stranger, 0), (graph.sequence((stranger, 1), (stranger, 2)), 0), 6), "never")
     yield graph, "ModelMismatch", "stranger.safetensors.*SDXL.*Stable Diffusion 1.x"
     graph = Studio()
     train = graph.train()
@@ -177,7 +177,7 @@ def test_a_template_without_an_age_gives_a_warning(server):
     graph = Studio()
     for values in ({}, {"template": "photo of a {token} {class_word}"}):
         sequence = graph.sequence((graph.checkpoint, 1), **values)
-        graph.save(graph.draw((graph.checkpoint, 0), (sequence, 0), 6), "ageless")
+        graph.save(graph.generate((graph.checkpoint, 0), (sequence, 0), 6), "ageless")
     outcome = server.run(graph)
     assert outcome.status == "success"
     (warning,) = outcome.warnings

@@ -54,7 +54,7 @@ def euler(model, prompt, guidance):
 def test_the_checkpoint_generates_the_same_image_in_comfyui_and_in_diffusers(server, world):
     graph = WorldStudio()
     text = graph.add("CLIPTextEncode", clip=(graph.checkpoint, 1), text="photo of a person as elderly")
-    latents = graph.draw((graph.checkpoint, 0), (text, 0), seed=SEED)
+    latents = graph.generate((graph.checkpoint, 0), (text, 0), seed=SEED)
     for node in graph.values():
         if node["class_type"] == "KSampler":
             node["inputs"] |= {"steps": STEPS, "cfg": 3.0}
@@ -85,7 +85,7 @@ def test_a_subject_trained_on_synthetic_faces_is_more_similar_than_the_untrained
         ((train, 0), (train, 1), (train, 2)),
     ):
         sequence = graph.sequence(clip, subject)
-        images = graph.draw(model, (sequence, 0), count=(sequence, 2))
+        images = graph.generate(model, (sequence, 0), count=(sequence, 2))
         score = graph.add("IDAgingScoreIdentity", images=images, references=photos, face_embedder=embedder)
         similarities.append(graph.add("PreviewAny", source=(score, 3)))
     for node in graph.values():
