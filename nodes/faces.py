@@ -72,8 +72,8 @@ class AlignFaces(io.ComfyNode):
             lines.append(f"image {number}: {len(faces)} face{'' if len(faces) == 1 else 's'} found")
             marked.append(annotated(picture, face.box if face else None, str(number) if face else f"{number}: no face"))
             if face:
-                leveled = upright(picture, face) if level_eyes[0] else (picture, face)
-                crops.append(cut_square(*leveled, size[0], margin[0])[0])
+                levelled = upright(picture, face) if level_eyes[0] else (picture, face)
+                crops.append(cut_square(*levelled, size[0], margin[0])[0])
         if not crops:
             raise NoFaceFound(
                 f"No face found in any of the {len(pictures)} images. Use images with larger faces, seen from the "
