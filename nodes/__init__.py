@@ -1,1 +1,1 @@
-"""What an artist touches: thin ComfyUI nodes over ``training``, which knows nothing of ComfyUI."""
+"""ComfyUI nodes: thin wrappers around ``training``, which does not depend on ComfyUI."""

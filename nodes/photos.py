@@ -9,7 +9,7 @@ from ..training.ages import UNKNOWN_AGE
 from ..training.data.ages_in_names import BY_NAME, ESTIMATED
 from ..training.data.dataset import estimate_ages, find_faces
 from ..training.data.subject_photos import ages_remarks, listed, other_folders, read_photos, with_ages
-from ..training.errors import UserError
+from ..training.errors import MissingInput
 from ..training.pictures.masks import mask_of
 from ..training.pictures.photos import Photo, left_out, read_all
 from .ui.device import detector
@@ -22,7 +22,7 @@ from .ui.sockets import CATEGORY, FaceEmbedder, keeps_results, search_aliases
 
 
 class LoadPhotos(io.ComfyNode):
-    """A folder of pictures of any sizes. ComfyUI has such a node too, under another id in each of its versions."""
+    """Loads a folder of images of any size. ComfyUI has such a node too, but its id changes between versions."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -32,62 +32,66 @@ class LoadPhotos(io.ComfyNode):
             category=CATEGORY,
             **keeps_results(),
             **search_aliases("photos folder", "load folder", "image folder", "load images from folder"),
-            description="Opens every picture of a folder, each at its own size, upright and in sRGB, with its age, "
-            "caption and mask. Thumbnails, reports and other masks are left out, and the node says so.",
+            description="Loads all images in a folder, each in its own size, upright and in sRGB, with its age, "
+            "caption and mask. Thumbnails, reports and other masks are skipped and listed on the node.",
             hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Combo.Input(
                     "folder",
                     options=input_folders(),
-                    tooltip="Folder under ComfyUI's input folder, or right under its output folder, with pictures. To "
-                    "train, 3-30 photos of one person.",
+                    tooltip="An image folder inside ComfyUI's input folder, or directly inside its output folder. For "
+                    "training: 3-30 photos of one person.",
                 ),
                 io.String.Input(
                     "ages",
                     default=BY_NAME,
                     optional=True,
-                    tooltip="names: the age is what the start of the file name (34_beach.jpg, child_2.jpg), the folder "
-                    "or a .txt beside it says. auto: where nothing says it, what the judge sees. Or one for each "
-                    f"photo, in order, and {UNKNOWN_AGE} where it is not known: 8, 8, {UNKNOWN_AGE}, old.",
+                    tooltip="names: read the age from the start of the file name (34_beach.jpg, child_2.jpg), the "
+                    "folder name or a .txt file next to the photo. auto: also estimate the ages that are missing. Or "
+                    f"list one age per photo, in order, with {UNKNOWN_AGE} for unknown: 8, 8, {UNKNOWN_AGE}, old.",
                 ),
                 FaceEmbedder.Input(
-                    "face_embedder", optional=True, tooltip="For ages auto of drawn faces: drawn-loss or drawn-score."
+                    "face_embedder",
+                    optional=True,
+                    tooltip="For ages = auto with synthetic faces: drawn-loss or drawn-score.",
                 ),
-                io.ClipVision.Input("clip_vision", optional=True, tooltip="For ages auto. " + CLIP_HELP),
+                io.ClipVision.Input("clip_vision", optional=True, tooltip="For ages = auto. " + CLIP_HELP),
                 io.Clip.Input(
                     "clip",
                     optional=True,
-                    tooltip="The text half of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
+                    tooltip="The text encoder of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
                 ),
                 io.Boolean.Input(
                     "sub_folders",
                     display_name="sub-folders",
                     default=False,
                     optional=True,
-                    tooltip="Take the pictures in all sub-folders too. Off: only in those that an age names (child, "
-                    "34).",
+                    tooltip="Also load the images in all sub-folders. Off: only from sub-folders named after an age "
+                    "(child, 34).",
                 ),
             ],
             outputs=[
                 io.Image.Output(
-                    display_name="photos", tooltip="The pictures, by file name, as a list.", is_output_list=True
+                    display_name="photos", tooltip="The images as a list, sorted by file name.", is_output_list=True
                 ),
                 io.String.Output(
                     display_name="ages",
-                    tooltip="The age in each photo, for Train Aging Subject and Identity Report (photo_ages).",
+                    tooltip="The age in each photo. Connect to photo_ages of Train Aging Subject or Identity Report.",
                     is_output_list=True,
                 ),
                 io.String.Output(
                     display_name="captions",
-                    tooltip="The .txt beside each photo; wired into Train Aging Subject, its prompt.",
+                    tooltip="The .txt file of each photo. Connect to Train Aging Subject to use it as the prompt.",
                     is_output_list=True,
                 ),
                 io.String.Output(
-                    display_name="report", tooltip="What is known of the photos, to correct and write in."
+                    display_name="report",
+                    tooltip="Summary of the photos. To correct ages, copy them from here into ages.",
                 ),
                 io.Mask.Output(
                     display_name="masks",
-                    tooltip="White where the person is, by name-mask.png beside a photo or its transparency; else all.",
+                    tooltip="White where the person is, from name-mask.png next to a photo or from its transparency. "
+                    "All white without either.",
                     is_output_list=True,
                 ),
             ],
@@ -95,33 +99,33 @@ class LoadPhotos(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder: str) -> bool | str:
-        """Refuses a folder that is none of those offered, in a sentence."""
-        return input_folder_problem(folder, "the photos")
+        """Rejects a folder that is missing or has no images."""
+        return input_folder_problem(folder, "your photos")
 
     @classmethod
     def fingerprint_inputs(cls, folder: str, **others) -> list[tuple[str, int, int]]:
-        """Changes when a file comes, goes or changes."""
+        """Changes when a file is added, removed or modified."""
         return input_folder_state(folder)
 
     @classmethod
     def execute(
         cls, folder: str, ages=BY_NAME, face_embedder=None, clip_vision=None, clip=None, sub_folders=False
     ) -> io.NodeOutput:
-        """Reads the pictures, and what is said of them."""
+        """Reads the photos, their ages, captions and masks."""
         path = input_folder(folder)
         others = [] if sub_folders else other_folders(path)
         photos = read_photos(path, "photos", others)
-        pictures, oddities = zip(*read_all(photos, watched), strict=True)
-        remarks = [*left_out(path), *chain.from_iterable(oddities)]
+        pictures, reading_remarks = zip(*read_all(photos, watched), strict=True)
+        remarks = [*left_out(path), *chain.from_iterable(reading_remarks)]
         if others:
-            remarks.append(f"Left out are the sub-folders {', '.join(others)}; the switch sub_folders takes them in.")
+            remarks.append(f"Skipped sub-folders: {', '.join(others)}. Turn on sub_folders to include them.")
         tell(remarks, cls.hidden.unique_id)
         if ages.strip() == ESTIMATED:
             photos = _estimated(photos, face_embedder, clip_vision, clip)
         else:
             photos = with_ages(photos, ages)
-        known = ages_remarks(photos) or ["No age is known of any."]
-        report = "\n".join([f"{len(photos)} photos", *known, *remarks])
+        age_lines = ages_remarks(photos) or ["No photo has a known age."]
+        report = "\n".join([f"{len(photos)} photos", *age_lines, *remarks])
         pairs = zip(photos, pictures, strict=True)
         masks = [mask_of(photo) or Image.new("L", picture.size, "white") for photo, picture in pairs]
         return io.NodeOutput(
@@ -135,11 +139,12 @@ class LoadPhotos(io.ComfyNode):
 
 
 def _estimated(photos: list[Photo], embedder, vision, words) -> list[Photo]:
-    """Raises UserError where nothing that sees ages is wired."""
+    """Fills in missing ages with estimates. Raises UserError without an age estimator."""
     estimator = age_estimator(embedder, vision, words)
     if estimator is None:
-        raise UserError(
-            f"Ages {ESTIMATED} need somebody who sees ages: wire clip_vision and clip, or the embedder of drawn faces, "
-            "or fetch face-api's network by Load Face Embedder (mobilefacenet, download)."
+        raise MissingInput(
+            f"ages = {ESTIMATED} needs an age estimator. Connect clip_vision and clip, or download face-api's network "
+            "with Load Face Embedder (weights = mobilefacenet, download on). For synthetic faces, connect drawn-loss "
+            "or drawn-score as face_embedder."
         )
     return estimate_ages(find_faces(photos, detector(embedder), watched), estimator).photos

@@ -9,11 +9,11 @@ from .ui.checks import sentence
 from .ui.folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .ui.sockets import CATEGORY, AgeSet, search_aliases
 
-FACES = "faces of other people (the graph make_regularization_set draws them: ages [output])"
+FACES = "faces of other people (or generate them with the graph make_regularization_set and select ages [output])"
 
 
 class LoadRegularizationSet(io.ComfyNode):
-    """A folder of age-captioned faces."""
+    """Loads a folder of faces with known ages."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -22,38 +22,35 @@ class LoadRegularizationSet(io.ComfyNode):
             display_name="Load Age Regularization Set",
             category=CATEGORY,
             **search_aliases("class images", "prior preservation", "dreambooth regularization"),
-            description="Faces of other people, each with its age. They keep the model's idea of an age intact while "
-            "one person is trained. "
-            f"The age of each picture is {CAPTION_RULE}.",
+            description="Loads faces of other people with their ages. They remind the model what each age looks like "
+            f"while it learns one person. The age of each image is {CAPTION_RULE}.",
             inputs=[
                 io.Combo.Input(
                     "folder",
                     options=input_folders(),
-                    tooltip="Folder under ComfyUI's input folder, or right under its output folder. More pictures of "
-                    "an age keep that age truer; 20 or more for each of the six are good.",
+                    tooltip="A folder inside ComfyUI's input folder, or directly inside its output folder. Use 20 or "
+                    "more images for each of the six ages.",
                 )
             ],
             outputs=[
-                AgeSet.Output(display_name="ages", tooltip="For Train Aging Subject."),
-                io.String.Output(
-                    display_name="report", tooltip="How many pictures each age has, and what was left out."
-                ),
+                AgeSet.Output(display_name="ages", tooltip="Connect to Train Aging Subject."),
+                io.String.Output(display_name="report", tooltip="The number of images per age, and the skipped files."),
             ],
         )
 
     @classmethod
     def validate_inputs(cls, folder: str) -> bool | str:
-        """Refuses a folder that is none of those offered, and pictures whose age is not known."""
+        """Rejects a folder that is missing or empty, and images without a known age."""
         problem = input_folder_problem(folder, FACES)
         return sentence(read_regularization_set, input_folder(folder)) if problem is True else problem
 
     @classmethod
     def fingerprint_inputs(cls, folder: str) -> list[tuple[str, int, int]]:
-        """Changes when a file comes, goes or changes."""
+        """Changes when a file is added, removed or modified."""
         return input_folder_state(folder)
 
     @classmethod
     def execute(cls, folder: str) -> io.NodeOutput:
-        """Reads the captions; the pictures are read when they are needed."""
+        """Reads the ages. Training reads the images."""
         ages = read_regularization_set(input_folder(folder))
         return io.NodeOutput(ages, "\n".join([ages.report, *left_out(input_folder(folder))]))

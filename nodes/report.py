@@ -34,67 +34,83 @@ class IdentityReport(io.ComfyNode):
             display_name="Identity Report",
             category=CATEGORY,
             **search_aliases("biometric report", "FMR FNMR", "face verification"),
-            description="Error rates, ages and copies of training photos, with plots, and a page under "
-            f"output/{REPORTS}. Says what too few pictures cannot support.",
+            description="Reports error rates, estimated ages and copied training photos, with plots, and writes a page "
+            f"to output/{REPORTS}. Results that too few images cannot support are marked.",
             is_input_list=True,
             is_output_node=True,
             inputs=[
-                io.Image.Input("images", tooltip="Drawn pictures of the subject, as a batch or a list."),
+                io.Image.Input("images", tooltip="Generated images of the subject, as a batch or a list."),
                 io.Image.Input("references", tooltip="Photos of the subject, as a batch or a list."),
                 FaceEmbedder.Input(
-                    "face_embedder", tooltip="Another one than was trained with, or the similarities flatter."
+                    "face_embedder", tooltip="Use another one than in training, or the similarities are too high."
                 ),
                 io.String.Input(
-                    "ages", optional=True, force_input=True, tooltip="The age asked for in each picture, in turn."
+                    "ages",
+                    optional=True,
+                    force_input=True,
+                    tooltip="The intended age of each image, in order. The list repeats.",
                 ),
-                AgeSet.Input("others", optional=True, tooltip="Other people of known age: non-mated comparisons."),
+                AgeSet.Input(
+                    "others", optional=True, tooltip="Other people with known ages, for non-mated comparisons."
+                ),
                 io.Image.Input("impostors", optional=True, tooltip="More photos of other people."),
-                io.Image.Input("untrained", optional=True, tooltip="What the base model draws without training."),
+                io.Image.Input("untrained", optional=True, tooltip="Images from the base model, without training."),
                 io.ClipVision.Input("clip_vision", optional=True, tooltip=CLIP_HELP),
                 io.Clip.Input(
                     "clip",
                     optional=True,
-                    tooltip="The text half of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
+                    tooltip="The text encoder of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
                 ),
-                io.Int.Input("photo_age", default=-1, min=-1, max=100, tooltip="Years in the photos; -1: unknown."),
-                advanced(io.String.Input("filename_prefix", default="identity", tooltip="Start of the page's name.")),
+                io.Int.Input(
+                    "photo_age", default=-1, min=-1, max=100, tooltip="Age in the photos, in years. -1: unknown."
+                ),
+                advanced(
+                    io.String.Input("filename_prefix", default="identity", tooltip="Start of the page's file name.")
+                ),
                 io.String.Input(
                     "photo_ages",
                     optional=True,
                     force_input=True,
-                    tooltip="The age in each reference, from Load Photos or as a text (8, 8, ?, old).",
+                    tooltip="The age in each reference, from Load Photos or as text (8, 8, ?, old).",
                 ),
                 io.Image.Input(
                     "held_out",
                     optional=True,
-                    tooltip="Photos of the subject that were not trained on: the truth at their age.",
+                    tooltip="Photos of the subject that were not used in training. They show the real person at their "
+                    "age.",
                 ),
                 io.String.Input(
-                    "held_out_ages", optional=True, force_input=True, tooltip="The age in each of these, likewise."
+                    "held_out_ages",
+                    optional=True,
+                    force_input=True,
+                    tooltip="The age in each held-out photo, as for photo_ages.",
                 ),
             ],
             outputs=[
                 io.Image.Output(
-                    display_name="annotated", tooltip="Every picture with its face and similarity.", is_output_list=True
+                    display_name="annotated",
+                    tooltip="All images, marked with face and similarity.",
+                    is_output_list=True,
                 ),
                 io.Image.Output(display_name="plots", tooltip="The report's plots.", is_output_list=True),
                 io.Float.Output(
                     display_name="similarities",
-                    tooltip="Mean similarity of each picture, from -1 to 1; nan where no face was found.",
+                    tooltip="Mean similarity per image, from -1 to 1; nan if no face was found.",
                     is_output_list=True,
                 ),
                 io.Float.Output(
                     display_name="estimated_years",
-                    tooltip="How old each picture looks; nan where no face was found or nothing judges ages.",
+                    tooltip="Estimated age per image; nan if no face was found or there is no age estimator.",
                     is_output_list=True,
                 ),
                 io.Float.Output(
                     display_name="fnmr",
-                    tooltip="FNMR where FMR is at most 10 %, 1 %, 0.1 % and 0.01 %; nan where that is not supported.",
+                    tooltip="FNMR at an FMR of at most 10 %, 1 %, 0.1 % and 0.01 %; nan if there are too few "
+                    "comparisons.",
                     is_output_list=True,
                 ),
                 io.String.Output(display_name="report", tooltip="The report as text."),
-                io.String.Output(display_name="page", tooltip="The HTML page that was written."),
+                io.String.Output(display_name="page", tooltip="Path of the HTML page."),
             ],
         )
 

@@ -5,14 +5,14 @@ import math
 from comfy_api.latest import io
 
 from ..training.pictures.sheet import sheet_of_rows
-from .ui.checks import in_turn
+from .ui.checks import repeat_for
 from .ui.images import to_batch, to_pictures
 from .ui.scores import similarity_label
 from .ui.sockets import CATEGORY, FaceEmbedder, advanced, search_aliases
 
 
 class AgingSheet(io.ComfyNode):
-    """Pictures side by side, each with its age and similarity."""
+    """Puts images side by side, each labelled with age and similarity."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -21,49 +21,53 @@ class AgingSheet(io.ComfyNode):
             display_name="Aging Contact Sheet",
             category=CATEGORY,
             **search_aliases("contact sheet", "image grid"),
-            description="Puts a sequence into one picture, each with its age and similarity below.",
+            description="Arranges a sequence in one image, with age and similarity below each face.",
             is_input_list=True,
             inputs=[
                 io.Image.Input(
                     "images",
-                    tooltip="The sequence, as a batch or a list. Pictures of other sizes are "
-                    "scaled to the first one's.",
+                    tooltip="The sequence, as a batch or a list. All images are scaled to the size of the first.",
                 ),
-                io.String.Input("ages", optional=True, force_input=True, tooltip="From Age Sequence Encode."),
-                io.Float.Input("similarities", optional=True, force_input=True, tooltip="From Score Identity."),
-                io.Int.Input("columns", default=6, min=1, max=64, tooltip="Pictures in a row."),
+                io.String.Input("ages", optional=True, force_input=True, tooltip="Labels from Age Sequence Encode."),
+                io.Float.Input(
+                    "similarities", optional=True, force_input=True, tooltip="From Score Identity or Identity Report."
+                ),
+                io.Int.Input("columns", default=6, min=1, max=64, tooltip="Number of images per row."),
                 FaceEmbedder.Input(
-                    "face_embedder", optional=True, tooltip="The one that scored: says what each similarity means."
+                    "face_embedder",
+                    optional=True,
+                    tooltip="The one used for scoring. Adds a verdict to each similarity.",
                 ),
                 advanced(
                     io.String.Input(
                         "rows",
                         optional=True,
                         default="",
-                        tooltip="A heading for each row, separated by commas; with similarities it says their mean.",
+                        tooltip="Row headings, separated by commas. With similarities, each also shows the mean of its "
+                        "row.",
                     )
                 ),
             ],
-            outputs=[io.Image.Output(display_name="sheet", tooltip="One picture.")],
+            outputs=[io.Image.Output(display_name="sheet", tooltip="The contact sheet as one image.")],
         )
 
     @classmethod
     def execute(
         cls, images: list, columns: list, ages=None, similarities=None, face_embedder=None, rows=("",)
     ) -> io.NodeOutput:
-        """All pictures at once."""
+        """Processes all images in one call."""
         pictures = to_pictures(images)
-        labels = [[] for _ in pictures]
+        labels = [[] for _ in pictures]  # the lines below each image
         thresholds = face_embedder[0].facts.thresholds if face_embedder else None
         if ages:
-            for row, age in zip(labels, in_turn(ages, len(pictures), "ages"), strict=True):
-                row.append(str(age))
+            for lines, age in zip(labels, repeat_for(ages, len(pictures), "ages"), strict=True):
+                lines.append(str(age))
         if similarities:
-            similarities = in_turn(similarities, len(pictures), "similarities")
-            for row, similarity in zip(labels, similarities, strict=True):
-                row.append("no face" if math.isnan(similarity) else similarity_label(similarity, thresholds))
+            similarities = repeat_for(similarities, len(pictures), "similarities")
+            for lines, similarity in zip(labels, similarities, strict=True):
+                lines.append("no face" if math.isnan(similarity) else similarity_label(similarity, thresholds))
         size = pictures[0].size
-        same = [picture if picture.size == size else picture.resize(size) for picture in pictures]
+        scaled = [picture if picture.size == size else picture.resize(size) for picture in pictures]
         headings = [name.strip() for name in rows[0].split(",") if name.strip()]
-        sheet = sheet_of_rows(same, ["\n".join(row) for row in labels], columns[0], headings, similarities)
+        sheet = sheet_of_rows(scaled, ["\n".join(lines) for lines in labels], columns[0], headings, similarities)
         return io.NodeOutput(to_batch([sheet]))

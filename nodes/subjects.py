@@ -8,7 +8,7 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..training.errors import UserError
+from ..training.errors import MissingFile
 from ..training.files import written
 from ..training.models.subject import read_subject
 from .in_place.subject import apply_subject, base_remark
@@ -17,7 +17,7 @@ from .ui.sockets import CATEGORY, CONSENT, SubjectSocket, TrainedSubject, keeps_
 
 
 class SaveSubject(io.ComfyNode):
-    """A trained subject into models/loras or models/checkpoints."""
+    """Saves a trained subject to models/loras or models/checkpoints."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -26,39 +26,39 @@ class SaveSubject(io.ComfyNode):
             display_name="Save Aging Subject",
             category=CATEGORY,
             **search_aliases("save lora", "save subject"),
-            description="Keeps a trained subject as a file that Load LoRA (or, for a full fine-tune, Load Checkpoint) "
-            f"opens too. {CONSENT}",
+            description="Saves a trained subject as a file that Load LoRA (for a full fine-tune: Load Checkpoint) can "
+            f"open too. {CONSENT}",
             is_output_node=True,
             inputs=[SubjectSocket.Input("subject", tooltip="From Train Aging Subject.")],
-            outputs=[io.String.Output(display_name="path", tooltip="The file that was written.")],
+            outputs=[io.String.Output(display_name="path", tooltip="Path of the saved file.")],
         )
 
     @classmethod
     def execute(cls, subject: TrainedSubject) -> io.NodeOutput:
-        """Puts the file under a name that is still free; a subject that is saved already is not saved again."""
+        """Saves the file under the next free name, unless an identical copy is already saved."""
         if not subject.file.is_file():
-            raise UserError(f"The trained subject {subject.file} is gone. Queue its training again.")
+            raise MissingFile(f"The trained subject {subject.file} no longer exists. Queue its training again.")
         root = folder_paths.get_folder_paths(METHOD_FOLDERS[subject.header.method])[0]
         folder, stem, counter, _, _ = folder_paths.get_save_image_path(f"{SUBJECTS}/{subject.name}", root)
-        same = (
+        identical = (
             path
             for path in Path(folder).glob(f"{stem}_*{subject.file.suffix}")
             if path.samefile(subject.file) or filecmp.cmp(path, subject.file, shallow=False)
         )
-        target = next(same, None)
+        target = next(identical, None)
         if target is None:
             target = Path(folder) / f"{stem}_{counter:05}_{subject.file.suffix}"
             with written(target) as temporary:
                 temporary.unlink()
                 try:
-                    os.link(subject.file, temporary)  # one file under two names: nobody writes into either
-                except OSError:  # on another drive, or one that has no links
+                    os.link(subject.file, temporary)  # a hard link: neither file is ever modified
+                except OSError:  # another drive, or a file system without hard links
                     shutil.copyfile(subject.file, temporary)
         return io.NodeOutput(str(target), ui=ui.PreviewText(str(target)))
 
 
 class LoadSubject(io.ComfyNode):
-    """A saved subject on a MODEL and CLIP."""
+    """Applies a saved subject to a MODEL and CLIP."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -68,17 +68,19 @@ class LoadSubject(io.ComfyNode):
             category=CATEGORY,
             **keeps_results(),
             **search_aliases("load lora", "load subject"),
-            description="Opens a subject that Save Aging Subject wrote. Its token and class word come along, so no "
-            "prompt has to be retyped.",
+            description="Loads a subject saved by Save Aging Subject, with its token and class word, so you do not "
+            "have to type them again.",
             inputs=[
                 io.Model.Input(
-                    "model", tooltip="The model that a LoRA subject was trained on. A full fine-tune brings its own."
+                    "model",
+                    tooltip="The model that the subject was trained on. Ignored for a full fine-tune, which includes "
+                    "its own model.",
                 ),
-                io.Clip.Input("clip", tooltip="The CLIP beside that model."),
+                io.Clip.Input("clip", tooltip="The CLIP that belongs to the model."),
                 io.Combo.Input(
                     "subject_file",
                     options=subject_names(),
-                    tooltip=f"File under models/loras/{SUBJECTS} or models/checkpoints/{SUBJECTS}.",
+                    tooltip=f"A file in models/loras/{SUBJECTS} or models/checkpoints/{SUBJECTS}.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -86,36 +88,38 @@ class LoadSubject(io.ComfyNode):
                     min=-2.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="How much of a LoRA is used. Less looks less like the person and ages more freely.",
+                    tooltip="Strength of the LoRA. Lower values look less like the person but age more freely.",
                 ),
             ],
             outputs=[
-                io.Model.Output(display_name="model", tooltip="Draws the subject; goes into a KSampler."),
-                io.Clip.Output(display_name="clip", tooltip="The text encoder for it; goes into the prompt nodes."),
-                SubjectSocket.Output(display_name="subject", tooltip="Token and class word, for the prompt nodes."),
+                io.Model.Output(display_name="model", tooltip="Generates the subject. Connect to KSampler."),
+                io.Clip.Output(display_name="clip", tooltip="The matching text encoder. Connect to the prompt nodes."),
+                SubjectSocket.Output(
+                    display_name="subject", tooltip="Token and class word. Connect to the prompt nodes."
+                ),
             ],
         )
 
     @classmethod
     def validate_inputs(cls, subject_file: str | None = None) -> bool | str:
-        """Refuses a file that is not there, in a sentence."""
+        """Rejects a file that does not exist."""
         if subject_file is None or subject_file in subject_names():
             return True
         return (
-            f"There is no subject '{subject_file}'. Choose one that Save Aging Subject has kept (R brings new ones "
-            "into the list), or train one first: the graph train_subject does."
+            f"There is no subject '{subject_file}'. Select one saved by Save Aging Subject (press R to refresh the "
+            "list), or train one first with the graph train_subject."
         )
 
     @classmethod
     def fingerprint_inputs(cls, subject_file: str, **others) -> tuple[int, int]:
-        """Changes when the file does."""
+        """Changes when the file changes."""
         state = subject_path(subject_file).stat()
         return state.st_size, state.st_mtime_ns
 
     @classmethod
     def execute(cls, model, clip, subject_file: str, strength: float) -> io.NodeOutput:
-        """Reads the header, then the weights."""
+        """Reads the header, then applies the weights."""
         path = subject_path(subject_file)
         subject = TrainedSubject(path.stem, path, read_subject(path))
-        drawn = apply_subject(subject, model, clip, strength)
-        return io.NodeOutput(*drawn, subject, ui=ui.PreviewText(base_remark(subject, model)))
+        patched_model, patched_clip = apply_subject(subject, model, clip, strength)
+        return io.NodeOutput(patched_model, patched_clip, subject, ui=ui.PreviewText(base_remark(subject, model)))

@@ -62,37 +62,37 @@ class TrainSubject(io.ComfyNode):
             category=CATEGORY,
             **keeps_results(),
             **search_aliases("dreambooth", "train lora", "train face", "age progression", "fine-tune"),
-            description="Teaches a model one person, so that it can draw them at every age. Cancel "
-            f"keeps what was trained, and queueing the same graph again goes on from there. {CONSENT}",
+            description="Teaches a model one person, so that it can generate them at any age. Cancel keeps the "
+            f"progress; queue the same graph again to continue. {CONSENT}",
             is_input_list=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Model.Input(
                     "model",
                     tooltip="Any text-to-image model: Stable Diffusion, SDXL, Flux, Flux.2, Z-Image, Qwen-Image ... "
-                    "It stays as it is. Method full is for Stable Diffusion 1.x, 2.x and SDXL.",
+                    "It is not modified. Method full supports Stable Diffusion 1.x, 2.x and SDXL.",
                 ),
-                io.Clip.Input("clip", tooltip="The text encoder that belongs to it."),
-                io.Vae.Input("vae", tooltip="The VAE that belongs to it."),
-                io.Image.Input("photos", tooltip="3-30 photos of one person, of any sizes, as a batch or a list."),
+                io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
+                io.Image.Input("photos", tooltip="3-30 photos of one person, in any size, as a batch or a list."),
                 AgeSet.Input(
                     "ages",
                     optional=True,
-                    tooltip="Faces of other people with their ages. Without them the person may "
-                    "look right and not age.",
+                    tooltip="Faces of other people with their ages. Without them, the subject may look right but not "
+                    "age.",
                 ),
                 FaceEmbedder.Input(
                     "face_embedder",
                     optional=True,
-                    tooltip="For the identity losses biometric and triplet, and the reward.",
+                    tooltip="Needed for the identity losses biometric and triplet, and for the reward.",
                 ),
                 JudgeSocket.Input(
                     "judge",
                     optional=True,
-                    tooltip="From Judge While Training: every preview is judged, and the best step is given out "
+                    tooltip="From Judge While Training. Scores every preview, so that training returns the best step "
                     "instead of the last.",
                 ),
-                io.String.Input("name", default="subject", tooltip="Name of the subject and of its files."),
+                io.String.Input("name", default="subject", tooltip="Name of the subject and its files."),
                 *setting_widgets(),
                 advanced(
                     io.Int.Input(
@@ -101,8 +101,8 @@ class TrainSubject(io.ComfyNode):
                         default=LOOK_EVERY,
                         min=0,
                         max=100_000,
-                        tooltip="Steps between previews of the six ages on the node. Each takes about as long as 20 "
-                        "steps; 0 draws them only at the end.",
+                        tooltip="Steps between previews of the six ages on the node. A preview takes about as long as "
+                        "20 steps. 0: only after the last step.",
                     )
                 ),
                 *later_widgets(),
@@ -110,30 +110,33 @@ class TrainSubject(io.ComfyNode):
                     "photo_ages",
                     optional=True,
                     force_input=True,
-                    tooltip="The age in each photo, from Load Photos or as a text (8, 8, ?, old). Its prompt says it.",
+                    tooltip="The age in each photo, from Load Photos or as text (8, 8, ?, old). It becomes part of the "
+                    "prompt.",
                 ),
                 io.String.Input(
                     "captions",
                     optional=True,
                     force_input=True,
-                    tooltip="From Load Photos: the text beside each photo is its prompt, with the token put in.",
+                    tooltip="From Load Photos. Each caption, with the token added, is the prompt of its photo.",
                 ),
                 io.Mask.Input(
                     "masks",
                     optional=True,
-                    tooltip="White where the person is, one as large as each photo, from Load Photos: what lies around "
-                    "is then learned less. Invert the mask of Load Image.",
+                    tooltip="One mask per photo, in the same size, white where the person is: from Load Photos. The "
+                    "background is then learned less. Invert masks from Load Image.",
                 ),
             ],
             outputs=[
-                io.Model.Output(display_name="model", tooltip="Draws the subject; goes into a KSampler."),
-                io.Clip.Output(display_name="clip", tooltip="The text encoder for it; goes into the prompt nodes."),
-                SubjectSocket.Output(display_name="subject", tooltip="For Save Aging Subject and the prompt nodes."),
-                io.LoraModel.Output(display_name="lora", tooltip="For Save LoRA Weights and Load LoRA Model."),
-                io.LossMap.Output(display_name="losses", tooltip="For Plot Loss Graph."),
-                io.Image.Output(display_name="previews", tooltip="The six ages after the last step, quickly drawn."),
-                io.String.Output(display_name="report", tooltip="What was trained on, and how it went."),
-                io.Image.Output(display_name="curves", tooltip="All losses, and what the judge saw, in one picture."),
+                io.Model.Output(display_name="model", tooltip="Generates the subject. Connect to KSampler."),
+                io.Clip.Output(display_name="clip", tooltip="The matching text encoder. Connect to the prompt nodes."),
+                SubjectSocket.Output(
+                    display_name="subject", tooltip="Connect to Save Aging Subject and the prompt nodes."
+                ),
+                io.LoraModel.Output(display_name="lora", tooltip="Connect to Save LoRA Weights or Load LoRA Model."),
+                io.LossMap.Output(display_name="losses", tooltip="Connect to Plot Loss Graph."),
+                io.Image.Output(display_name="previews", tooltip="Quick previews of the six ages after the last step."),
+                io.String.Output(display_name="report", tooltip="Summary of the data and the training."),
+                io.Image.Output(display_name="curves", tooltip="All losses and judge scores in one plot."),
             ],
         )
 

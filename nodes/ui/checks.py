@@ -1,16 +1,17 @@
-"""What is said of inputs that do not fit."""
+"""Input checks for validate_inputs, and lists that repeat over a batch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...training.ages import parse_age
-from ...training.errors import UserError
+from ...training.errors import InvalidData, UserError
 
 
 def sentence(check: Callable[..., Any], *values: Any) -> bool | str:
-    """What validate_inputs answers: True, or why ``check`` refuses ``values``. A linked one is None and passes.
+    """Returns True if ``check(*values)`` passes, else its UserError as text: the result that validate_inputs needs.
 
-    ComfyUI blames every input that a validate_inputs names: it should name those at fault only, or see ``blaming``.
+    A connected input is None and passes. ComfyUI marks every input named in the signature of validate_inputs, so name
+    only those at fault, or use ``blame_only``.
     """
     if None in values:
         return True
@@ -21,21 +22,21 @@ def sentence(check: Callable[..., Any], *values: Any) -> bool | str:
     return True
 
 
-def blaming(name: str, said: bool | str) -> bool | str:
-    """``said`` of the input ``name`` alone: web/identity_aging.js takes the blame off the others by this beginning."""
-    return said if said is True else f"{name}: {said}"
+def blame_only(name: str, result: bool | str) -> bool | str:
+    """Prefixes an error with ``name``, so that web/identity_aging.js marks only that input."""
+    return result if result is True else f"{name}: {result}"
 
 
-def in_turn(values: Sequence[Any], count: int, what: str) -> list[Any]:
-    """One of ``values`` for each of ``count`` pictures; they begin anew when done. Raises UserError where none fits."""
+def repeat_for(values: Sequence[Any], count: int, what: str) -> list[Any]:
+    """Repeats ``values`` to the length ``count``. Raises UserError unless ``count`` is a multiple of their number."""
     if not values or count % len(values):
-        raise UserError(
-            f"{count} pictures cannot have {len(values)} {what} in turn. Give as many {what} as pictures, or draw each "
-            "of them equally often, in their order; of a sequence, the count is the batch size of its latents."
+        raise InvalidData(
+            f"Got {count} images but {len(values)} {what}. Give one per image, or a multiple of {len(values)} images; "
+            "for a sequence, set the latent batch size to its count."
         )
     return [*values] * (count // len(values))
 
 
 def ages_in_turn(ages: list | None, count: int) -> list:
-    """The age of each of ``count`` pictures, of which every len(ages) begin anew. Raises UserError where none fits."""
-    return in_turn([parse_age(age) for age in ages], count, "ages") if ages else [None] * count
+    """The age per image, with ``ages`` repeated as in ``repeat_for``; all None without ages."""
+    return repeat_for([parse_age(age) for age in ages], count, "ages") if ages else [None] * count

@@ -1,9 +1,9 @@
-"""What tells ages in a graph: ComfyUI's CLIP, or the world's own estimator."""
+"""The age estimator of a graph: ComfyUI's CLIP, face-api, or the synthetic world's own."""
 
 import torch
 
 from ...training.catalogue import DRAWN_AGE_JUDGE, DRAWN_AGES, age_estimator_for
-from ...training.errors import UserError
+from ...training.errors import MissingInput, ModelMismatch
 from ...training.faces.age_estimators import AgeEstimator, ZeroShotAgeEstimator
 from ...training.faces.embedders import FaceEmbedder
 from ...training.faces.face_api import FACE_API
@@ -11,29 +11,32 @@ from .folders import face_file
 from .images import to_batch
 
 CLIP_HELP = (
-    "With a fitting clip, it judges the ages. Without: face-api's network where its files are in models/facenet; drawn "
-    "faces (drawn-loss, drawn-score) have their own."
+    "Estimates ages, together with a matching clip. If not connected, face-api's network does, if its files are in "
+    "models/facenet. Synthetic faces (drawn-loss, drawn-score) have their own estimator."
 )
 
-DRAWN = {"drawn-loss": DRAWN_AGES, "drawn-score": DRAWN_AGE_JUDGE}  # who judges has seen none of whom it judges
+# The estimator that scores was trained on other people than the one that trains.
+SYNTHETIC_ESTIMATORS = {"drawn-loss": DRAWN_AGES, "drawn-score": DRAWN_AGE_JUDGE}
 
 
 def age_estimator(embedder: FaceEmbedder | None, vision, words) -> AgeEstimator | None:
-    """Of a CLIP's two halves; without either, the world's for drawn faces, and face-api's for others if it is there.
+    """Returns an age estimator: from both halves of a CLIP if they are given, else the one that fits the embedder.
 
-    Raises UserError where they are not two halves of one.
+    Without CLIP, synthetic faces have their own estimator, and others use face-api if its files exist, else None.
+    Raises UserError if only one half is given, or if the text encoder has no projection.
     """
     if vision is None and words is None:
         name = embedder.name if embedder else ""
-        return age_estimator_for(name, DRAWN.get(name), face_file(FACE_API.name).parent)
+        return age_estimator_for(name, SYNTHETIC_ESTIMATORS.get(name), face_file(FACE_API.name).parent)
     if vision is None or words is None:
-        raise UserError("Judging ages needs both clip_vision and clip, two halves of one CLIP. Wire both or none.")
+        missing = "clip_vision" if vision is None else "clip"
+        raise MissingInput(f"{missing} is not connected. Estimating ages needs both clip_vision and clip, or neither.")
     model = words.cond_stage_model
     tower = getattr(model, "clip_g", None) or getattr(model, getattr(model, "clip", ""), None)
     if not getattr(tower, "return_projected_pooled", False):
-        raise UserError(
-            "This clip has no projection into the space of pictures, as Stable Diffusion 1.x's has none. Wire SDXL's "
-            "with clip_vision_g, or Stable Diffusion 2.x's with clip_vision_h."
+        raise ModelMismatch(
+            "This clip cannot be compared with images: it has no projection, like Stable Diffusion 1.x's. Connect "
+            "SDXL's clip with clip_vision_g, or Stable Diffusion 2.x's with clip_vision_h."
         )
 
     def encode_text(prompts: list[str]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""ComfyUI's IMAGE and MASK batches to pictures and back."""
+"""Converts between ComfyUI's IMAGE and MASK tensors and PIL images."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def to_pictures(batches: list[Tensor]) -> list[Image.Image]:
-    """Every picture of a list of IMAGE batches in [0, 1] as 8-bit RGB.
+    """Converts a list of IMAGE batches in [0, 1] to 8-bit RGB images.
 
-    Batches are [B, H, W, 3 or more], or what other nodes hand over: [B, H, W, 1 or 2], whose first channel is grey, a
-    picture [H, W, C] alone, or masks [B, H, W].
+    Batches are [B, H, W, 3 or more]. Other nodes also send [B, H, W, 1 or 2] with grey in the first channel, a single
+    image [H, W, C], or masks [B, H, W].
     """
     images = [image for batch in batches for image in _four_dimensions(batch)]
     pixels = [_rgb(image).float().clamp(0, 1).cpu().numpy() for image in images]
@@ -30,18 +30,18 @@ def _rgb(image: Tensor) -> Tensor:
 
 
 def to_batch(pictures: Sequence[Image.Image]) -> Tensor:
-    """Pictures of one size as an IMAGE batch [B, H, W, 3], float32 in [0, 1]."""
+    """Converts images of one size to an IMAGE batch [B, H, W, 3], float32 in [0, 1]."""
     return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]).astype(np.float32) / 255)
 
 
 def to_masks(batches: list[Tensor]) -> list[Image.Image]:
-    """Every mask of a list of MASK batches [B, H, W] or masks [H, W], in [0, 1], as 8-bit grey."""
+    """Converts a list of MASK batches [B, H, W] or single masks [H, W], in [0, 1], to 8-bit grey images."""
     masks = [mask for batch in batches for mask in (batch if batch.ndim == 3 else batch[None])]
     return [Image.fromarray((mask.float().clamp(0, 1).cpu().numpy() * 255).round().astype(np.uint8)) for mask in masks]
 
 
 def to_batches(pictures: Sequence[Image.Image]) -> list[Tensor]:
-    """One batch where all pictures have one size, else a batch for each, in their order."""
+    """Returns one batch if all images have the same size, else one batch per image, in order."""
     if len({picture.size for picture in pictures}) == 1:
         return [to_batch(pictures)]
     return [to_batch([picture]) for picture in pictures]

@@ -1,17 +1,17 @@
-"""Widgets for the settings of a training run, made from the one list that the command line reads too."""
+"""Widgets for the training settings, built from the same TrainingConfig that the command line uses."""
 
 from typing import Any
 
 from comfy_api.latest import io
 
 from ...training.config import IDENTITY_LOSSES, LATENT_LOSSES, PHOTO_SETTINGS, REWARD_SETTINGS, TrainingConfig
-from ...training.errors import UserError
+from ...training.errors import InvalidSetting
 from ...training.options import Option, options_of
 from .sockets import advanced, frontend_options
 
 AUTO = "auto"
 
-# id: name on the node. These an artist sees; the rest is advanced.
+# Setting: label on the node. Always visible; the others are advanced.
 SHOWN = {
     "method": "method",
     "max_train_steps": "steps",
@@ -41,16 +41,16 @@ ADVANCED = (
     "checkpointing_steps",
     "seed",
 )
-# Saved graphs keep widgets by position and name all that is required: what came later is optional and stands last.
+# Saved graphs store widget values by position and need every required input, so newer settings are optional and last.
 LATER = ("timestep_sampling", *PHOTO_SETTINGS, *REWARD_SETTINGS)
-# What suits a graph better than a command line: it fits 8 GB, and a crashed server loses little.
+# Defaults that differ from the command line: training fits in 8 GB, and a server crash loses little work.
 DEFAULTS = {"gradient_checkpointing": True, "checkpointing_steps": 100}
 HIGHEST = {"max_train_steps": 100_000, "rank": 256}
 STEPS = {"resolution": 64, "loss_weight": 0.01, "temperature": 0.05}
-LINKED = [io.Float, io.String]  # into a list of rates
+LINKED = [io.Float, io.String]  # types that can be connected to a list of rates
 RATES = ("1e-6", "2.5e-6", "5e-6", "1e-5", "2.5e-5", "5e-5", "1e-4", "2.5e-4", "5e-4", "1e-3")
-# Widgets that mean nothing but with these values of another; web/identity_aging.js hides them else. As plain widgets
-# they keep their name and place, which a DynamicCombo's do not: graphs that name them would neither open nor run.
+# Settings that only apply to certain values of another one; web/identity_aging.js hides them otherwise. A DynamicCombo
+# would change their names and positions and so break saved graphs.
 ONLY_WITH = {
     "rank": {"method": ["lora"]},
     "lora_layers": {"method": ["lora"]},
@@ -63,17 +63,17 @@ ONLY_WITH = {
 
 
 def setting_widgets() -> list[io.Input]:
-    """The widgets, shown ones first."""
+    """The widgets for the basic settings, then for the advanced ones."""
     return [_setting_input(name, label) for name, label in SHOWN.items()] + _advanced(ADVANCED)
 
 
 def later_widgets() -> list[io.Input]:
-    """The widgets that come after all others of their node."""
+    """The widgets that come after all others on the node."""
     return _advanced(LATER, optional=True)
 
 
 def config_of(widgets: dict[str, Any]) -> TrainingConfig:
-    """The settings that widget values mean. Raises UserError for one that makes no sense."""
+    """Converts widget values to a TrainingConfig. Raises UserError if a value is not allowed."""
     values: dict[str, Any] = {}
     for option in options_of(TrainingConfig):
         if option.name not in widgets:
@@ -92,11 +92,11 @@ def config_of(widgets: dict[str, Any]) -> TrainingConfig:
 
 
 def _number(name: str, value: Any) -> float:
-    """A rate may come as a text, from its list or a link. Raises UserError for a text that is no number."""
+    """Converts a rate, which may be text from its list or a link. Raises UserError if it is not a number."""
     try:
         return float(value)
     except ValueError as error:
-        raise UserError(f"{name} is '{value}'; it must be {AUTO} or a number such as {RATES[0]}.") from error
+        raise InvalidSetting(f"{name} is '{value}'; use {AUTO} or a number such as {RATES[0]}.") from error
 
 
 def _advanced(names: tuple[str, ...], **more: Any) -> list[io.Input]:
@@ -110,30 +110,31 @@ def _setting_input(name: str, label: str, **more: Any) -> io.Input:
 
 
 def _widget(option: Option, label: str, **more: Any) -> io.Input:
-    """A widget for one option; where it may be None, 0 or "auto" stands for that."""
+    """Returns the widget for an option. If the option may be None, 0 or "auto" stands for None."""
     name, kind, optional = option.name, option.kind, option.optional
     default = DEFAULTS.get(name, option.default)
-    shared = {"display_name": label, "tooltip": f"{option.help[0].upper()}{option.help[1:]}.", **more}
+    help = option.help[0].upper() + option.help[1:]
+    shared = {"display_name": label, "tooltip": help if help.endswith(".") else f"{help}.", **more}
     if kind is bool and optional:
         return io.Combo.Input(name, options=[AUTO, "on", "off"], default=AUTO, **shared)
     if kind is bool:
         return io.Boolean.Input(name, default=default, **shared)
     if option.many and option.choices:
-        growing = [" + ".join(option.choices[: count + 1]) for count in range(len(option.choices))]
-        return io.Combo.Input(name, options=growing, default=" + ".join(default), **shared)
+        combinations = [" + ".join(option.choices[: count + 1]) for count in range(len(option.choices))]
+        return io.Combo.Input(name, options=combinations, default=" + ".join(default), **shared)
     if option.choices:
         auto = [AUTO] if optional else []
         return io.Combo.Input(name, options=[*auto, *option.choices], default=default or AUTO, **shared)
     if kind is str:
         return io.String.Input(name, default=default, **shared)
     if kind is float and optional:  # a number widget shows 1e-6 as 0.0000010
-        shared["tooltip"] += f" {AUTO} means that default; another number can be linked in."
+        shared["tooltip"] += f" {AUTO} uses the default; you can also connect a number."
         return io.MultiType.Input(io.Combo.Input(name, options=[AUTO, *RATES], default=AUTO, **shared), LINKED)
     if optional:
-        shared["tooltip"] += " 0 means that default."
+        shared["tooltip"] += " 0 uses the default."
     low = 0 if optional else option.low
     if kind is int:
-        if name == "seed":  # the front end would draw a new one, and train anew, each time a graph is queued
+        if name == "seed":  # otherwise the front end picks a new seed, and retrains, each time a graph is queued
             shared["control_after_generate"] = False
         high = option.high or HIGHEST.get(name, 10_000)
         return io.Int.Input(name, default=default or 0, min=low, max=high, step=STEPS.get(name, 1), **shared)

@@ -1,9 +1,9 @@
-"""A subject's photos, as a graph hands them over."""
+"""A subject's photos from the inputs of a node."""
 
 from torch import Tensor
 
 from ...training.data.subject_photos import with_ages
-from ...training.errors import UserError
+from ...training.errors import InvalidData
 from ...training.pictures.photos import Photo
 from .images import to_masks, to_pictures
 
@@ -14,20 +14,20 @@ def photos_of(
     captions: list[str] | None = None,
     masks: list[Tensor] | None = None,
 ) -> list[Photo]:
-    """A subject's photos out of IMAGE batches, with their ages, as a list or in one text, their captions and masks.
+    """Returns a subject's photos from IMAGE batches, with optional ages (a list or one text), captions and masks.
 
-    Raises UserError for another number of ages, captions or masks than of photos, and for what is no age.
+    Raises UserError if the number of ages, captions or masks differs from that of the photos, or an age is invalid.
     """
     pictures = to_pictures(batches)
     texts = captions or [""] * len(pictures)
-    shapes = to_masks(masks) if masks else [None] * len(pictures)
-    for what, found in (("captions", texts), ("masks", shapes)):
-        if len(found) != len(pictures):
-            raise UserError(
-                f"There are {len(pictures)} photos but {len(found)} {what}; wire both from one Load Photos."
+    mask_images = to_masks(masks) if masks else [None] * len(pictures)
+    for what, values in (("captions", texts), ("masks", mask_images)):
+        if len(values) != len(pictures):
+            raise InvalidData(
+                f"Got {len(pictures)} photos but {len(values)} {what}. Connect both from the same Load Photos."
             )
     photos = [
         Photo(f"photo {number}", picture, caption=text or None, mask=mask)
-        for number, (picture, text, mask) in enumerate(zip(pictures, texts, shapes, strict=True), 1)
+        for number, (picture, text, mask) in enumerate(zip(pictures, texts, mask_images, strict=True), 1)
     ]
     return with_ages(photos, ", ".join(ages)) if ages else photos

@@ -1,4 +1,4 @@
-"""Similarities and verdicts as nodes show them."""
+"""Similarities and verdicts for display on nodes."""
 
 import math
 
@@ -14,30 +14,29 @@ COLOURS = {SAME: FOUND, LIKELY: (234, 179, 8), UNLIKE: MISSING}
 
 
 def similarities_of(compared: Comparisons) -> list[float]:
-    """The mean similarity of each picture; nan where it has none, as a FLOAT socket wants it."""
+    """The mean similarity per image for a FLOAT output; nan if there is none."""
     return [math.nan if similarity is None else similarity for similarity in compared.means]
 
 
 def marked_faces(
     pictures: list[Image.Image], compared: Comparisons, thresholds: Thresholds | None
 ) -> list[Image.Image]:
-    """Every picture with its face, similarity and verdict; without a face it has a red frame."""
+    """All images with face, similarity and verdict drawn on them; images without a face get a red frame."""
     marked = []
-    for picture, seen, similarity in zip(pictures, compared.pictures, compared.means, strict=True):
+    for picture, observation, similarity in zip(pictures, compared.pictures, compared.means, strict=True):
         colour = COLOURS.get(verdict(similarity, thresholds), FOUND)
-        marked.append(
-            annotated(picture, seen.face.box if seen.face else None, _label(seen, similarity, thresholds), colour)
-        )
+        box = observation.face.box if observation.face else None
+        marked.append(annotated(picture, box, _label(observation, similarity, thresholds), colour))
     return marked
 
 
 def similarity_label(similarity: float, thresholds: Thresholds | None) -> str:
-    """A similarity that is no nan, and below it what it means, where that is known."""
+    """A similarity as text, with the verdict on a second line if the thresholds are known."""
     return "\n".join(filter(None, (f"{similarity:.3f}", verdict(similarity, thresholds))))
 
 
-def _label(seen: Observation, similarity: float | None, thresholds: Thresholds | None) -> str:
-    if seen.face is None:
+def _label(observation: Observation, similarity: float | None, thresholds: Thresholds | None) -> str:
+    if observation.face is None:
         return "no face"
     label = "no reference" if similarity is None else similarity_label(similarity, thresholds)
-    return f"{label}\n{seen.doubt}" if seen.doubt else label
+    return f"{label}\n{observation.doubt}" if observation.doubt else label

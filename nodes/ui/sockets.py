@@ -1,4 +1,4 @@
-"""The pack's own socket types, and what all its nodes share."""
+"""Socket types, and schema options that all nodes share."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,7 +20,7 @@ JudgeSocket = io.Custom("IDAGING_JUDGE")  # a ChosenJudge
 
 @dataclass(frozen=True)
 class TrainedSubject:
-    """What travels through a subject socket."""
+    """The value of a subject socket."""
 
     name: str
     file: Path
@@ -29,7 +29,7 @@ class TrainedSubject:
 
 @dataclass(frozen=True)
 class ChosenJudge:
-    """What travels through a judge socket."""
+    """The value of a judge socket. ``patience``: previews without improvement until training stops; 0: never."""
 
     embedder: Embedder
     estimator: AgeEstimator | None
@@ -37,28 +37,28 @@ class ChosenJudge:
 
 
 def advanced(widget: io.Input) -> io.Input:
-    """``widget``, out of sight until asked for. The front end reads the flag in every version, the API has it late."""
+    """Marks ``widget`` as advanced. All front ends support the flag, but older APIs have no parameter for it."""
     return frontend_options(widget, advanced=True)
 
 
 def frontend_options(widget: io.Input, **options: Any) -> io.Input:
-    """``widget``, of which the front end is told ``options`` too: constructors of ComfyUI 0.3.64 take none."""
+    """Adds ``options`` to ``widget`` for the front end. In ComfyUI 0.3.64, constructors do not accept extra options."""
     widget.extra_dict = {**(widget.extra_dict or {}), **options}
     return widget
 
 
 def search_aliases(*names: str) -> dict[str, list[str]]:
-    """Words under which a node is found too. ComfyUI's schema has a place for them only since after 0.3.64."""
-    return {"search_aliases": list(names)} if _schema_knows("search_aliases") else {}
+    """Schema option with other search terms for a node; empty in ComfyUI 0.3.64, which does not support it."""
+    return {"search_aliases": list(names)} if _schema_has("search_aliases") else {}
 
 
 def keeps_results() -> dict[str, bool]:
-    """That what a node shows is sent again when all is found in the cache; newer versions of ComfyUI can."""
-    return {"has_intermediate_output": True} if _schema_knows("has_intermediate_output") else {}
+    """Schema option to show a node's ui output again on a cache hit; empty in versions without it."""
+    return {"has_intermediate_output": True} if _schema_has("has_intermediate_output") else {}
 
 
-def _schema_knows(name: str) -> bool:
+def _schema_has(name: str) -> bool:
     return any(field.name == name for field in fields(io.Schema))
 
 
-CONSENT = "Train and share only people who agreed to it."
+CONSENT = "Only train and share people who agreed to it."

@@ -1,4 +1,4 @@
-"""Tiny networks of today's families with random weights, in ComfyUI's own keys. Imported inside ComfyUI's Python."""
+"""Tiny networks of current families with random weights, under ComfyUI's keys. Imported in ComfyUI's Python."""
 
 import contextlib
 import functools
@@ -27,7 +27,7 @@ from comfy.ldm.omnigen.omnigen2 import OmniGen2Transformer2DModel
 from comfy.ldm.qwen_image.model import QwenImageTransformer2DModel
 from comfy.ldm.wan.model import WanModel
 
-# Anima's adapter of text has one size, which its network asks for without saying it; here it is a tiny one.
+# The size of Anima's text adapter is hard-coded in its network. This makes it tiny.
 comfy.ldm.anima.model.LLMAdapter = functools.partial(
     comfy.ldm.anima.model.LLMAdapter, source_dim=64, target_dim=64, model_dim=64, num_layers=1, num_heads=1
 )
@@ -36,13 +36,13 @@ KL, FLUX2_KL, WAN_VAE = "16 channels", "Flux.2", "Wan"
 
 @dataclass(frozen=True)
 class Architecture:
-    """One network, and what goes with it."""
+    """One network with its VAE and text encoder."""
 
     network: type
     config: dict[str, Any]
     vae: str
     text: tuple[int, int | None]  # widths of the tokens and of the pooled embedding
-    unseen: dict[str, Any] = field(default_factory=dict)  # what detection takes for granted of the real size
+    unseen: dict[str, Any] = field(default_factory=dict)  # config values that model detection assumes
 
 
 def flux(**changes: Any) -> Architecture:
@@ -172,7 +172,7 @@ ARCHITECTURES: dict[str, Callable[[], Architecture]] = {
 
 
 def random_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Weights of about the size that trained ones have."""
+    """Returns random weights with about the scale of trained ones."""
     generator, state = torch.Generator().manual_seed(0), {}
     for key, value in module.state_dict().items():
         noise = torch.randn(value.shape, generator=generator)
@@ -184,7 +184,7 @@ def random_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def network_state(architecture: Architecture) -> dict[str, torch.Tensor]:
-    """Of a network alone, as files for Load Diffusion Model have it."""
+    """Returns the state dict of the network alone, as in files for Load Diffusion Model."""
     operations = comfy.ops.disable_weight_init
     return random_state(
         architecture.network(device="cpu", dtype=torch.float32, operations=operations, **architecture.config)
@@ -193,13 +193,13 @@ def network_state(architecture: Architecture) -> dict[str, torch.Tensor]:
 
 @contextlib.contextmanager
 def recognised(architecture: Architecture) -> Iterator[None]:
-    """ComfyUI takes some sizes of the real models for granted; here it is told the tiny one's."""
+    """Makes ComfyUI's model detection return the sizes of the tiny network."""
     detect, z_image_config = comfy.model_detection.detect_unet_config, comfy.supported_models.ZImage.unet_config
 
-    def told(*arguments: Any, **options: Any) -> dict[str, Any]:
+    def detect_tiny(*arguments: Any, **options: Any) -> dict[str, Any]:
         return (detect(*arguments, **options) or {}) | architecture.unseen
 
-    comfy.model_detection.detect_unet_config = told
+    comfy.model_detection.detect_unet_config = detect_tiny
     if architecture.unseen.get("z_image_modulation"):
         comfy.supported_models.ZImage.unet_config = {"image_model": "lumina2", "dim": architecture.unseen["dim"]}
     try:
@@ -210,7 +210,7 @@ def recognised(architecture: Architecture) -> Iterator[None]:
 
 
 def load(architecture: Architecture, state: dict[str, torch.Tensor] | None = None, dtype=torch.float32, **options: Any):
-    """A MODEL, opened by ComfyUI's loader as its nodes open it."""
+    """Returns a MODEL from ComfyUI's own loader."""
     state = network_state(architecture) if state is None else state
     options |= {"dtype": dtype} if dtype else {}
     with recognised(architecture), torch.inference_mode():
@@ -218,7 +218,7 @@ def load(architecture: Architecture, state: dict[str, torch.Tensor] | None = Non
 
 
 def load_vae(kind: str):
-    """A VAE of one of three kinds, at the width that ComfyUI expects of the encoder and a narrow decoder."""
+    """Returns one of three VAEs, with the encoder width that ComfyUI expects and a narrow decoder."""
     if kind == WAN_VAE:
         network = comfy.ldm.wan.vae.WanVAE(
             dim=16, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
@@ -253,7 +253,7 @@ def load_vae(kind: str):
 
 
 class RandomClip:
-    """In the place of a text encoder too large for a test: each prompt its own tokens, as many as it has words."""
+    """Replaces a text encoder that is too large for tests: random tokens per prompt, as many as it has words plus 2."""
 
     layer_idx = None
 

@@ -1,4 +1,4 @@
-"""Runs inside ComfyUI's own Python: networks that break autograd. Prints JSON to a file.
+"""Runs in ComfyUI's own Python: tries to train networks that break autograd. Writes JSON to a file.
 
 usage: python autograd.py COMFYUI REPOSITORY FOLDER
 """
@@ -18,21 +18,21 @@ ARCHITECTURE = ARCHITECTURES["Flux2"]()
 
 
 class Overwriting(torch.nn.Module):
-    """Keeps its result for the backward pass, and then changes it."""
+    """Changes a tensor in place that the backward pass needs."""
 
     def forward(self, x):
         return x.sigmoid().add_(1)
 
 
 class Detaching(torch.nn.Module):
-    """Hands on the numbers without their history."""
+    """Cuts the gradient."""
 
     def forward(self, x):
         return x.detach()
 
 
-def trained(source):
-    """The losses of one step."""
+def train_step(source):
+    """Runs one training step and returns its losses."""
     trainer = trainer_of(ComfyModel(source, RandomClip(ARCHITECTURE.text), load_vae(ARCHITECTURE.vae)))
     try:
         return trainer.step()
@@ -40,26 +40,26 @@ def trained(source):
         trainer.model.close()
 
 
-def refused(module):
-    """What a training says of a network that has ``module`` behind its first block's feed-forward layers."""
+def error_with(module):
+    """Trains a network with ``module`` after its first feed-forward layers. Returns the error's type and message."""
     source = load(ARCHITECTURE)
     block = source.model.diffusion_model.double_blocks[0]
     block.img_mlp = torch.nn.Sequential(block.img_mlp, module)
     try:
-        trained(source)
+        train_step(source)
     except UserError as error:
-        return str(error)
-    return "trained"
+        return [type(error).__name__, str(error)]
+    return ["", "trained"]
 
 
 def main():
     in_place.accept_tiny()
     with torch.inference_mode(False):
-        found = {
-            "overwriting": refused(Overwriting()),
-            "detaching": refused(Detaching()),
+        results = {
+            "overwriting": error_with(Overwriting()),
+            "detaching": error_with(Detaching()),
         }
-    (Path(in_place.folder) / "autograd.json").write_text(json.dumps(found))
+    (Path(in_place.folder) / "autograd.json").write_text(json.dumps(results))
 
 
 main()

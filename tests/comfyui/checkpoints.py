@@ -1,4 +1,4 @@
-"""Tiny checkpoints of Stable Diffusion, as tests.tiny makes them, opened by a real ComfyUI's own loader."""
+"""Loads the tiny Stable Diffusion checkpoints of tests.tiny with ComfyUI's own loader."""
 
 import comfy.model_sampling
 import comfy.sd
@@ -7,7 +7,7 @@ import torch
 
 Discrete, Continuous = comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.ModelSamplingContinuousEDM
 V, EDM = comfy.model_sampling.V_PREDICTION, comfy.model_sampling.EDM
-# Checkpoint, and what a ModelSampling node puts on it: levels, prediction, arguments.
+# Checkpoint, and what a ModelSampling node sets on it: noise levels, prediction type, arguments.
 CHECKPOINTS = {
     "SD1": ("sd1", None),
     "SD2, v": ("sd2", (Discrete, V, {})),
@@ -19,16 +19,16 @@ CHECKPOINTS = {
 
 
 def accept_tiny():
-    """ComfyUI knows Stable Diffusion by the real ones' sizes; this adds those of tests.tiny."""
+    """Adds the sizes of tests.tiny to ComfyUI's model detection, which only knows the real sizes."""
     models = comfy.supported_models
-    for kind, width, linear in ((models.SDXL, 128, True), (models.SD20, 64, True), (models.SD15, 64, False)):
+    for family, width, linear in ((models.SDXL, 128, True), (models.SD20, 64, True), (models.SD15, 64, False)):
         sizes = {"model_channels": 32, "context_dim": width, "use_linear_in_transformer": linear}
-        heads = {"unet_extra_config": {"num_heads": 1, "num_head_channels": -1}} if kind is models.SD20 else {}
-        models.models.insert(0, type(kind.__name__, (kind,), {"unet_config": sizes} | heads))
+        heads = {"unet_extra_config": {"num_heads": 1, "num_head_channels": -1}} if family is models.SD20 else {}
+        models.models.insert(0, type(family.__name__, (family,), {"unet_config": sizes} | heads))
 
 
 def open_checkpoint(name, folder):
-    """MODEL, CLIP and VAE as Load Checkpoint gives them, and the MODEL through a ModelSampling node."""
+    """Returns MODEL, CLIP and VAE as Load Checkpoint does, with the sampling of CHECKPOINTS set on the MODEL."""
     file, sampling = CHECKPOINTS[name]
     layers = 2 if file == "sd1" else 3
     clip = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": layers, "num_attention_heads": 1}
@@ -40,8 +40,8 @@ def open_checkpoint(name, folder):
         )[:3]  # fmt: skip
     if sampling:
         levels, prediction, options = sampling
-        made = type("Sampling", (levels, prediction), {})(**options)
+        model_sampling = type("Sampling", (levels, prediction), {})(**options)
         if prediction is EDM:
-            made.set_parameters(0.002, 80.0, 0.5)
-        model.add_object_patch("model_sampling", made)
+            model_sampling.set_parameters(0.002, 80.0, 0.5)
+        model.add_object_patch("model_sampling", model_sampling)
     return model, clip, vae

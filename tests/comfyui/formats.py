@@ -1,4 +1,4 @@
-"""Weights in the number formats that ComfyUI's loaders know, and in one of a pack's own."""
+"""Weights in the number formats that ComfyUI loads, and in a custom format as extensions for GGUF files use it."""
 
 import json
 from typing import Any
@@ -17,33 +17,35 @@ def _large(key: str, value: Tensor) -> bool:
     )
 
 
-def core(kind: str, scaled: bool = False):
-    """What makes of a state the numbers that are kept, these as a file has them, and how it is opened."""
+def core(number_format: str, scaled: bool = False):
+    """Returns a function: state -> (rounded float values, state dict as stored in a file, loader options)."""
 
-    def made(state: State) -> tuple[State, State, dict[str, Any]]:
-        numbers, kept = {}, {}
+    def quantise(state: State) -> tuple[State, State, dict[str, Any]]:
+        numbers, stored = {}, {}
         for key, value in state.items():
             numbers[key] = value.bfloat16().float()
-            kept[key] = value.bfloat16()
+            stored[key] = value.bfloat16()
             if not _large(key, value):
                 continue
-            options = {"scale": "recalculate"} if kind.startswith("float8") else {}
-            packed = QuantizedTensor.from_float(kept.pop(key), QUANT_ALGOS[kind]["comfy_tensor_layout"], **options)
+            options = {"scale": "recalculate"} if number_format.startswith("float8") else {}
+            packed = QuantizedTensor.from_float(
+                stored.pop(key), QUANT_ALGOS[number_format]["comfy_tensor_layout"], **options
+            )
             numbers[key] = packed.dequantize().float()
-            kept |= packed.state_dict(key)
-            layer = key.removesuffix("weight")
-            kept[f"{layer}comfy_quant"] = torch.tensor([*json.dumps({"format": kind}).encode()], dtype=torch.uint8)
+            stored |= packed.state_dict(key)
+            layer, marker = key.removesuffix("weight"), json.dumps({"format": number_format}).encode()
+            stored[f"{layer}comfy_quant"] = torch.tensor([*marker], dtype=torch.uint8)
             if scaled:
                 scale = torch.linspace(0.5, 1.5, value.shape[1])
                 numbers[key] *= scale
-                kept[f"{layer}pre_quant_scale"] = scale
-        return numbers, kept, {}
+                stored[f"{layer}pre_quant_scale"] = scale
+        return numbers, stored, {}
 
-    return made
+    return quantise
 
 
 class Packed(Tensor):
-    """Bytes, under the shape of the weight that they are: so packs that load GGUF files have it."""
+    """Bytes that report the shape of the unpacked weight, as in extensions that load GGUF files."""
 
     @property
     def shape(self):
@@ -61,7 +63,7 @@ class Packed(Tensor):
 
 
 class PackedOps(comfy.ops.manual_cast):
-    """Layers that unpack a weight when they use it: each row is a float32 scale and an int8 a number."""
+    """Layers that unpack a weight when they use it. Each row has a float32 scale, then one int8 per value."""
 
     class Linear(comfy.ops.manual_cast.Linear):
         def __init__(self, in_features, out_features, bias=True, device=None, dtype=None):
@@ -87,18 +89,18 @@ def unpacked(packed: Packed) -> Tensor:
 
 
 def packs(state: State) -> tuple[State, State, dict[str, Any]]:
-    """As ``core``, in the pack's own format."""
-    numbers, kept = {}, {}
+    """Like the functions of ``core``, in the custom format."""
+    numbers, stored = {}, {}
     for key, value in state.items():
-        numbers[key] = kept[key] = value
+        numbers[key] = stored[key] = value
         if _large(key, value):
             scale = value.abs().amax(1, keepdim=True) / 127
             rows = [scale.view(torch.uint8), (value / scale).round().to(torch.int8).view(torch.uint8)]
-            kept[key] = torch.cat(rows, 1).as_subclass(Packed)
-            kept[key].logical = value.shape
-            numbers[key] = unpacked(kept[key])
-    return numbers, kept, {"custom_operations": PackedOps}
+            stored[key] = torch.cat(rows, 1).as_subclass(Packed)
+            stored[key].logical = value.shape
+            numbers[key] = unpacked(stored[key])
+    return numbers, stored, {"custom_operations": PackedOps}
 
 
-FORMATS = {kind: core(kind) for kind in ("float8_e4m3fn", "int8_tensorwise", "mxfp8")}
+FORMATS = {name: core(name) for name in ("float8_e4m3fn", "int8_tensorwise", "mxfp8")}
 FORMATS |= {"nvfp4": core("nvfp4", scaled=True), "packed": packs}

@@ -1,4 +1,4 @@
-"""Pieces of graphs that the tests put together."""
+"""Parts of graphs for the tests."""
 
 import numpy as np
 from PIL import Image
@@ -44,7 +44,7 @@ NODES = {
 
 
 class Studio(Graph):
-    """A graph that starts with the checkpoint and can load, train and draw."""
+    """A graph with a loaded checkpoint, and methods to add photos, training, prompts and sampling."""
 
     def __init__(self):
         super().__init__()
@@ -72,9 +72,9 @@ class Studio(Graph):
             "gradient_checkpointing": False, "use_8bit_adam": False, "mixed_precision": "auto",
             "checkpointing_steps": 100, "seed": 0, "preview_every": 0,
         }  # fmt: skip
-        whole = {"model": (self.checkpoint, 0), "clip": (self.checkpoint, 1), "vae": (self.checkpoint, 2)}
+        parts = {"model": (self.checkpoint, 0), "clip": (self.checkpoint, 1), "vae": (self.checkpoint, 2)}
         photos = photos or self.photos()
-        return self.add("IDAgingTrainSubject", **whole, photos=photos, **links, **settings | widgets)
+        return self.add("IDAgingTrainSubject", **parts, photos=photos, **links, **settings | widgets)
 
     def sequence(self, clip, subject=None, **widgets) -> str:
         settings = {"from_age": "child", "to_age": "old", "steps": 6, "extra": ""} | _PROMPT | widgets
@@ -84,8 +84,8 @@ class Studio(Graph):
         settings = {"age": age, "extra": ""} | _PROMPT | widgets
         return self.add("IDAgingPromptEncode", clip=clip, **settings, **({"subject": subject} if subject else {}))
 
-    def draw(self, model, positive, count=1, seed=7) -> tuple[str, int]:
-        """Pictures, all from one noise."""
+    def generate(self, model, positive, count=1, seed=7) -> tuple[str, int]:
+        """Samples ``count`` images from the same noise."""
         empty = self.add("EmptyLatentImage", width=SIDE, height=SIDE, batch_size=count)
         noise = self.add("LatentBatchSeedBehavior", samples=(empty, 0), seed_behavior="fixed")
         negative = self.add("CLIPTextEncode", clip=(self.checkpoint, 1), text="")
@@ -110,16 +110,16 @@ def pictures(server, outcome, node):
 
 
 def text_of(graph, link):
-    """What a STRING output says, by way of a node that shows text."""
+    """Adds a node that shows the text of a STRING output, and returns its id."""
     return graph.add("PreviewAny", source=link)
 
 
 def save_lora(server):
-    """ComfyUI's node, which was renamed after 0.3.64."""
+    """The class of ComfyUI's node, which was renamed after 0.3.64."""
     return "SaveLoRA" if "SaveLoRA" in server.get("/object_info") else "SaveLoRANode"
 
 
-def ran(server, graph):
+def run_ok(server, graph):
     outcome = server.run(graph)
     assert outcome.status == "success", outcome.error.get("exception_message") or server.log.read_text()[-3000:]
     return outcome

@@ -1,6 +1,6 @@
-"""Runs inside ComfyUI's own Python: trains tiny networks of many families in place and measures. Prints JSON to a file.
+"""Runs in ComfyUI's own Python: trains tiny networks of many families in place. Writes measurements to a JSON file.
 
-FOLDER holds sd1, sd2 and sdxl.safetensors as tests.tiny makes them.
+FOLDER contains sd1, sd2 and sdxl.safetensors from tests.tiny.
 
 usage: python in_place.py COMFYUI REPOSITORY FOLDER [FAMILY ...]
 """
@@ -59,19 +59,19 @@ from pack.training.runs.state import StateFile, run_id  # noqa: E402
 from six_ages import six_ages  # noqa: E402
 
 SIDE, STEPS, STOPPED = 64, 6, 3
-# Of these the step at which a training is stopped is rewarded: noise, a flow, and one with frames.
+# Trained with the reward, also in the step at which training stops: a noise, a flow and a video model.
 REWARDED = ("SD1", "Flux", "WAN21_T2V")
-# Of these the photos have three shapes: a UNet, patches with places of their own, and one with frames.
+# Trained on photos of three shapes: a UNet, a model with position embeddings per patch, and a video model.
 SHAPED = ("SDXL", "Flux2", "QwenImage")
-DECODED = ("Flux2", "SD3")  # of these the memory is counted that decoding a face takes
+DECODED = ("Flux2", "SD3")  # measures the memory for decoding a face
 SHAPES = ((SIDE, 2 * SIDE), (SIDE, SIDE), (2 * SIDE, SIDE))
-ASPECT = {"crop": "aspect", "resolution": 3 * SIDE}  # the smallest side of which these are three shapes
+ASPECT = {"crop": "aspect", "resolution": 3 * SIDE}  # the smallest resolution with three different buckets
 REWARD = {"reward_every": 3, "reward_start": 0.0, "reward_steps": 2, "reward_age": 0.0, "reward_anchor": 0.5}
 FACE = Face((16.0, 12.0, 44.0, 48.0))
 
 
 class Embedder(torch.nn.Module):
-    """A random linear map in the place of FaceNet."""
+    """A random linear map in place of FaceNet."""
 
     name, crop, facts = "toy", SquareCrop(32), UNKNOWN
 
@@ -113,7 +113,7 @@ def weights(trainer):
 
 
 def randomise(trainer):
-    """As if it had been trained for long: else lora_up is 0 and half of the gradient is too."""
+    """Sets random weights, as after training. Initially lora_up is 0, and so is half of the gradient."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for weight in trainer.trainable.values():
@@ -125,14 +125,14 @@ def gradients(trainer, number=0):
     with trainer.model.stepping(SIDE):
         loss = trainer.total(trainer.terms(batch).losses)
         loss.backward()
-    found = {name: weight.grad.clone() for name, weight in trainer.trainable.items() if weight.grad is not None}
+    result = {name: weight.grad.clone() for name, weight in trainer.trainable.items() if weight.grad is not None}
     trainer.optimizer.zero_grad()
-    return found
+    return result
 
 
 def slope(trainer, number, count=2):
-    """Largest relative error of the gradient along random directions against central differences."""
-    found, errors = gradients(trainer, number), []
+    """The largest relative error of the gradient along random directions, compared with central differences."""
+    exact_gradients, errors = gradients(trainer, number), []
     batch = trainer.data.sample(number)
 
     def loss():
@@ -153,7 +153,9 @@ def slope(trainer, number, count=2):
             for name, weight in trainer.trainable.items():
                 weight.add_(steps[name])
         numeric = (ends[0] - ends[1]) / 2
-        exact = sum((gradient.double() * steps[name].double()).sum() for name, gradient in found.items()).item()
+        exact = sum(
+            (gradient.double() * steps[name].double()).sum() for name, gradient in exact_gradients.items()
+        ).item()
         errors.append(abs(numeric - exact) / max(abs(numeric), abs(exact)))
     return max(errors)
 
@@ -171,41 +173,41 @@ def apart(one, other):
 
 
 def named(patcher, file):
-    """The MODEL as a core loader gives it from ``file``."""
+    """A clone of the MODEL that looks as if a core loader had loaded it from ``file``."""
     patcher = patcher.clone()
     patcher.cached_patcher_init = (comfy.sd.load_diffusion_model, (f"/models/base/{file}", {}))
     return patcher
 
 
-def base_in(kind, state, architecture, clip, vae, number):
-    """The gradient on a base in a number format against that on the same numbers in float32, and bytes a weight."""
-    numbers, packed, options = FORMATS[kind](state)
+def base_in(number_format, state, architecture, clip, vae, number):
+    """Compares the gradient on a base in a number format with that in float32. Also measures bytes per weight."""
+    numbers, packed, options = FORMATS[number_format](state)
     opened = {
         "packed": load(architecture, packed, None, **options),
         "float32": load(architecture, numbers, torch.float32),
     }
-    found, sizes = {}, {}
+    base_gradients, sizes = {}, {}
     for base, source in opened.items():
         trainer = trainer_of(ComfyModel(source, clip, vae))
         randomise(trainer)
-        found[base] = flat(gradients(trainer, number))
+        base_gradients[base] = flat(gradients(trainer, number))
         layer = trainer.model.network.single_blocks[0].linear1
-        held = sum(part.untyped_storage().nbytes() for part in kept(layer.weight))
-        sizes[base] = held / (layer.in_features * layer.out_features)
+        size = sum(part.untyped_storage().nbytes() for part in kept(layer.weight))
+        sizes[base] = size / (layer.in_features * layer.out_features)
         trainer.model.close()
-    cosine = torch.nn.functional.cosine_similarity(found["packed"], found["float32"], dim=0).item()
-    length = (found["packed"].norm() / found["float32"].norm()).item()
+    cosine = torch.nn.functional.cosine_similarity(base_gradients["packed"], base_gradients["float32"], dim=0).item()
+    length = (base_gradients["packed"].norm() / base_gradients["float32"].norm()).item()
     return {"cosine": cosine, "length": length, "bytes": sizes}
 
 
 def move_always():
-    """Every load and unload gives weights new memory, as it does where there is a GPU to go to."""
+    """Makes every load and unload allocate new memory for the weights, as with a GPU."""
     to = torch.nn.Module.to
     torch.nn.Module.to = lambda module, *arguments, **options: to(module, *arguments, **options)._apply(torch.clone)
 
 
 def count_loads():
-    """How often the weights of each network go to the device, by its id."""
+    """Counts how often the weights of each network are loaded to the device, by the id of the network."""
     loads, load_weights = Counter(), ModelPatcher.load
 
     def counted(patcher, *arguments, **options):
@@ -217,13 +219,13 @@ def count_loads():
 
 
 def moved(patcher, vae):
-    """Leaves the weights as a way to a GPU and back does: outside inference mode, with new data in old tensors."""
+    """Leaves the weights as after a move to a GPU and back: outside inference mode, new data in the same tensors."""
     for module in (patcher.model, vae.first_stage_model):
         module._apply(torch.clone)
 
 
 def by_hand(sampling, x_t, sigma, raw):
-    """x_0 from the network's output, by the papers' equations."""
+    """Computes x_0 from the output of the network, with the equations of the papers."""
     data = getattr(sampling, "sigma_data", 1.0)
     if isinstance(sampling, EDM):
         return (data**2 * x_t + sigma * data * (sigma**2 + data**2).sqrt() * raw) / (sigma**2 + data**2)
@@ -301,12 +303,12 @@ def measure(name, loads):
     if name == "Flux":
         quantised = trainer_of(ComfyModel(load(architecture, dtype=torch.float8_e4m3fn), clip, vae))
         randomise(quantised)
-        found = gradients(quantised, number)
-        result["fp8_cosine"] = torch.nn.functional.cosine_similarity(flat(found), flat(plain), dim=0).item()
+        fp8_gradients = gradients(quantised, number)
+        result["fp8_cosine"] = torch.nn.functional.cosine_similarity(flat(fp8_gradients), flat(plain), dim=0).item()
         result["fp8_kept"] = sorted({str(weight.dtype) for weight in quantised.model.network.parameters()})
         quantised.model.close()
         result["formats"] = {
-            kind: base_in(kind, network_state(architecture), architecture, clip, vae, number) for kind in FORMATS
+            name: base_in(name, network_state(architecture), architecture, clip, vae, number) for name in FORMATS
         }
 
     core = whole.core

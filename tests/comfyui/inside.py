@@ -1,4 +1,4 @@
-"""Runs inside ComfyUI's own Python, with its modules at hand: holds the bridge against ComfyUI. Prints JSON.
+"""Runs in ComfyUI's own Python: compares the copied model with ComfyUI's. Writes JSON to a file.
 
 usage: python inside.py COMFYUI REPOSITORY CHECKPOINT FOLDER [tiny-sdxl]
 """
@@ -20,7 +20,7 @@ import comfy.supported_models  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
 
-torch.use_deterministic_algorithms(True, warn_only=True)  # fills memory that nobody filled with nan, so that it shows
+torch.use_deterministic_algorithms(True, warn_only=True)  # fills uninitialised memory with nan, to expose its use
 logging.disable(logging.CRITICAL)
 spec = importlib.util.spec_from_file_location("pack", Path(repository) / "__init__.py")
 sys.modules["pack"] = importlib.util.module_from_spec(spec)
@@ -34,16 +34,16 @@ from pack.training.models.stable_diffusion.model import model_to_state_dict  # n
 T = 400
 
 
-EXACT = {"dtype": torch.float32}  # else a patched weight is rounded to the file's float16
+EXACT = {"dtype": torch.float32}  # otherwise patched weights are rounded to the float16 of the file
 
 
 def small_clip(**projection):
-    """What tests.tiny gives a text tower."""
+    """The config of a text tower in tests.tiny."""
     return {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 1, **projection}
 
 
 def accept_tiny_sdxl():
-    """ComfyUI knows SDXL by the real one's size; this adds tests.tiny's."""
+    """Adds the size of tests.tiny to ComfyUI's model detection, which only knows the real size."""
 
     class TinySDXL(comfy.supported_models.SDXL):
         unet_config = {"model_channels": 32, "context_dim": 128}
@@ -57,7 +57,7 @@ def weights(patcher):
 
 
 def same(before, after):
-    """To the bit: SDXL has no projection of CLIP-L, and in its place ComfyUI keeps memory that nobody filled."""
+    """Compares bits, not values: SDXL has no projection for CLIP-L, and ComfyUI keeps uninitialised memory for it."""
     return before.keys() == after.keys() and all(torch.equal(bits(before[key]), bits(after[key])) for key in before)
 
 
@@ -66,7 +66,7 @@ def bits(value):
 
 
 def theirs(model, clip, prompt, x_t):
-    """ComfyUI's epsilon or v: the raw output of its UNet at timestep T."""
+    """ComfyUI's epsilon or v: the raw output of the UNet at timestep T."""
     comfy.model_management.load_models_gpu([model])
     encoded = clip.encode_from_tokens(clip.tokenize(prompt), return_dict=True)
     options = {}
@@ -107,8 +107,8 @@ def main():
     result["untouched"] = all(same(*pair) for pair in zip(before, (weights(model), weights(clip.patcher)), strict=True))
     result["trainable"] = not any(weight.is_inference() for weight in opened.denoiser.parameters())
     file = comfy.utils.load_torch_file(checkpoint)
-    ours_ = model_to_state_dict(opened)
-    result["round_trip"] = [key for key, value in file.items() if not torch.equal(ours_[key].to(value.dtype), value)]
+    saved = model_to_state_dict(opened)
+    result["round_trip"] = [key for key, value in file.items() if not torch.equal(saved[key].to(value.dtype), value)]
 
     with torch.inference_mode(False), torch.no_grad():
         everything = TrainingConfig(lora_layers=tuple(LORA_LAYERS), train_text_encoder=True, rank=4)

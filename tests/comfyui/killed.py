@@ -1,6 +1,6 @@
-"""Runs inside ComfyUI's own Python: trainings of the node in place, killed and queued again. Prints JSON to a file.
+"""Runs in ComfyUI's own Python: kills trainings of the node and queues them again. Writes JSON to a file.
 
-Each training is a fork, killed before its n-th change of a file's name for every n in MOMENTS.
+Each training runs in a fork, which is killed before its n-th rename of a file, for each n in MOMENTS.
 
 usage: python killed.py COMFYUI REPOSITORY FOLDER FAMILY ...
 """
@@ -25,10 +25,10 @@ from pack.training.runs.state import StateFile, run_id  # noqa: E402
 from pack.training.runs.watcher import Watcher  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
-MOMENTS = (1, 2)  # before the first saved state is there, and before the second
+MOMENTS = (1, 2)  # before the first state is saved, and before the second
 
 
-def opened(name):
+def open_model(name):
     if name in CHECKPOINTS:
         return in_place.ComfyModel(*open_checkpoint(name, in_place.folder))
     architecture = ARCHITECTURES[name]()
@@ -36,7 +36,7 @@ def opened(name):
 
 
 def train(name, folder, last=None):
-    """As the node does when its graph is queued; the exit code of the process that did it."""
+    """Trains in a new process, as the node does when queued. Returns the exit code."""
     process = multiprocessing.get_context("fork").Process(target=run, args=(name, folder, last))
     process.start()
     process.join()
@@ -44,20 +44,20 @@ def train(name, folder, last=None):
 
 
 def run(name, folder, last):
-    """One training, killed before its ``last`` change of a file's name."""
-    changes = 0
+    """Runs a training and kills it before its ``last`` rename of a file; None: never."""
+    renames = 0
 
     def hook(event, arguments):
-        nonlocal changes
+        nonlocal renames
         if event == "os.rename" and Path(arguments[0]).is_relative_to(folder):
-            changes += 1
-            if changes == last:
+            renames += 1
+            if renames == last:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
     folder_paths.set_output_directory(str(folder))
     with torch.inference_mode(False), torch.enable_grad():
-        trainer = trainer_of(opened(name), checkpointing_steps=1, max_train_steps=3)
+        trainer = trainer_of(open_model(name), checkpointing_steps=1, max_train_steps=3)
         files = run_files(folder / "runs", "anna", run_id(trainer), 3)
         if finished(files, keep_state=True):
             return

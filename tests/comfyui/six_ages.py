@@ -1,15 +1,15 @@
-"""Age Sequence Encode with prompts of different lengths; whoever imports this has loaded the pack."""
+"""Age Sequence Encode with prompts of different lengths. Import the extension as ``pack`` first."""
 
 import torch
 from comfy.text_encoders.z_image import ZImageTokenizer
 from pack.nodes.prompts import SequenceEncode
 from pack.training.ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt
 
-PADDING = 151643  # of Qwen's vocabulary
+PADDING = 151643  # padding token in Qwen's vocabulary
 
 
 class TokenClip:
-    """Z-Image's own tokenizer, whose prompts have no fixed length; its tokens stand for their encoding."""
+    """Z-Image's tokenizer, which has no fixed prompt length. The encoding is the token numbers themselves."""
 
     def __init__(self, options=()):
         self.tokenizer, self.options = ZImageTokenizer(), dict(options)
@@ -30,12 +30,12 @@ class TokenClip:
 
 
 def six_ages():
-    """Tokens of every age in one batch, without the padding, and whether they are those of its own prompt."""
+    """Returns [token count, whether the tokens without padding equal those of the prompt alone] per age."""
     clip = TokenClip()
     output = SequenceEncode.execute(clip, "child", "old", 6, "", SAMPLING_PROMPT, "sks", "person")
-    (batch, extra), found = output.args[0][0], []
+    (batch, extra), results = output.args[0][0], []
     for row, mask, age in zip(batch, extra["attention_mask"], AGE_CLASSES, strict=True):
         prompt = fill_prompt(SAMPLING_PROMPT, token="sks", class_word="person", age=age)
         alone = clip.encode_from_tokens(clip.tokenize(prompt), True)["cond"][0]
-        found.append([len(alone), torch.equal(row[mask.bool()], alone)])
-    return found
+        results.append([len(alone), torch.equal(row[mask.bool()], alone)])
+    return results

@@ -1,4 +1,4 @@
-"""The model that we train is the model that ComfyUI draws with."""
+"""The copy of a model that is trained computes the same as the model in ComfyUI."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from tests.tiny import tiny_checkpoint
 from training.models.stable_diffusion.families import SDXL
 
 
-def inside(python, comfyui, checkpoint, folder, *options):
+def run_inside(python, comfyui, checkpoint, folder, *options):
     subprocess.run(
         [python, REPOSITORY / "tests/comfyui/inside.py", comfyui, REPOSITORY, checkpoint, folder, *options],
         check=True,
@@ -19,12 +19,12 @@ def inside(python, comfyui, checkpoint, folder, *options):
     return json.loads((folder / "result.json").read_text())
 
 
-def held(result, family):
+def check(result, family):
     assert result["family"] == family
     assert result["epsilon"] < 2e-5
     assert result["decoded"] < 2e-5
-    assert result["untouched"], "the graph's MODEL and CLIP stay as they were"
-    assert result["trainable"], "no weight belongs to inference mode"
+    assert result["untouched"], "the graph's MODEL and CLIP were modified"
+    assert result["trainable"], "a weight belongs to inference mode"
     assert result["round_trip"] == []
     assert result["patched"] == result["lora_layers"] > 0
     assert result["lora_changes"] > 1e-2
@@ -33,11 +33,13 @@ def held(result, family):
 
 
 def test_stable_diffusion_1(comfyui, python, base, tmp_path):
-    held(inside(python, comfyui, base / "models/checkpoints/shallow.safetensors", tmp_path), "Stable Diffusion 1.x")
+    check(
+        run_inside(python, comfyui, base / "models/checkpoints/shallow.safetensors", tmp_path), "Stable Diffusion 1.x"
+    )
 
 
 def test_sdxl(comfyui, python, tmp_path):
-    """Small in every direction, since the real one does not fit everywhere."""
+    """Uses a tiny SDXL, since the real one needs too much memory."""
     state = tiny_checkpoint(SDXL, tiny_vae=True)
     save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "tiny.safetensors")
-    held(inside(python, comfyui, tmp_path / "tiny.safetensors", tmp_path, "tiny-sdxl"), "SDXL")
+    check(run_inside(python, comfyui, tmp_path / "tiny.safetensors", tmp_path, "tiny-sdxl"), "SDXL")

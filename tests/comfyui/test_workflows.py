@@ -1,7 +1,8 @@
-"""The shipped graphs in a real ComfyUI, scaled down: each is queued from its API copy and ends green."""
+"""The shipped graphs in a real ComfyUI, scaled down: each API copy must run without an error."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -26,7 +27,7 @@ SMALL = {
     "IDAgingEditPrompts": {"candidates": 1},
     "BasicScheduler": {"steps": 2},
 }
-WRITES = {  # what each leaves in output/
+WRITES = {  # a file that each graph writes to output/
     "train_subject": "aging/first_sheet_00001_.png",
     "aging_sequence": "aging/sequence_00001_.png",
     "age_by_edit": "aging/edit_00001_.png",
@@ -44,9 +45,9 @@ SUBJECTS = {"train_subject": "subject", "train_klein": "subject_klein", "train_z
 
 
 def small(path):
-    drawn = path.stem == "try_it_here"
-    known = {"CheckpointLoaderSimple": {}, "IDAgingLoadFaceEmbedder": {}, "ImageScale": {}} if drawn else {}
-    graph = changed(read(api_file(path)), SMALL | known)
+    synthetic = path.stem == "try_it_here"
+    unchanged = {"CheckpointLoaderSimple": {}, "IDAgingLoadFaceEmbedder": {}, "ImageScale": {}} if synthetic else {}
+    graph = changed(read(api_file(path)), SMALL | unchanged)
     for node in graph.values():
         if node["class_type"] in ("UNETLoader", "CLIPLoader", "VAELoader"):
             node["class_type"] = f"TestsTiny{node['class_type']}"
@@ -56,7 +57,7 @@ def small(path):
 
 
 @pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)
-def test_it_finishes_green(server, path):
+def test_a_graph_finishes_without_an_error(server, path):
     if path.stem in NEEDS and "EmptyFlux2LatentImage" not in server.get("/object_info"):
         pytest.skip("this ComfyUI has no Flux.2")
     outcome = server.run(small(path))
@@ -66,11 +67,11 @@ def test_it_finishes_green(server, path):
     assert written.stat().st_size > 0
     if path.stem in SUBJECTS:
         (shown,) = [outcome.outputs[node] for node, each in small(path).items() if each["class_type"] == TRAIN]
-        assert shown["images"] and "2 looks" in shown["text"][0], "previews are judged, and stay on the node"
+        assert shown["images"] and re.search(r"\b2 (looks|previews)\b", shown["text"][0]), "scored previews stay on it"
         assert (server.base / f"models/loras/aging_subjects/{SUBJECTS[path.stem]}_00001_.safetensors").is_file()
     if path.stem == "compare_roads":
         sheet = Image.open(written)
-        assert sheet.width > 6 * 80 and sheet.height > 3 * 80, "a row for each road"
+        assert sheet.width > 6 * 80 and sheet.height > 3 * 80, "one row per method"
     if path.stem == "age_existing_photo":
         sheet = Image.open(written)
         assert sheet.width > 3 * 64 and sheet.height > 2 * 64
@@ -82,11 +83,11 @@ def test_it_finishes_green(server, path):
         )
 
 
-def test_the_stored_answer_is_what_this_comfyui_says_of_our_nodes(server):
+def test_the_stored_object_info_matches_our_nodes(server):
     assert english(server.get("/object_info")) == english(read(OBJECT_INFO))
 
 
-def test_templates_lists_ours_and_not_their_copies(server):
+def test_the_templates_are_our_graphs_without_their_api_copies(server):
     (listed,) = server.get("/workflow_templates").values()
     assert sorted(listed) == sorted(path.stem for path in GRAPHS)
 
@@ -95,7 +96,7 @@ def test_help_pages_and_translations_are_served(server):
     assert read(REPOSITORY / "locales/ja/nodeDefs.json").items() <= server.get("/i18n")["ja"]["nodeDefs"].items()
 
 
-def test_the_client_example_draws_a_sequence(server, tmp_path):
+def test_the_client_example_runs_a_graph(server, tmp_path):
     graph = tmp_path / "graph.json"
     graph.write_text(json.dumps(small(next(path for path in GRAPHS if path.stem == "score_identity"))))
     command = [sys.executable, REPOSITORY / "docs/queue_workflow.py", graph, "columns=2"]
@@ -104,10 +105,10 @@ def test_the_client_example_draws_a_sequence(server, tmp_path):
     assert done.returncode == 0, done.stderr
     (saved,) = [line for line in done.stdout.splitlines() if line.endswith(".png") and "scored" in line]
     picture = Image.open(tmp_path / saved)
-    assert picture.height > picture.width * 0.9, "two columns, so two rows"
+    assert picture.height > picture.width * 0.9, "two columns should give at least two rows"
 
 
-def test_the_client_example_trains_three_of_four_people_on_the_two_of_three_servers_that_answer(
+def test_the_client_example_trains_several_people_and_survives_a_bad_folder_and_a_dead_server(
     server, comfyui, python, base, tmp_path
 ):
     names = ("anna", "bert", "cleo")
@@ -120,13 +121,13 @@ def test_the_client_example_trains_three_of_four_people_on_the_two_of_three_serv
     command += ["IDAgingTrainSubject.name={each}", "--each", *names, "broken"]
     second = Server(python, comfyui, base)
     try:
-        ports = (9, server.port, second.port)  # nobody answers at the first
+        ports = (9, server.port, second.port)  # no server runs at the first port
         environment = os.environ | {"COMFYUI": ",".join(f"http://127.0.0.1:{port}" for port in ports)}
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     finally:
         second.stop()
-    assert done.returncode == 1 and "broken: " in done.stderr and "cut.png cannot be read as an image" in done.stderr
-    assert "127.0.0.1:9 is lost" in done.stderr
+    assert done.returncode == 1 and "broken: " in done.stderr and "cut.png" in done.stderr
+    assert "127.0.0.1:9 " in done.stderr
     for name in names:
         assert f"{name}_success on" in done.stdout and list(tmp_path.glob(f"{name}_first_sheet_*.png"))
         assert len(list((base / "output/aging_runs").glob(f"{name}_*/2_steps.safetensors"))) == 1

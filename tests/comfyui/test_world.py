@@ -1,4 +1,4 @@
-"""The drawn world in a real ComfyUI: its checkpoint is a Stable Diffusion there, and a subject can be trained."""
+"""The synthetic world in a real ComfyUI: its checkpoint loads as Stable Diffusion, and a subject can be trained."""
 
 import re
 
@@ -18,7 +18,7 @@ SIDE, STEPS, SEED = 64, 12, 7
 
 @pytest.fixture(scope="module")
 def world(base):
-    """Checkpoint, photos and age set where a ComfyUI of this base directory finds them."""
+    """Writes checkpoint, photos and age set to the base directory, where ComfyUI finds them."""
     file = base / "models/checkpoints/world.safetensors"
     export(file)
     write_photos(base / "input/drawn")
@@ -36,7 +36,7 @@ class WorldStudio(Studio):
 
 @torch.no_grad()
 def euler(model, prompt, guidance):
-    """Euler's method (Karras et al. 2022, algorithm 1 without noise) on the denoiser, from ComfyUI's starting noise."""
+    """Samples with Euler's method (Karras et al. 2022, algorithm 1 without noise) from ComfyUI's starting noise."""
     squared = model.denoiser.alphas_cumprod.double()
     sigmas = ((1 - squared) / squared).sqrt()
     places = torch.linspace(999, 0, STEPS, dtype=torch.float64)
@@ -51,10 +51,10 @@ def euler(model, prompt, guidance):
     return model.codec.decode(x.float()).clamp(-1, 1)[0]
 
 
-def test_the_checkpoint_draws_the_same_in_comfyui_and_in_diffusers(server, world):
+def test_the_checkpoint_generates_the_same_image_in_comfyui_and_in_diffusers(server, world):
     graph = WorldStudio()
     text = graph.add("CLIPTextEncode", clip=(graph.checkpoint, 1), text="photo of a person as elderly")
-    latents = graph.draw((graph.checkpoint, 0), (text, 0), seed=SEED)
+    latents = graph.generate((graph.checkpoint, 0), (text, 0), seed=SEED)
     for node in graph.values():
         if node["class_type"] == "KSampler":
             node["inputs"] |= {"steps": STEPS, "cfg": 3.0}
@@ -65,28 +65,28 @@ def test_the_checkpoint_draws_the_same_in_comfyui_and_in_diffusers(server, world
     theirs = np.asarray(Image.open(server.base / "output" / image["subfolder"] / image["filename"])).astype(float)
     ours = euler(open_model(world), "photo of a person as elderly", 3.0)
     ours = ((ours.permute(1, 2, 0).numpy() + 1) * 127.5).round()
-    assert theirs.std() > 20  # a face on a wall, no flat picture
+    assert theirs.std() > 20  # an image with content, not a flat colour
     assert np.abs(ours - theirs).max() <= 3
 
 
-def test_a_subject_trained_on_drawn_faces_is_more_alike_than_the_untrained_model(server, world):
+def test_a_subject_trained_on_synthetic_faces_is_more_similar_than_the_untrained_model(server, world):
     graph = WorldStudio()
     photos = graph.add("IDAgingLoadPhotos", folder="drawn/photos"), 0
     train = graph.train(
         photos, ages="drawn/ages", method="full", train_text_encoder="off", max_train_steps=40, train_batch_size=4,
         learning_rate=2.5e-4, random_flip=False, loss="none", name="drawn", preview_every=15,
     )  # fmt: skip
-    judge, similarities = graph.embedder("drawn-score"), []
-    looker = graph.add("IDAgingJudgeTraining", face_embedder=judge, patience=0)
-    graph[train]["inputs"]["judge"] = [looker, 0]
-    said, plot = graph.add("PreviewAny", source=(train, 6)), graph.save((train, 7), "curves")
+    embedder, similarities = graph.embedder("drawn-score"), []
+    judge = graph.add("IDAgingJudgeTraining", face_embedder=embedder, patience=0)
+    graph[train]["inputs"]["judge"] = [judge, 0]
+    report_text, plot = graph.add("PreviewAny", source=(train, 6)), graph.save((train, 7), "curves")
     for model, clip, subject in (
         ((graph.checkpoint, 0), (graph.checkpoint, 1), None),
         ((train, 0), (train, 1), (train, 2)),
     ):
         sequence = graph.sequence(clip, subject)
-        drawn = graph.draw(model, (sequence, 0), count=(sequence, 2))
-        score = graph.add("IDAgingScoreIdentity", images=drawn, references=photos, face_embedder=judge)
+        images = graph.generate(model, (sequence, 0), count=(sequence, 2))
+        score = graph.add("IDAgingScoreIdentity", images=images, references=photos, face_embedder=embedder)
         similarities.append(graph.add("PreviewAny", source=(score, 3)))
     for node in graph.values():
         if node["class_type"] == "KSampler":
@@ -94,18 +94,18 @@ def test_a_subject_trained_on_drawn_faces_is_more_alike_than_the_untrained_model
     outcome = server.run(graph)
     assert outcome.status == "success", outcome.error
     means = [float(outcome.outputs[node]["text"][0].split("mean of 6 faces:")[1].split()[0]) for node in similarities]
-    assert means[1] - means[0] > 0.1  # in cosine, by the embedder that trains nobody
+    assert means[1] - means[0] > 0.1  # cosine similarity, by the embedder that was not used in training
 
-    report = outcome.outputs[said]["text"][0]
-    looks, chosen = re.search(r"Best of (\d) looks: step (\d+), identity 0\.\d+ x age 0\.\d+", report).groups()
-    assert looks == "3" and f"step_{chosen}.safetensors" in report  # after 15, 30 and 40 steps
+    report = outcome.outputs[report_text]["text"][0]
+    previews, best = re.search(r"\b(\d+)[^\d\n]+(\d+)[^\d\n]+0\.\d+[^\d\n]+0\.\d+", report).groups()
+    assert previews == "3" and f"step_{best}.safetensors" in report  # after 15, 30 and 40 steps
     (image,) = outcome.outputs[plot]["images"]
     with Image.open(server.base / "output" / image["filename"]) as curves:
-        assert curves.height > curves.width  # the looks below the losses
-    assert outcome.pictures, "the judged previews were shown on the node"
+        assert curves.height > curves.width  # the judge's scores are below the losses
+    assert outcome.pictures, "the previews must be shown on the node"
 
 
-def test_the_report_judges_the_ages_of_drawn_faces_without_a_clip(server, world):
+def test_the_report_estimates_the_ages_of_synthetic_faces_without_a_clip(server, world):
     graph = WorldStudio()
     photos = graph.add("IDAgingLoadPhotos", folder="drawn/photos"), 0
     report = graph.add(
@@ -115,6 +115,6 @@ def test_the_report_judges_the_ages_of_drawn_faces_without_a_clip(server, world)
     years = graph.add("PreviewAny", source=(report, 3))
     outcome = server.run(graph)
     assert outcome.status == "success", outcome.error
-    judged = [float(text) for text in outcome.outputs[years]["text"]]
-    assert len(judged) == 8
-    assert abs(sum(judged) / 8 - 28) < 10
+    estimates = [float(text) for text in outcome.outputs[years]["text"]]
+    assert len(estimates) == 8
+    assert abs(sum(estimates) / 8 - 28) < 10

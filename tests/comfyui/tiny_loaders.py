@@ -1,4 +1,4 @@
-"""Nodes of the tests alone, in the place of ComfyUI's loaders: tiny random networks of the family that is named."""
+"""Test nodes that replace ComfyUI's loaders. They load tiny random networks of the family in the file name."""
 
 import sys
 import zlib
@@ -13,8 +13,13 @@ from PIL import Image
 sys.path.append(str(Path(__file__).resolve().parent))
 from architectures import ARCHITECTURES, load, load_vae
 
-FAMILIES = {"flux": "Flux2", "z_im": "ZImage", "ae.s": "ZImage", "lumi": "ZImage"}  # by how a file, or a type, begins
-NOTHING = "<pad>"
+FAMILIES = {
+    "flux": "Flux2",
+    "z_im": "ZImage",
+    "ae.s": "ZImage",
+    "lumi": "ZImage",
+}
+PAD = "<pad>"
 
 
 def architecture(name: str):
@@ -22,7 +27,7 @@ def architecture(name: str):
 
 
 class RandomWords:
-    """A CLIP that gives each word a vector of its own."""
+    """A CLIP with one random vector per word."""
 
     layer_idx = None
     cond_stage_model = torch.nn.Module()
@@ -42,13 +47,13 @@ class RandomWords:
 
     def tokenize(self, prompt: str, **options) -> dict:
         words = prompt.split()
-        return {"words": [[(word, 1.0) for word in words + [NOTHING] * (self.shortest - len(words))]]}
+        return {"words": [[(word, 1.0) for word in words + [PAD] * (self.shortest - len(words))]]}
 
     def encode_from_tokens(self, tokens: dict, return_dict: bool = False) -> dict:
         words = [word for word, _ in tokens["words"][0]]
         seeds = (torch.Generator().manual_seed(zlib.crc32(word.encode())) for word in words)
         vectors = torch.stack([torch.randn(self.width, generator=seed) for seed in seeds])
-        mask = torch.tensor([[word != NOTHING for word in words]]).long()
+        mask = torch.tensor([[word != PAD for word in words]]).long()
         return {"cond": vectors[None], "pooled_output": None, "attention_mask": mask}
 
     def encode_from_tokens_scheduled(self, tokens: dict, **options) -> list:
@@ -60,22 +65,24 @@ def tiny_vae(name: str):
     vae = load_vae(architecture(name).vae)
     decode = vae.decode
 
-    def faced(samples):
-        """What it decodes, laid thinly over a photo: noise alone has no face, and then there is nothing to pick."""
-        drawn = decode(samples)
+    def decode_with_face(samples):
+        """Blends the decoded noise with a photo, so that the images have a face that can be scored and picked."""
+        decoded = decode(samples)
         with Image.open(Path(folder_paths.get_input_directory()) / "photo0.png") as photo:
-            face = np.asarray(photo.convert("RGB").resize((drawn.shape[-2], drawn.shape[-3])), dtype=np.float32) / 255
-        return 0.9 * torch.from_numpy(face) + 0.1 * drawn
+            face = (
+                np.asarray(photo.convert("RGB").resize((decoded.shape[-2], decoded.shape[-3])), dtype=np.float32) / 255
+            )
+        return 0.9 * torch.from_numpy(face) + 0.1 * decoded
 
-    vae.decode = faced
+    vae.decode = decode_with_face
     return vae
 
 
-def loader(kind: str, widget: str, made):
-    """A node with the one widget of ComfyUI's loader that tells the family."""
+def loader(output_type: str, widget: str, load_file):
+    """Returns a node class with only the widget of ComfyUI's loader that gives the family."""
     inputs = {"required": {widget: ("STRING", {})}}
-    body = {"RETURN_TYPES": (kind,), "FUNCTION": "load", "CATEGORY": "tests", "INPUT_TYPES": lambda: inputs}
-    return type(f"Tiny{kind}", (), body | {"load": lambda self, **named: (made(named[widget]),)})
+    body = {"RETURN_TYPES": (output_type,), "FUNCTION": "load", "CATEGORY": "tests", "INPUT_TYPES": lambda: inputs}
+    return type(f"Tiny{output_type}", (), body | {"load": lambda self, **named: (load_file(named[widget]),)})
 
 
 NODE_CLASS_MAPPINGS = {

@@ -1,4 +1,4 @@
-"""Runs inside ComfyUI's own Python: models, text encoders and VAEs that a graph has changed. Prints JSON to a file.
+"""Runs in ComfyUI's own Python: trains models, text encoders and VAEs that a graph changed. Writes JSON to a file.
 
 usage: python unfit.py COMFYUI REPOSITORY FOLDER
 """
@@ -27,14 +27,14 @@ LORA = {
 
 
 class HookedClip(RandomClip):
-    """As Set CLIP Hooks leaves it."""
+    """A CLIP after Set CLIP Hooks."""
 
     def encode_from_tokens_scheduled(self, prompt):
         return [[cond, extra | {"hooks": object()}] for cond, extra in super().encode_from_tokens_scheduled(prompt)]
 
 
 class UnsetClip(RandomClip):
-    """With a weight that its file has not, and so whatever was in that memory before."""
+    """A CLIP with a weight that is missing in its file, so it holds uninitialised memory."""
 
     def __init__(self, widths, **weights):
         super().__init__(widths)
@@ -42,14 +42,14 @@ class UnsetClip(RandomClip):
 
 
 class Failing(torch.nn.Module):
-    """Wants what only a sampler gives."""
+    """Needs an option that only a sampler sets."""
 
     def forward(self, x):
         raise KeyError("sample_sigmas")
 
 
-def said(source, clip=None, vae=None, architecture=ARCHITECTURE):
-    """What two steps of training say."""
+def train(source, clip=None, vae=None, architecture=ARCHITECTURE):
+    """Trains two steps. Returns the type and message of the error, or "trained"."""
     vae = vae or load_vae(architecture.vae)
     trainer = None
     try:
@@ -57,7 +57,7 @@ def said(source, clip=None, vae=None, architecture=ARCHITECTURE):
         trainer.step()
         trainer.step()
     except UserError as error:
-        return str(error)
+        return [type(error).__name__, str(error)]
     finally:
         if trainer:
             trainer.model.close()
@@ -80,7 +80,7 @@ def sounding(source):
 
 
 def asking(source):
-    """Its conditioning goes through a layer that gets a LoRA."""
+    """Makes the conditioning pass through a layer that gets a LoRA."""
     plain, layer = source.model.extra_conds, source.model.diffusion_model.double_blocks[0].txt_attn.proj
 
     def extra_conds(**options):
@@ -94,19 +94,21 @@ def asking(source):
 
 
 def rows(model):
-    """Predictions of three rows with noise levels of their own, together and each by itself."""
+    """Returns predictions for three rows with different noise levels: in one batch, and one by one."""
     trainer = trainer_of(model)
     core, batch = trainer.core, trainer.data.sample(0)
     x_t, sigmas, prompts = core.noised(batch.x_0, batch.noise, batch.t), core.sigmas[batch.t], batch.prompts
     with torch.no_grad(), model.stepping(in_place.SIDE):
         together = core.denoised(x_t, sigmas, prompts)
-        each = [core.denoised(x_t[row : row + 1], sigmas[row : row + 1], [prompts[row]]) for row in range(len(prompts))]
+        separate = [
+            core.denoised(x_t[row : row + 1], sigmas[row : row + 1], [prompts[row]]) for row in range(len(prompts))
+        ]
     model.close()
-    return together, torch.cat(each)
+    return together, torch.cat(separate)
 
 
 def overwriting(source):
-    """By a patch, as FreeU_V2 does."""
+    """Adds a patch that works in place, as FreeU_V2 does."""
     source.set_model_attn1_output_patch(lambda attention, options: attention.sigmoid().mul_(2))
     return source
 
@@ -116,7 +118,7 @@ def opened(source, clip=None):
 
 
 def patched(source):
-    """By how much noise there is, as PatchModelAddDownscale asks for it."""
+    """Adds a patch that reads the noise level, as PatchModelAddDownscale does."""
 
     def patch(arguments):
         level = arguments["transformer_options"]["sigmas"][0]
@@ -127,26 +129,26 @@ def patched(source):
 
 
 def main():
-    found = {}
+    results = {}
     in_place.accept_tiny()
     with torch.inference_mode(False):
-        found["bypass"] = said(bypassed(load(ARCHITECTURE)))
-        found["hooks"] = said(load(ARCHITECTURE), HookedClip(ARCHITECTURE.text))
-        found["VAE"] = said(load(ARCHITECTURE), vae=load_vae(KL))
-        found["picture"] = said(load(flux(in_channels=32)), architecture=flux(in_channels=32))
-        found["sound"] = said(sounding(load(ARCHITECTURE)))
-        found["failing"] = said(failing(load(ARCHITECTURE)))
-        found["patch"] = said(overwriting(load(ARCHITECTURE)))
-        found["asking"] = said(asking(load(ARCHITECTURE)))
-        together, each = rows(opened(patched(load(ARCHITECTURE))))
+        results["bypass"] = train(bypassed(load(ARCHITECTURE)))
+        results["hooks"] = train(load(ARCHITECTURE), HookedClip(ARCHITECTURE.text))
+        results["VAE"] = train(load(ARCHITECTURE), vae=load_vae(KL))
+        results["picture"] = train(load(flux(in_channels=32)), architecture=flux(in_channels=32))
+        results["sound"] = train(sounding(load(ARCHITECTURE)))
+        results["failing"] = train(failing(load(ARCHITECTURE)))
+        results["patch"] = train(overwriting(load(ARCHITECTURE)))
+        results["asking"] = train(asking(load(ARCHITECTURE)))
+        together, separate = rows(opened(patched(load(ARCHITECTURE))))
         plain, _ = rows(opened(load(ARCHITECTURE)))
-        found["rows apart"] = in_place.apart(together, each)
-        found["patch changes"] = in_place.apart(together, plain)
+        results["rows apart"] = in_place.apart(together, separate)
+        results["patch changes"] = in_place.apart(together, plain)
         source = load(ARCHITECTURE)
         source.set_model_compute_dtype(torch.bfloat16)
         model = opened(source)
         model.prepare(None, "no", torch.device("cpu"))
-        found["computes"] = str(model.patcher.get_model_object("manual_cast_dtype"))
+        results["computes"] = str(model.patcher.get_model_object("manual_cast_dtype"))
         one, other, third = (
             opened(load(ARCHITECTURE), UnsetClip(ARCHITECTURE.text, **weights)).inputs()
             for weights in (
@@ -156,8 +158,8 @@ def main():
             )
         )
         assert one == other
-        found["unset"] = [name for name in one if one[name] != third[name]]
-    (Path(in_place.folder) / "unfit.json").write_text(json.dumps(found))
+        results["unset"] = [name for name in one if one[name] != third[name]]
+    (Path(in_place.folder) / "unfit.json").write_text(json.dumps(results))
 
 
 main()

@@ -6,15 +6,15 @@ import pytest
 import torch
 from PIL import Image
 
-# Without its package, whose other modules need ComfyUI.
+# Imported without its package, because the other modules need ComfyUI.
 _spec = importlib.util.spec_from_file_location(
-    "images", Path(__file__).parent.parent.parent / "nodes" / "comfy" / "images.py"
+    "images", Path(__file__).parent.parent.parent / "nodes" / "ui" / "images.py"
 )
 images = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(images)
 
 
-def test_every_8_bit_picture_survives_the_way_to_a_batch_and_back():
+def test_8_bit_images_survive_the_round_trip_through_a_batch():
     pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
     batch = images.to_batch([Image.fromarray(pixels), Image.fromarray(255 - pixels)])
     assert batch.shape == (2, 16, 16, 3) and batch.dtype == torch.float32
@@ -23,7 +23,7 @@ def test_every_8_bit_picture_survives_the_way_to_a_batch_and_back():
     assert [np.asarray(picture).tolist() for picture in back] == [pixels.tolist(), (255 - pixels).tolist()]
 
 
-def test_values_out_of_range_are_clipped_and_alpha_is_left_out():
+def test_values_are_clipped_and_alpha_is_dropped():
     (picture,) = images.to_pictures([torch.tensor([[[[-0.5, 0.5, 1.5, 0.2]]]])])
     assert picture.mode == "RGB" and picture.getpixel((0, 0)) == (0, 128, 255)
 
@@ -38,13 +38,13 @@ def test_values_out_of_range_are_clipped_and_alpha_is_left_out():
         ((2, 4, 6), [(6, 4)] * 2),
     ],
 )
-def test_grey_pictures_single_pictures_and_masks_are_pictures_too(shape, sizes):
+def test_grey_images_single_images_and_masks_are_accepted(shape, sizes):
     pictures = images.to_pictures([torch.full(shape, 0.2)])
     assert [picture.size for picture in pictures] == sizes
     assert {picture.getpixel((5, 3)) for picture in pictures} == {(51, 51, 51)}
 
 
 @pytest.mark.parametrize(("sizes", "batches"), [([(8, 8), (8, 8)], [2]), ([(8, 8), (16, 8)], [1, 1])])
-def test_pictures_of_one_size_are_one_batch_and_others_a_batch_each(sizes, batches):
-    made = images.to_batches([Image.new("RGB", size) for size in sizes])
-    assert [len(batch) for batch in made] == batches
+def test_images_of_one_size_become_one_batch_and_others_one_batch_each(sizes, batches):
+    result = images.to_batches([Image.new("RGB", size) for size in sizes])
+    assert [len(batch) for batch in result] == batches
