@@ -23,8 +23,8 @@ def clone_static(patcher):
         return patcher.clone(disable_dynamic=True)
     except RuntimeError as error:
         raise Unavailable(
-            "This model's weights move on and off the GPU (dynamic VRAM), and ComfyUI cannot reload its file without that. "
-            "Load it with a core loader, or start ComfyUI with --disable-dynamic-vram."
+            "This model's weights move on and off the GPU (dynamic VRAM), and ComfyUI cannot reload its file without "
+            "that. Load it with a core loader, or start ComfyUI with --disable-dynamic-vram."
         ) from error
 
 

@@ -145,12 +145,12 @@ def failing_graphs(server):
         subject_file=f"loras/{a_lora_for_sdxl(server)}", strength=1.0,
     )  # fmt: skip
     graph.save(graph.draw((stranger, 0), (graph.sequence((stranger, 1), (stranger, 2)), 0), 6), "never")
-    yield graph, "stranger.safetensors was trained on SDXL, and this MODEL is Stable Diffusion 1.x"
+    yield graph, "stranger.safetensors was trained on SDXL, but this MODEL is Stable Diffusion 1.x"
     graph = Studio()
     train = graph.train()
     graph[train]["inputs"]["vae"] = [graph.add("VAELoader", vae_name="pixel_space"), 0]
     graph.save((train, 5), "never")
-    yield graph, "The VAE has 3 latent channels; Stable Diffusion 1.x has 4"
+    yield graph, "The VAE has 3 latent channels, but Stable Diffusion 1.x needs 4"
 
 
 def a_lora_for_sdxl(server):
