@@ -39,7 +39,7 @@ class ComfyCodec(nn.Module):
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the latents of ``pixels`` [B, 3, H, W]; ComfyUI has no deviation: 0."""
+        """Mean and standard deviation of the latents of ``pixels`` [B, 3, H, W]. The deviation is always 0."""
         load_in_inference_mode(self.patcher)
         x = self.vae.process_input((pixels + 1) / 2).to(self.vae.device, self.vae.vae_dtype)
         x = x.unsqueeze(2) if self.vae.latent_dim == 3 else x

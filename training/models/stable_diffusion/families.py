@@ -72,15 +72,6 @@ SDXL = Family(
 )
 FAMILIES = (SD1, SD2, SDXL)
 
-
-def native_resolution(family_name: str, prediction_type: str, default: int) -> int:
-    """Side in px of the images that a model was trained on: 512 for SD 2.x with epsilon, else ``default``.
-
-    SD 2.x has two resolutions: 512 for epsilon and 768 for v.
-    """
-    return 512 if family_name == SD2.name and prediction_type == "epsilon" else default
-
-
 _OTHER_MODELS = {
     "double_blocks.": "Flux",
     "joint_blocks.": "Stable Diffusion 3",
@@ -89,6 +80,14 @@ _OTHER_MODELS = {
     "control_model.": "a ControlNet",
     "conditioner.embedders.0.model.": "the SDXL refiner",
 }
+
+
+def native_resolution(family_name: str, prediction_type: str, default: int) -> int:
+    """Side in px of the images that a model was trained on: 512 for SD 2.x with epsilon, else ``default``.
+
+    SD 2.x has two resolutions: 512 for epsilon and 768 for v.
+    """
+    return 512 if family_name == SD2.name and prediction_type == "epsilon" else default
 
 
 class Part(dict[str, Tensor]):
