@@ -1,4 +1,4 @@
-"""Checkpoints of the real architectures with random weights, small enough for a test on any machine."""
+"""Checkpoints of the real architectures with random weights, small enough to test on any machine."""
 
 import torch
 
@@ -12,7 +12,7 @@ TEXT_WIDTH = 64
 
 
 def tiny_checkpoint(family: Family, seed: int = 0, tiny_vae: bool = False) -> StateDict:
-    """A single-file state dict of ``family`` with two UNet levels; most of its numbers are the vocabulary."""
+    """A single-file state dict of ``family`` with two UNet levels. Token embeddings are most of its weights."""
     from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
     from transformers import CLIPTextConfig
 
@@ -62,6 +62,6 @@ def tiny_checkpoint(family: Family, seed: int = 0, tiny_vae: bool = False) -> St
             state |= tower_to_state_dict(new_tower(config, spec))
     state |= unet_to_state_dict(unet)
     state |= vae_to_state_dict(vae)
-    if tiny_vae:  # ComfyUI's TAESD reads latents before the family's scale
+    if tiny_vae:  # ComfyUI's TAESD expects latents without the family's scale
         state[keys.VAE_PREFIX + "vae_scale"] = torch.tensor(family.latent_scale)
     return state

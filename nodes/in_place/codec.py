@@ -1,4 +1,4 @@
-"""ComfyUI's VAE as our codec, with gradient."""
+"""ComfyUI's VAE as a codec whose decoder passes gradients."""
 
 import copy
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from .weights import clone_static, leave_inference_mode, load_in_inference_mode
 
 
 class ComfyCodec(nn.Module):
-    """Pixels in [-1, 1] to latents as the network sees them, and back. The VAE stays the graph's own."""
+    """Encodes pixels in [-1, 1] to the latents that the network expects, and decodes them. Does not copy the VAE."""
 
     vae: Any
     patcher: Any
@@ -24,7 +24,7 @@ class ComfyCodec(nn.Module):
         self.format: Any = copy.copy(latent_format)
         for name, value in vars(latent_format).items():
             if torch.is_tensor(value):
-                setattr(self.format, name, value.clone())  # out of inference mode
+                setattr(self.format, name, value.clone())  # leaves inference mode
         self.factor = vae.spacial_compression_decode()
 
     @property
@@ -33,13 +33,13 @@ class ComfyCodec(nn.Module):
         return self.patcher.model
 
     def shape(self, width: int, height: int) -> tuple[int, ...]:
-        """Of the latents of one picture of so many px."""
+        """Shape of the latents of one image: [C, h, w], or [C, 1, h, w] for a video model."""
         frames = (1,) if self.vae.latent_dim == 3 else ()
         return self.format.latent_channels, *frames, height // self.factor, width // self.factor
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents of ``pixels`` [B, 3, H, W], and 0 as their standard deviation: ComfyUI gives the mean alone."""
+        """Mean and standard deviation of the latents of ``pixels`` [B, 3, H, W]. The deviation is always 0."""
         load_in_inference_mode(self.patcher)
         x = self.vae.process_input((pixels + 1) / 2).to(self.vae.device, self.vae.vae_dtype)
         x = x.unsqueeze(2) if self.vae.latent_dim == 3 else x
@@ -51,16 +51,16 @@ class ComfyCodec(nn.Module):
         return self.pixels(self.format.process_out(latents))
 
     def pixels(self, latents: Tensor) -> Tensor:
-        """The same of latents as ComfyUI's LATENT has them. VAE.decode would clamp, which ends the gradient."""
+        """Decodes latents in the scale of ComfyUI's LATENT. ComfyUI's VAE.decode clamps, which stops the gradient."""
         decoded = self.network.decode(latents.to(self.vae.device, self.vae.vae_dtype)).float()
         return (decoded[:, :, 0] if decoded.ndim == 5 else decoded).to(latents.device)
 
     def blocks(self) -> Iterable[nn.Module]:
-        """What of the decoder can run again in a backward pass: nothing where its parts remember earlier frames."""
+        """The decoder blocks that can be checkpointed. None for video VAEs, whose blocks cache earlier frames."""
         decoder = getattr(self.network, "decoder", None)
         return blocks(decoder) if decoder is not None and self.vae.latent_dim == 2 else ()
 
     def open(self) -> None:
-        """Makes the weights, once they are loaded, fit for autograd."""
+        """Prepares the weights for autograd. Call it after loading them."""
         leave_inference_mode(self.network)
         self.network.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""What a loaded model is known by: its weights, with the patches that are on them."""
+"""Identifies a loaded model: its family, and a fingerprint of its weights and patches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,10 +6,9 @@ from typing import Any
 
 import comfy.supported_models
 import torch
-from comfy.quant_ops import QuantizedTensor
 from torch import Tensor
 
-from ...training.errors import UserError
+from ...training.errors import ModelMismatch
 from ...training.models.fingerprint import fingerprint
 from ...training.models.stable_diffusion.families import SD1, SD2, SDXL
 
@@ -17,14 +16,14 @@ ROOT = "diffusion_model."
 
 
 def network_fingerprint(model: Any) -> str:
-    """Of the network of a MODEL."""
+    """The fingerprint of a MODEL's network, with its patches."""
     return fingerprint(dict(sampled(model, ROOT)))
 
 
 def sampled(patcher, prefix: str | None = None) -> Iterator[tuple[str, Tensor]]:
-    """A ModelPatcher's weights before patches, and those of the patches, for a fingerprint.
+    """Yields a ModelPatcher's weights before patching, and the tensors of its patches, for a fingerprint.
 
-    Its own get_key_patches knows no quantised layers, whose scales are numbers of the state alone.
+    ModelPatcher.get_key_patches does not work here: it misses quantised layers' scales, which only the state has.
     """
     for key, weight in patcher.model_state_dict(prefix).items():
         name = key.removeprefix(prefix or "")
@@ -34,11 +33,13 @@ def sampled(patcher, prefix: str | None = None) -> Iterator[tuple[str, Tensor]]:
 
 
 def _plain(weight: Tensor) -> Tensor:
+    from comfy.quant_ops import QuantizedTensor  # older ComfyUI lacks it, and this file must still import there
+
     return weight._qdata if isinstance(weight, QuantizedTensor) else weight
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor and number in nested patches."""
+    """Yields every tensor and number in nested patches, as tensors."""
     if torch.is_tensor(value):
         yield value
     elif isinstance(value, (int, float)):
@@ -52,7 +53,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 @dataclass(frozen=True)
 class ComfyFamily:
-    """A family by ComfyUI's name for it, or by ours where the command line knows it too."""
+    """A model family. Its name is ours if the command line supports it too, otherwise ComfyUI's."""
 
     name: str
     modelspec: str
@@ -62,15 +63,18 @@ class ComfyFamily:
 def family_of(patcher) -> ComfyFamily:
     """The family of a MODEL."""
     config = patcher.model.model_config
-    theirs = comfy.supported_models
-    for kind, family in ((theirs.SDXL, SDXL), (theirs.SD20, SD2), (theirs.SD15, SD1)):
-        if isinstance(config, kind):
+    configs = comfy.supported_models
+    for config_class, family in ((configs.SDXL, SDXL), (configs.SD20, SD2), (configs.SD15, SD1)):
+        if isinstance(config, config_class):
             return ComfyFamily(family.name, family.modelspec, family.resolution)
     name = type(config).__name__
     return ComfyFamily(name, name.lower())
 
 
 def check_vae(vae: Any, channels: int, family: str) -> None:
-    """Raises UserError where the VAE's latents are none of a model of this family, whose have so many channels."""
+    """Raises UserError unless the VAE has the latent ``channels`` that this family expects."""
     if vae.latent_channels != channels:
-        raise UserError(f"The VAE has {vae.latent_channels} latent channels; {family} has {channels}. Wire its own.")
+        raise ModelMismatch(
+            f"The VAE has {vae.latent_channels} latent channels, but {family} needs {channels}. Connect the VAE that "
+            "belongs to this MODEL."
+        )

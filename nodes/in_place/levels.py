@@ -1,10 +1,16 @@
-"""The noise levels that a MODEL samples on, as our own."""
+"""A MODEL's noise levels, converted from its model_sampling."""
 
 import comfy.model_sampling
 import torch
 
-from ...training.errors import UserError
-from ...training.models.levels import NoiseLevels, quantiles, rectified_flow, variance_exploding
+from ...training.errors import UnsupportedModel
+from ...training.models.levels import (
+    NoiseLevels,
+    check_timestep_sampling,
+    quantiles,
+    rectified_flow,
+    variance_exploding,
+)
 
 PREDICTION_TYPES = {
     comfy.model_sampling.EPS: "epsilon",
@@ -15,34 +21,34 @@ PREDICTION_TYPES = {
 
 
 def prediction_type(sampling) -> str:
-    """What the network predicts, by the class that ComfyUI mixed into its model_sampling. Raises UserError."""
-    for mixed_in in type(sampling).__bases__:
-        if mixed_in in PREDICTION_TYPES:
-            return PREDICTION_TYPES[mixed_in]
-    raise UserError(
-        "This MODEL predicts neither noise, v nor a flow, so there is nothing to train it towards. Take away what "
-        "changes its sampling, such as LCM, or use another model."
+    """What the network predicts, from the classes of its model_sampling. Raises UserError for unknown ones."""
+    for base in type(sampling).__bases__:
+        if base in PREDICTION_TYPES:
+            return PREDICTION_TYPES[base]
+    raise UnsupportedModel(
+        "This MODEL predicts neither noise, v nor a flow, so it cannot be trained. Remove nodes that change its "
+        "sampling, such as ModelSamplingDiscrete with lcm, or use another model."
     )
 
 
 def levels_of(sampling, timestep_sampling: str | None) -> tuple[NoiseLevels, torch.Tensor]:
-    """The levels that training visits, and ComfyUI's sigma [T], float32, of each.
+    """The noise levels that training visits, and ComfyUI's sigma for each, float32 [T].
 
-    A flow's own shift is part of "shifted" alone; every other model's levels are in its table of sigmas.
+    For a flow, only "shifted" includes the model's own shift. Other models take their levels from their sigma table.
+    Raises UserError for "shifted" on models that are not flows.
     """
-    kind = prediction_type(sampling)
-    chosen = timestep_sampling or ("logit_normal" if kind == "flow" else "uniform")
-    places = quantiles(chosen)
-    if kind == "flow":
+    prediction = prediction_type(sampling)
+    check_timestep_sampling(timestep_sampling, prediction)
+    chosen = timestep_sampling or ("logit_normal" if prediction == "flow" else "uniform")
+    positions = quantiles(chosen)
+    if prediction == "flow":
+        sigmas = positions
         if chosen == "shifted":
-            places = torch.tensor([sampling.percent_to_sigma(1 - place) for place in places.tolist()]).double()
-        return rectified_flow(places, getattr(sampling, "noise_scale", 1.0)), places.float()
-    if chosen == "shifted":
-        raise UserError(
-            f"timestep_sampling shifted is for flow models, and this one predicts {kind}. Use uniform or logit_normal."
-        )
+            sigmas = torch.tensor([sampling.percent_to_sigma(1 - position) for position in positions.tolist()]).double()
+        return rectified_flow(sigmas, getattr(sampling, "noise_scale", 1.0)), sigmas.float()
     table = sampling.sigmas.detach().cpu().clone()
-    sigmas = table[(places * len(table)).long()]
-    if kind == "epsilon":
-        return variance_exploding(sigmas, kind), sigmas
-    return variance_exploding(sigmas, kind, sampling.sigma_data, sign=1 if kind == "edm" else -1), sigmas
+    sigmas = table[(positions * len(table)).long()]
+    if prediction == "epsilon":
+        return variance_exploding(sigmas, prediction), sigmas
+    sign = 1 if prediction == "edm" else -1
+    return variance_exploding(sigmas, prediction, sampling.sigma_data, sign), sigmas

@@ -1,4 +1,4 @@
-"""A MODEL, CLIP and VAE trained in place: nothing is copied, and what the graph loaded stays as it is."""
+"""Trains a graph's MODEL in place: copies nothing, and leaves the graph's MODEL, CLIP and VAE unchanged."""
 
 import re
 from collections.abc import Callable, Generator
@@ -13,25 +13,25 @@ from comfy.patcher_extension import PatcherInjection
 from torch import Tensor, nn
 
 from ...training.config import TrainingConfig
-from ...training.errors import UserError
+from ...training.errors import InvalidSetting, UnsupportedModel
 from ...training.models.convolutions import fast_convolutions
 from ...training.models.fingerprint import fingerprint
 from ...training.models.inplace import Lora, Undo, blocks, copy_norm_inputs, is_layer, wrap_block, wrap_layer
 from ...training.models.interface import Preset, StateDict, starting_noise
-from ...training.models.stable_diffusion.families import SD1, SD2, SDXL
+from ...training.models.stable_diffusion.families import SD1, SD2, SDXL, native_resolution
 from .codec import ComfyCodec
 from .identity import ROOT, check_vae, family_of, network_fingerprint, sampled
-from .network import READS_PICTURES, ComfyDenoiser, differentiable_kernels
+from .network import NEEDS_IMAGE, ComfyDenoiser, differentiable_kernels
 from .preview_sampler import preview_sampler
 from .probe import probe
 from .weights import cast_weight, clone_static, leave_inference_mode, load_in_inference_mode
 
 INJECTION = "identity_aging"
-# Most files lack it and hardly a model reads it: ComfyUI leaves in it whatever was in that memory before.
+# Most files lack this weight and few models use it. ComfyUI then leaves it uninitialised.
 UNSET = "clip_l.transformer.text_projection.weight"
 PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# Where the layers of config.LORA_LAYERS are, by their path in the networks that ComfyUI has. The single blocks of Flux
-# read queries, keys and values with their first half of linear1.
+# Regular expressions for the paths of config.LORA_LAYERS in ComfyUI's networks. In Flux's single blocks, linear1 also
+# computes query, key and value.
 LAYERS = {
     "attention": r"(^|[._])(attn|attention|self_attn|cross_attn)\d*\b|\bsingle_blocks\.\d+\.linear[12]$",
     "feed-forward": r"\.(ff|ffn|feed_forward|mlp|\w+_mlp)\b",
@@ -40,10 +40,10 @@ LAYERS = {
 
 
 class ComfyModel:
-    """A trainer's model on ComfyUI's own modules; LoRA only. Call ``close`` when the training has ended.
+    """A trainable model on ComfyUI's own modules; LoRA only. Call ``close`` when training has ended.
 
-    Raises UserError for a MODEL that no text alone can be drawn with, that predicts what cannot be trained, or whose
-    layers others have changed, and for a VAE that is not its own.
+    Raises UserError if the MODEL needs more than text, has an unsupported prediction type or changed layers, or if the
+    VAE does not fit it.
     """
 
     name = "a model loaded in ComfyUI"
@@ -61,14 +61,12 @@ class ComfyModel:
 
     @property
     def resolution(self) -> int:
-        """Side of the pictures that it was trained on, px. SD 2.x has two: 512 for epsilon, 768 for v."""
-        if self.family.name == SD2.name and self.denoiser.prediction_type == "epsilon":
-            return 512
-        return self.family.resolution
+        """Side of the images that the model was trained on, px."""
+        return native_resolution(self.family.name, self.denoiser.prediction_type, self.family.resolution)
 
     @property
     def guidance(self) -> float:
-        """Of drawings in a few steps: 1 for models that are distilled, or read their guidance."""
+        """Guidance scale when sampling in a few steps; 1 for distilled models and those with a guidance input."""
         return min(3.0, preview_sampler(self.source, self.denoiser.prediction_type).guidance)
 
     @property
@@ -77,7 +75,7 @@ class ComfyModel:
         return self.patcher.model.diffusion_model
 
     def inputs(self) -> dict[str, Any]:
-        """What the result of a training takes from it, by name."""
+        """Hashes, by name, of everything in the model that the training result depends on."""
         levels = {"sigmas": self.denoiser.sigmas, "out": self.denoiser.levels.out}
         text = dict(sampled(self.clip.patcher))
         if UNSET in text:
@@ -92,32 +90,31 @@ class ComfyModel:
         }
 
     def prepare(self, config: TrainingConfig, precision: str, device: torch.device) -> None:
-        """Has the network compute in ``precision``, whatever its weights are kept in; the weights stay ComfyUI's."""
+        """Makes the network compute in ``precision``. The weights keep their dtype."""
         computes = self.patcher.get_model_object("manual_cast_dtype") or self.patcher.model.get_dtype()
         if computes != PRECISIONS[precision]:
             self.patcher.set_model_compute_dtype(PRECISIONS[precision])
 
     def freeze_text(self, prompts: list[str]) -> None:
-        """Encodes ``prompts`` as CLIP Text Encode does. Raises UserError for what changes while it is sampled."""
+        """Encodes ``prompts`` as CLIP Text Encode does. Raises UserError if the CLIP has hooks."""
         with torch.no_grad():
             for prompt in dict.fromkeys(prompts):
-                with torch.inference_mode():  # as its node does: it may be moved
+                with torch.inference_mode():  # like the node; the encoder may be moved to the device
                     encoded = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
                 if any("hooks" in extra for _, extra in encoded):
-                    raise UserError(
-                        "This CLIP has hooks on it, which a training cannot follow. Wire it as it was before Set CLIP "
-                        "Hooks."
+                    raise UnsupportedModel(
+                        "Training does not support CLIP hooks. Connect the CLIP from before Set CLIP Hooks."
                     )
-                self.denoiser.prompts[prompt] = [[cond.clone(), _out_of_inference(extra)] for cond, extra in encoded]
+                self.denoiser.prompts[prompt] = [[cond.clone(), _clone_tensors(extra)] for cond, extra in encoded]
 
     def release_text(self) -> None:
-        """The text encoder leaves the device when the network needs its place; here nobody asks it any more."""
+        """Drops the reference to the text encoder. ComfyUI unloads it when the network needs the memory."""
         del self.clip
 
     def choose_trainable(self, config: TrainingConfig) -> None:
-        """Puts a LoRA on the layers that ``config`` names, and tries a backward pass through all of it.
+        """Adds a LoRA to the layers in ``config``, and tries one backward pass.
 
-        Raises UserError where the network has no such layers, or breaks the gradient.
+        Raises UserError if the network has no such layers, or breaks the gradient.
         """
         layers = _layers(self.network)
         wanted = re.compile("|".join(LAYERS[group] for group in config.lora_layers))
@@ -126,22 +123,22 @@ class ComfyModel:
             if wanted.search(name):
                 self.denoiser.adapters[name.replace(".", "/")] = Lora(layer, config.rank, config.lora_alpha, generator)
         if not self.denoiser.adapters:
-            raise UserError(
-                f"This MODEL ({self.family.name}) has no {' or '.join(config.lora_layers)} layers under the names that "
-                "are known here. Choose other lora_layers."
+            raise InvalidSetting(
+                f"No {' or '.join(config.lora_layers)} layers were recognised in this MODEL ({self.family.name}). "
+                "Choose other lora_layers."
             )
         self.denoiser.to(self.patcher.load_device)
         self.checkpoint_blocks(False)
         with self.stepping(self.resolution):
             missing = probe(self.denoiser, self.codec, self.family.name, config.resolution or self.resolution)
-        if missing:  # such as what the last block makes of the text, which nothing reads
-            self.remarks.append(f"{missing} of {len(self.denoiser.adapters)} LoRA layers change no picture.")
+        if missing:  # such as the last block's text output, which is not used
+            self.remarks.append(f"{missing} of {len(self.denoiser.adapters)} LoRA layers do not affect the image.")
         self.checkpoint_blocks(config.gradient_checkpointing)
 
     def checkpoint_blocks(self, on: bool) -> None:
-        """Whether activations are computed again in the backward pass, those of the VAE included.
+        """Turns gradient checkpointing on or off, in the network and the VAE's decoder.
 
-        The adapters come with the weights, and leave when ComfyUI loads this network for anybody else.
+        ComfyUI adds the adapters when it loads this patcher's weights, and removes them when it loads another's.
         """
         self.patcher.eject_model()  # the weights stay where they are
         layers = _layers(self.network)
@@ -167,12 +164,12 @@ class ComfyModel:
         return sum(weight.numel() for weight in self.denoiser.adapters.parameters())
 
     def held(self) -> list[nn.Module]:
-        """Whatever has weights that stay in memory while it is trained."""
+        """The modules that stay in memory during training."""
         return [self.patcher.model, self.codec.network, self.denoiser.adapters]
 
     @contextmanager
     def untrained(self) -> Generator[ComfyDenoiser, None, None]:
-        """The adapters are switched off."""
+        """The network without its adapters, as before training."""
         adapters: Any = self.denoiser.adapters.values()
         for lora in adapters:
             lora.on = False
@@ -184,7 +181,7 @@ class ComfyModel:
 
     @contextmanager
     def stepping(self, resolution: int) -> Generator[None, None, None]:
-        """ComfyUI in training: the weights on the device, and no shortcuts that have no gradient."""
+        """Prepares ComfyUI for a training step: loads the weights and replaces kernels that have no backward pass."""
         self._open()
         levels = self.patcher.model.model_config.unet_config.get("channel_mult", ())  # a UNet's
         deepest = resolution // self.codec.factor // 2 ** max(len(levels) - 1, 0)
@@ -205,7 +202,7 @@ class ComfyModel:
         self._opened = self.patcher.loaded_size(), self.codec.patcher.loaded_size()
 
     def close(self) -> None:
-        """Takes the adapters off ComfyUI's modules and gives the memory back."""
+        """Removes the adapters from ComfyUI's modules and frees the memory."""
         self._opened = None
         with torch.inference_mode():
             self.patcher.detach()
@@ -220,26 +217,29 @@ class ComfyModel:
         batch_size: int = 2,
         progress: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """Pictures [B, 3, H, W] in [-1, 1] on the CPU, one a prompt, from one noise, by ComfyUI's own sampler."""
-        quick = preview_sampler(self.source, self.denoiser.prediction_type)
+        """Generates one image per prompt with ComfyUI's sampler: [B, 3, H, W] in [-1, 1] on the CPU.
+
+        All start from the same noise. Always uses the preview settings; ``preset`` and ``batch_size`` are ignored.
+        """
+        settings = preview_sampler(self.source, self.denoiser.prediction_type)
         noise = starting_noise(self.codec, resolution, seed)
-        pictures = []
-        self._opened = None  # the sampler may move what it finds
+        images = []
+        self._opened = None  # the sampler may move the weights
         for prompt in prompts:
             with torch.inference_mode():
                 latents = comfy.sample.sample(
-                    self.patcher, noise, quick.steps, quick.guidance, quick.sampler, quick.scheduler,
+                    self.patcher, noise, settings.steps, settings.guidance, settings.sampler, settings.scheduler,
                     self.denoiser.prompts[prompt], self.denoiser.prompts[""], torch.zeros_like(noise),
                     callback=lambda *_: progress(), disable_pbar=True, seed=seed,
                 )  # fmt: skip
             load_in_inference_mode(self.codec.patcher)
-            pictures.append(self.codec.pixels(latents).cpu())
-        return torch.cat(pictures).clamp(-1, 1)
+            images.append(self.codec.pixels(latents).cpu())
+        return torch.cat(images).clamp(-1, 1)
 
     def trained(self, method: str, lora_alpha: float) -> StateDict:
-        """The LoRA: in kohya's keys for Stable Diffusion and SDXL, else in those of the network's own names.
+        """The LoRA's tensors: in kohya's keys for Stable Diffusion and SDXL, otherwise under the network's own names.
 
-        Both open in ComfyUI's LoRA loaders. The second kind has its scale multiplied into lora_B.
+        ComfyUI's LoRA loaders read both. The second layout has no alpha: lora_B includes the scale.
         """
         adapters: dict[str, Any] = {name.replace("/", "."): lora for name, lora in self.denoiser.adapters.items()}
         state: StateDict = {}
@@ -255,40 +255,42 @@ class ComfyModel:
         return state
 
     def _kohya_names(self) -> dict[str, str]:
-        """Layers to kohya's names: diffusers' for Stable Diffusion, the checkpoint's own for SDXL; else none."""
+        """Kohya's name per layer: diffusers' for Stable Diffusion, single-file for SDXL, empty for other families."""
         if self.family.name == SDXL.name:
             return {
                 name.replace("/", "."): "lora_unet_" + re.sub(r"[./]", "_", name) for name in self.denoiser.adapters
             }
         if self.family.name not in (SD1.name, SD2.name):
             return {}
-        named = comfy.utils.unet_to_diffusers(self.patcher.model.model_config.unet_config)
+        diffusers_names = comfy.utils.unet_to_diffusers(self.patcher.model.model_config.unet_config)
         return {
             ours.removesuffix(".weight"): "lora_unet_" + theirs.removesuffix(".weight").replace(".", "_")
-            for theirs, ours in named.items()
+            for theirs, ours in diffusers_names.items()
         }
 
 
 def _check(model, vae, family: str) -> None:
+    """Raises UserError if the MODEL is not a plain text-to-image model or the VAE does not fit it."""
     network, form = model.model.diffusion_model, model.model.latent_format
     settings = model.model.model_config.unet_config
     if model.model.concat_keys or settings.get("stable_cascade_stage") == "b":
-        raise UserError(READS_PICTURES)
+        raise UnsupportedModel(NEEDS_IMAGE)
     if model.injections:
-        raise UserError(
-            "Something on this MODEL changes its layers while it runs, such as a LoRA in bypass mode. Take it off, or "
-            "load the LoRA without bypass."
+        raise UnsupportedModel(
+            "A node changes this MODEL's layers while it runs, such as a LoRA in bypass mode. Remove the node, or load "
+            "the LoRA without bypass."
         )
     sound = any("audio" in name for name, _ in network.named_children())
     if sound or "audio_model" in settings or form.latent_dimensions == 1:
-        raise UserError(f"{family} works on sound or shapes, not on pictures alone. Use a text-to-image model.")
+        raise UnsupportedModel(f"{family} generates sound or 3D shapes, not only images. Use a text-to-image model.")
     check_vae(vae, form.latent_channels, family)
 
 
 def _layers(network: nn.Module) -> dict[str, Any]:
-    """Linear and convolutional layers by name."""
+    """The network's linear and convolutional layers by name."""
     return {name: layer for name, layer in network.named_modules() if is_layer(layer)}
 
 
-def _out_of_inference(extra: dict[str, Any]) -> dict[str, Any]:
+def _clone_tensors(extra: dict[str, Any]) -> dict[str, Any]:
+    """Copies of the tensors, outside inference mode."""
     return {name: value.clone() if torch.is_tensor(value) else value for name, value in extra.items()}

@@ -1,20 +1,20 @@
-"""One small backward pass before any training: where a network breaks autograd, say where."""
+"""One small backward pass before training, to find the module at which a network breaks autograd."""
 
 import torch
 from torch import Tensor
 
-from ...training.errors import UserError
+from ...training.errors import UnsupportedModel, UserError
 from .codec import ComfyCodec
 from .network import ComfyDenoiser
 
-LATENTS, SIDE = 8, 64  # the least side, in latents and in px
-PATCHED = " Nodes have put patches on this MODEL, such as FreeU_V2: try it without."
+LATENTS, SIDE = 8, 64  # smallest image: side in latents, side in px
+PATCHED = " Nodes such as FreeU_V2 have patched this MODEL; try without them."
 
 
 def probe(denoiser: ComfyDenoiser, codec: ComfyCodec, family: str, resolution: int) -> int:
-    """How many LoRA layers a gradient does not reach. Without checkpointing, which would hide what is overwritten.
+    """Returns the number of LoRA layers that no gradient reaches. Needs checkpointing off: it hides in-place changes.
 
-    Raises UserError that names the module at which the gradient ends.
+    Raises UserError, with the name of the module at which the gradient stops, if the network cannot be trained.
     """
     reached: list[str] = []
     ended: list[str] = []
@@ -24,14 +24,14 @@ def probe(denoiser: ComfyDenoiser, codec: ComfyCodec, family: str, resolution: i
         if name
     ]
     try:
-        prediction = _predicted(denoiser, codec, family, resolution)
+        prediction = _predict(denoiser, codec, family, resolution)
         if ended:
-            raise UserError(f"{family} cannot be trained in place: {ended[0]} lets no gradient through.")
+            raise UnsupportedModel(f"{family} cannot be trained in place: {ended[0]} does not pass gradients.")
         prediction.square().mean().backward()
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
-        raise UserError(
+        raise UnsupportedModel(
             f"{family} cannot be trained in place: the gradient breaks at {reached[-1] if reached else 'its output'} "
             f"({_first_line(error)}).{PATCHED if denoiser.patched else ''}"
         ) from error
@@ -41,14 +41,16 @@ def probe(denoiser: ComfyDenoiser, codec: ComfyCodec, family: str, resolution: i
     missing = [name for name, lora in denoiser.adapters.items() if lora.up.grad is None]
     denoiser.zero_grad(set_to_none=True)
     if len(missing) == len(denoiser.adapters):
-        raise UserError(f"{family} cannot be trained in place: no gradient reaches any LoRA, {missing[0]} among them.")
+        raise UnsupportedModel(
+            f"{family} cannot be trained in place: no gradient reaches any LoRA layer, such as {missing[0]}."
+        )
     return len(missing)
 
 
-def _predicted(denoiser: ComfyDenoiser, codec: ComfyCodec, family: str, resolution: int) -> Tensor:
-    """Of noise: little of it, or of ``resolution`` px for networks that take no less.
+def _predict(denoiser: ComfyDenoiser, codec: ComfyCodec, family: str, resolution: int) -> Tensor:
+    """Predicts from noise of the smallest size, or of ``resolution`` px if the network fails on small images.
 
-    Raises UserError where it takes none with a prompt alone.
+    Raises UserError if the network fails on both.
     """
     device, prompt = denoiser.patcher.load_device, next(iter(denoiser.prompts))
     t = torch.tensor([len(denoiser.sigmas) // 2], device=device)
@@ -58,11 +60,11 @@ def _predicted(denoiser: ComfyDenoiser, codec: ComfyCodec, family: str, resoluti
             return denoiser(noise.to(device), t, [prompt])
         except (UserError, torch.OutOfMemoryError):
             raise
-        except Exception as error:  # noqa: BLE001, whatever a network says that misses something
+        except Exception as error:  # noqa: BLE001, networks raise anything if an input is missing
             failed = error
-    raise UserError(
-        f"{family} cannot be trained in place: with a prompt and noise alone, as a training has them, its network "
-        f"fails ({type(failed).__name__}: {_first_line(failed)})."
+    raise UnsupportedModel(
+        f"{family} cannot be trained in place: its network fails with only a prompt and noise as inputs "
+        f"({type(failed).__name__}: {_first_line(failed)})."
     ) from failed
 
 
@@ -71,7 +73,7 @@ def _first_line(error: Exception) -> str:
 
 
 class _Reporter:
-    """A forward hook: notes a module that ends the gradient, and one to whose output it has come back."""
+    """A forward hook that records modules that stop the gradient, and modules whose output the gradient reached."""
 
     def __init__(self, name: str, reached: list[str], ended: list[str]):
         self.name, self.reached, self.ended = name, reached, ended

@@ -1,4 +1,4 @@
-"""Weights that ComfyUI loads, in a way that autograd can work with."""
+"""Loads ComfyUI's weights so that autograd works on them."""
 
 from contextlib import contextmanager
 from typing import Any
@@ -9,69 +9,69 @@ import torch
 from comfy.quant_ops import QuantizedTensor
 from torch import nn
 
-from ...training.errors import UserError
+from ...training.errors import Unavailable
 
 
 def clone_static(patcher):
-    """A clone whose weights stay where they are while it is loaded: no dynamic VRAM, which reuses their memory.
+    """Returns a clone without dynamic VRAM, so that its weights stay in place while it is loaded.
 
-    Raises UserError where ComfyUI cannot make one.
+    Raises UserError if ComfyUI cannot make one.
     """
     if not patcher.is_dynamic():
         return patcher.clone()
     try:
         return patcher.clone(disable_dynamic=True)
     except RuntimeError as error:
-        raise UserError(
-            "This model's weights come and go on the GPU (dynamic VRAM), and ComfyUI cannot open its file again to "
-            "keep them there for training. Start ComfyUI with --disable-dynamic-vram, or load it with a core loader."
+        raise Unavailable(
+            "This model's weights move on and off the GPU (dynamic VRAM), and ComfyUI cannot reload its file without "
+            "that. Load it with a core loader, or start ComfyUI with --disable-dynamic-vram."
         ) from error
 
 
 def load_in_inference_mode(*patchers, **options: Any) -> None:
-    """Loads models as ComfyUI's nodes have them loaded, in inference mode.
+    """Loads models in inference mode, as ComfyUI does for its nodes.
 
-    Weights of that mode that are moved outside of it, such as those of a model that has to make room, are neither in
-    it nor out of it afterwards, and even a view of them fails.
+    Inference-mode weights that are moved outside inference mode, such as when a model is unloaded to make room, end up
+    half in, half out; even a view of them raises.
     """
     with torch.inference_mode():
         comfy.model_management.load_models_gpu(list(patchers), **options)
 
 
 def leave_inference_mode(module: nn.Module) -> None:
-    """Takes weights and buffers that were loaded in inference mode out of it; their memory stays the same."""
+    """Replaces weights and buffers that were loaded in inference mode by normal tensors that share their memory."""
     for part in module.modules():
         tables: Any = (part._parameters, part._buffers)
         for table in tables:
             for name, value in table.items():
-                if value is None or isinstance(value.data, QuantizedTensor) or _outside_inference(value):
+                if value is None or isinstance(value.data, QuantizedTensor) or _is_normal(value):
                     continue
-                table[name] = _clone_outside_inference(value)
+                table[name] = _normal_view(value)
 
 
-def _outside_inference(value: torch.Tensor) -> bool:
-    """Whether autograd can keep ``value``. One that was moved outside inference mode only seems to have left it."""
+def _is_normal(value: torch.Tensor) -> bool:
+    """Whether autograd can save ``value``. A tensor moved outside inference mode is not normal, but claims to be."""
     try:
         return not value.is_inference() and value._version >= 0
     except RuntimeError:
         return False
 
 
-def _clone_outside_inference(value: torch.Tensor) -> torch.Tensor:
-    """The same memory as a tensor of the same class: packs for GGUF keep a weight's format and shape on their own."""
-    twin, kind = torch.empty(0, dtype=value.dtype, device=value.device), type(value.data)
-    twin.set_(value.untyped_storage(), value.storage_offset(), value.size(), value.stride())
-    twin = twin if kind is torch.Tensor else twin.as_subclass(kind)
-    twin = nn.Parameter(twin, requires_grad=False) if isinstance(value, nn.Parameter) else twin
-    twin.__dict__.update(value.__dict__)
-    return twin
+def _normal_view(value: torch.Tensor) -> torch.Tensor:
+    """A normal tensor with ``value``'s memory, class and attributes, in which GGUF packs store format and shape."""
+    view, tensor_class = torch.empty(0, dtype=value.dtype, device=value.device), type(value.data)
+    view.set_(value.untyped_storage(), value.storage_offset(), value.size(), value.stride())
+    view = view if tensor_class is torch.Tensor else view.as_subclass(tensor_class)
+    view = nn.Parameter(view, requires_grad=False) if isinstance(value, nn.Parameter) else view
+    view.__dict__.update(value.__dict__)
+    return view
 
 
 @contextmanager
 def cast_weight(layer, dtype: torch.dtype, device: torch.device):
-    """A layer's weight with its patches, as its forward pass uses it.
+    """Yields a layer's weight with its patches, as its forward pass uses it.
 
-    Where that scales its input first (NVFP4 after AWQ), the scales are in the weight's columns.
+    For layers that scale their input first (NVFP4 after AWQ), the scales are multiplied into the weight's columns.
     """
     weight, bias, stream = comfy.ops.cast_bias_weight(
         layer, None, dtype=dtype, device=device, bias_dtype=dtype, offloadable=True

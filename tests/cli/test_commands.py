@@ -183,10 +183,10 @@ def test_earlier_results_are_left_alone(folders, checkpoint, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["generate", "--subject", "missing", "--out", "x"], "no subject at missing"),
+        (["generate", "--subject", "missing", "--out", "x"], "no subject file at missing"),
         (["generate", "--subject", "{subject}", "--out", "x", "--ages", "ancient"], "'ancient' is not an age"),
         (["generate", "--subject", "{subject}", "--out", "x", "--prompt", "a {city}"], r"asks for \{city\}"),
-        (["generate", "--subject", "{checkpoint}", "--out", "x"], "no subject file"),
+        (["generate", "--subject", "{checkpoint}", "--out", "x"], r"\.safetensors is not a subject file"),
         (["generate", "--subject", "{subject}", "--out", "x", "--resolution", "65"], "multiple of 8"),
         (["generate", "--subject", "{subject}", "--out", "x", "--batch-size", "0"], "at least 1"),
         (["score", "--reference", "missing", "--images", "missing"], "no folder missing for reference photos"),

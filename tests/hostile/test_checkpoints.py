@@ -51,13 +51,17 @@ def test_what_a_checkpoint_lacks_is_named(whole, case):
 
 
 CHANGED = {
-    "cut vocabulary": (EMBEDDING, lambda value: value[:1000], "knows 1000 of CLIP's 49408 tokens"),
+    "cut vocabulary": (EMBEDDING, lambda value: value[:1000], "1000 of CLIP's 49408 tokens"),
     "flat embedding": (EMBEDDING, lambda value: value.flatten(), r"token_embedding\.weight has shape \(\d+,\)"),
     "flat convolution": (UNET + "input_blocks.0.0.weight", lambda value: value.flatten(), r"has shape \(1152,\)"),
     "nothing": (UNET + "out.2.weight", lambda value: value[:0], "UNet in m"),
-    "int8": (UNET + "out.2.weight", lambda value: value.to(torch.int8), "keeps conv_out.weight as int8.*bfloat16"),
-    "uint8": (VAE + "post_quant_conv.weight", lambda value: value.to(torch.uint8), "VAE in m keeps .* as uint8"),
-    "complex": (CLIP + "final_layer_norm.bias", lambda value: value.to(torch.complex64), "keeps .* as complex64"),
+    "int8": (UNET + "out.2.weight", lambda value: value.to(torch.int8), r"conv_out\.weight as int8.*bfloat16"),
+    "uint8": (VAE + "post_quant_conv.weight", lambda value: value.to(torch.uint8), "VAE in m .* as uint8"),
+    "complex": (
+        CLIP + "final_layer_norm.bias",
+        lambda value: value.to(torch.complex64),
+        "bias as complex64",
+    ),
 }
 
 
@@ -71,7 +75,7 @@ def test_a_tensor_that_cannot_be_is_named(whole, case):
 @pytest.mark.parametrize("prefix", [UNET + "out.2", VAE + "decoder.conv_in", CLIP + "encoder.layers.0.mlp.fc1"])
 @pytest.mark.parametrize("scale", ["scale_weight", "weight_scale"])
 def test_weights_that_wait_for_a_scale_are_quantised(whole, prefix, scale):
-    with pytest.raises(UserError, match=f"m is quantised: it holds {prefix}.{scale}.*Use the same model in bf16"):
+    with pytest.raises(UserError, match=f"m is quantised.*{prefix}.{scale}.*bf16"):
         model_from_state_dict(whole[SD1] | {f"{prefix}.{scale}": torch.ones(1)}, "m")
 
 
@@ -286,23 +290,23 @@ def drop_weight(folder):
 
 SCHEDULER = "scheduler/scheduler_config.json"
 FOLDERS = {
-    "no weights": (remove(UNET_FILE), "unet holds no weights"),
-    "no scheduler": (remove(SCHEDULER), "has no scheduler/scheduler_config.json.*needs unet, vae, text_encoder"),
+    "no weights": (remove(UNET_FILE), r"unet contains no weights"),
+    "no scheduler": (remove(SCHEDULER), "has no scheduler/scheduler_config.json.*unet, vae, text_encoder"),
     "no VAE's settings": (remove("vae/config.json"), "has no vae/config.json"),
     "a weight short": (drop_weight, r"unet has an unknown layout: conv_out\.bias is missing"),
     "flow": (
         write(SCHEDULER, '{"_class_name": "FlowMatchEulerDiscreteScheduler"}'),
-        "predicts flow; known are epsilon",
+        "scheduler .*predicts flow.*epsilon",
     ),
     "EDM": (
         write(SCHEDULER, '{"_class_name": "EDMEulerScheduler"}'),
-        "has noise levels without timesteps",
+        "scheduler .*EDMEulerScheduler.*timesteps",
     ),
-    "own betas": (write(SCHEDULER, '{"trained_betas": [0.1]}'), r"has betas of its own \(trained_betas\)"),
-    "few timesteps": (write(SCHEDULER, '{"num_train_timesteps": 500}'), "has 500 timesteps instead of 1000"),
+    "own betas": (write(SCHEDULER, '{"trained_betas": [0.1]}'), "scheduler .*trained_betas"),
+    "few timesteps": (write(SCHEDULER, '{"num_train_timesteps": 500}'), "scheduler .*500 timesteps.*1000"),
     "noise without signal": (
         write(SCHEDULER, '{"rescale_betas_zero_snr": true}'),
-        r"last level without any signal \(rescale_betas_zero_snr\), at which predicted noise says nothing",
+        "scheduler .*rescale_betas_zero_snr",
     ),
     "sample": (write(SCHEDULER, '{"prediction_type": "sample"}'), "predicts sample; known are epsilon and v_predict"),
     "no JSON": (write("unet/config.json", "{"), r"config\.json is damaged"),
@@ -311,7 +315,7 @@ FOLDERS = {
     "no class": (write("vae/config.json", "{}"), "holds a None; known is AutoencoderKL or AutoencoderTiny"),
     "impossible": (
         write("unet/config.json", '{"_class_name": "UNet2DConditionModel", "block_out_channels": ["a"]}'),
-        "unet is of a shape that no known model has",
+        "network in .*unet has a shape",
     ),
     "no file": (write(UNET_FILE, "<html>"), "cannot be read as a model file"),
 }

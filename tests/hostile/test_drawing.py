@@ -74,11 +74,11 @@ def of_another_kind(state):
     ("change", "sentence"),
     [
         (poisoned, r"damaged: 1 of \d+ numbers are not finite"),
-        (lambda state: [state.pop(key) for key in list(state)], "none of ours: it has 0 layers"),
-        (renamed, "has a layer lora_other_.* that this model has not"),
-        (partly_renamed, "has a layer lora_unet_elsewhere that this model has not"),
-        (halved, r"1 tensors that it should not have or lacks, such as lora_unet_\S+\.lora_up\.weight"),
-        (of_another_kind, r"1 tensors that it should not have or lacks, such as lora_unet_\S+\.dora_scale"),
+        (lambda state: [state.pop(key) for key in list(state)], "0 layers"),
+        (renamed, "layer lora_other_"),
+        (partly_renamed, "layer lora_unet_elsewhere"),
+        (halved, r"1 tensors .* lora_unet_\S+\.lora_up\.weight"),
+        (of_another_kind, r"1 tensors .* lora_unet_\S+\.dora_scale"),
     ],
     ids=["nan", "empty", "no layer", "some layers", "half a layer", "another kind"],
 )

@@ -86,7 +86,7 @@ def test_a_renamed_folder_still_opens(tmp_path):
     assert subject_file(renamed) == renamed / "anna.safetensors"
     assert read_subject(renamed).token == "sks"
     subject_with(json.dumps(SAID), renamed / "bert.safetensors")
-    with pytest.raises(UserError, match=r"holds several files: anna\.safetensors, bert\.safetensors\. Name one"):
+    with pytest.raises(UserError, match=r"anna at home.*: anna\.safetensors, bert\.safetensors\."):
         subject_file(renamed)
 
 

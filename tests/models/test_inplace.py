@@ -1,4 +1,4 @@
-"""LoRA over layers that stay somebody else's."""
+"""LoRA and gradient checkpointing on layers of another program."""
 
 from contextlib import contextmanager
 
@@ -14,59 +14,57 @@ def weight_of(layer, dtype, device):
     yield layer.weight.to(device, dtype)
 
 
-def layer_and_input(kind):
+def layer_and_input(layer_type):
     torch.manual_seed(0)
-    if kind == "linear":
+    if layer_type == "linear":
         return nn.Linear(6, 5), torch.randn(2, 3, 6)
-    if kind == "convolution":
+    if layer_type == "convolution":
         return nn.Conv2d(4, 5, 3, stride=2, padding=1), torch.randn(2, 4, 7, 7)
     return nn.Conv3d(4, 5, (1, 3, 3), padding=(0, 1, 1)), torch.randn(2, 4, 1, 6, 6)
 
 
-def trained(lora):
+def with_random_weights(lora):
     nn.init.normal_(lora.up)
     return lora
 
 
-@pytest.mark.parametrize("kind", ["linear", "convolution", "convolution of videos"])
+@pytest.mark.parametrize("layer_type", ["linear", "convolution", "video convolution"])
 @pytest.mark.parametrize("cast", [weight_of, None], ids=["frozen", "run twice"])
-def test_gradients_are_those_of_the_merged_weight(kind, cast):
-    layer, x = layer_and_input(kind)
+def test_gradients_equal_those_of_the_merged_weight(layer_type, cast):
+    layer, x = layer_and_input(layer_type)
     layer.requires_grad_(False)
-    lora = trained(Lora(layer, 2, 3.0, torch.Generator().manual_seed(1)))
+    lora = with_random_weights(Lora(layer, 2, 3.0, torch.Generator().manual_seed(1)))
     change = 1.5 * (lora.up.flatten(1) @ lora.down.flatten(1)).reshape(layer.weight.shape)
-    one, other = x.clone().requires_grad_(), x.clone().requires_grad_()
-    merged = torch.func.functional_call(layer, {"weight": layer.weight + change, "bias": layer.bias}, one)
-    expected = torch.autograd.grad(merged.square().sum(), [one, lora.down, lora.up])
+    x_merged, x_wrapped = x.clone().requires_grad_(), x.clone().requires_grad_()
+    merged = torch.func.functional_call(layer, {"weight": layer.weight + change, "bias": layer.bias}, x_merged)
+    expected = torch.autograd.grad(merged.square().sum(), [x_merged, lora.down, lora.up])
     undo = wrap_layer(layer, lora, cast)
-    y = layer(other)
+    y = layer(x_wrapped)
     torch.testing.assert_close(y, merged)
-    for found, wanted in zip(torch.autograd.grad(y.square().sum(), [other, lora.down, lora.up]), expected, strict=True):
-        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+    gradients = torch.autograd.grad(y.square().sum(), [x_wrapped, lora.down, lora.up])
+    torch.testing.assert_close(gradients, expected, atol=1e-4, rtol=1e-4)
     undo()
     assert "forward" not in layer.__dict__
 
 
-def test_no_cast_weight_is_kept_for_the_backward_pass():
+def test_cast_weights_are_not_kept_for_the_backward_pass():
     layer = nn.Linear(64, 64, bias=False).to(torch.bfloat16).requires_grad_(False)
-    plain = layer.forward
-    layer.forward = lambda x: nn.functional.linear(x, layer.weight.float())  # as ComfyUI casts
+    layer.forward = lambda x: nn.functional.linear(x, layer.weight.float())  # casts like ComfyUI
 
-    def kept(run):
+    def largest_saved(run):
         sizes = []
         x = torch.randn(1, 64, requires_grad=True)
-        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: sizes.append(tensor.numel()), lambda none: none):
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: sizes.append(tensor.numel()), lambda size: size):
             run(x)
         return max(sizes, default=0)
 
-    assert kept(layer.forward) == 64 * 64
+    assert largest_saved(layer.forward) == 64 * 64
     wrap_layer(layer, None, weight_of)
-    assert kept(layer.forward) < 64 * 64
-    assert plain is not layer.forward
+    assert largest_saved(layer.forward) < 64 * 64
 
 
 class InPlaceBlock(nn.Module):
-    """As Flux has it: it adds to the stream that its norm has read."""
+    """Like Flux's blocks, it adds in place to the tensor that its norm has read."""
 
     def __init__(self):
         super().__init__()
@@ -103,11 +101,10 @@ def test_blocks_that_add_in_place_train_with_and_without_checkpointing():
             assert len([wrap_block(block) for block in blocks(network)]) == 2
         network(x).square().sum().backward()
         results.append([weight.grad for weight in network.parameters()])
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(*results)
 
 
-def test_what_was_over_a_layer_before_is_back_afterwards():
+def test_undo_restores_an_earlier_replacement_of_forward():
     layer = nn.Linear(2, 2)
     before = layer.forward = lambda x: x + 1
     wrap_layer(layer, None, weight_of)()

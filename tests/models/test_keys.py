@@ -1,3 +1,5 @@
+"""Our key conversion against diffusers' converters, and against published checkpoints."""
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -15,27 +17,27 @@ from training.models.stable_diffusion.keys import UNET_PREFIX, unet_keys
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
-def same(ours, theirs):
+def assert_same(ours, theirs):
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
 @EVERY_FAMILY
-def test_unet_agrees_with_diffusers_converter(family):
+def test_the_unet_matches_diffusers_converter(family):
     checkpoint = tiny_checkpoint(family)
     unet = model_from_state_dict(checkpoint, "tiny").denoiser.unet
-    same(unet.state_dict(), convert_ldm_unet_checkpoint(dict(checkpoint), unet.config))
+    assert_same(unet.state_dict(), convert_ldm_unet_checkpoint(dict(checkpoint), unet.config))
 
 
 @EVERY_FAMILY
-def test_vae_agrees_with_diffusers_converter(family):
+def test_the_vae_matches_diffusers_converter(family):
     checkpoint = tiny_checkpoint(family)
     vae = model_from_state_dict(checkpoint, "tiny").codec.vae
-    same(vae.state_dict(), convert_ldm_vae_checkpoint(dict(checkpoint), vae.config))
+    assert_same(vae.state_dict(), convert_ldm_vae_checkpoint(dict(checkpoint), vae.config))
 
 
 @pytest.mark.parametrize("family", [SD2, SDXL], ids=lambda family: family.name)
-def test_open_clip_agrees_with_diffusers_converter(family):
+def test_open_clip_matches_diffusers_converter(family):
     checkpoint = tiny_checkpoint(family)
     tower = model_from_state_dict(checkpoint, "tiny").denoiser.text.towers[-1]
     theirs = convert_open_clip_checkpoint(tower.text_model, dict(checkpoint), tower.spec.prefix)
@@ -43,7 +45,8 @@ def test_open_clip_agrees_with_diffusers_converter(family):
     theirs = {key.removeprefix("text_model."): value for key, value in theirs.items()}
     assert ours.keys() <= theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
-    assert all("layers.2." in key for key in theirs.keys() - ours.keys()), "only SD 2.x's unused last layer is left out"
+    missing = theirs.keys() - ours.keys()
+    assert all("layers.2." in key for key in missing), "only SD 2.x's unused last layer may be missing"
 
 
 ATTENTION = {"cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True}
@@ -67,7 +70,7 @@ PUBLISHED = {
         },
     ),
 }
-KNOWN_KEYS = {  # as the published checkpoints have them
+PUBLISHED_SHAPES = {  # of some weights in the published checkpoints
     "SD 1.5": {
         "input_blocks.0.0.weight": [320, 4, 3, 3],
         "input_blocks.3.0.op.weight": [320, 320, 3, 3],
@@ -93,7 +96,7 @@ KNOWN_KEYS = {  # as the published checkpoints have them
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_models_have_their_published_keys_and_are_recognised_by_them(name):
+def test_published_models_get_their_published_keys_and_their_config_back(name):
     family, count, config = PUBLISHED[name]
     with torch.device("meta"):
         unet = UNet2DConditionModel(**config)
@@ -101,7 +104,7 @@ def test_published_models_have_their_published_keys_and_are_recognised_by_them(n
         checkpoint = {theirs: state[ours] for ours, theirs in unet_keys(unet).items()}
         rebuilt = UNet2DConditionModel(**unet_config(Part(checkpoint, "UNet", UNET_PREFIX), family))
     assert len(checkpoint) == count
-    for key, shape in KNOWN_KEYS[name].items():
+    for key, shape in PUBLISHED_SHAPES[name].items():
         assert list(checkpoint["model.diffusion_model." + key].shape) == shape
     assert {key: value.shape for key, value in rebuilt.state_dict().items()} == {
         key: value.shape for key, value in state.items()
@@ -110,7 +113,7 @@ def test_published_models_have_their_published_keys_and_are_recognised_by_them(n
     assert heads[0] == heads[1]
 
 
-def test_the_worlds_one_level_unet_is_read_off_its_keys():
+def test_the_config_of_the_synthetic_worlds_one_level_unet_is_recovered():
     config = {
         "block_out_channels": (320,),
         "layers_per_block": 1,

@@ -1,4 +1,7 @@
+"""Subject files: saving, opening, and compatibility with diffusers. Also the sampler."""
+
 import json
+import re
 
 import pytest
 import torch
@@ -7,7 +10,7 @@ from safetensors.torch import load_file
 
 from tests.parts import SIDE, tiny_model, tiny_trainer
 from tests.tiny import tiny_checkpoint
-from training.errors import UserError
+from training.errors import DamagedFile, MissingInput, ModelMismatch
 from training.models.interface import starting_noise
 from training.models.stable_diffusion.checkpoint import model_from_state_dict
 from training.models.stable_diffusion.families import FAMILIES, SD1
@@ -23,7 +26,7 @@ EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: fa
 
 
 def trained(folder, family=SD1, **options):
-    """A subject on disk, and the model in memory that it was saved from."""
+    """Trains a tiny model; returns it and the path of its subject file."""
     rate = 0.05 if options.get("method") != "full" else 1e-3
     options = {"learning_rate": rate, "max_train_steps": 3} | options
     trainer = tiny_trainer(tiny_model(family), **options)
@@ -43,7 +46,7 @@ def prediction(model, prompt="photo of a sks person as old"):
 
 @EVERY_FAMILY
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_saved_subject_predicts_what_the_trained_model_does(tmp_path, family, method):
+def test_a_saved_subject_predicts_the_same_as_the_trained_model(tmp_path, family, method):
     model, path = trained(tmp_path, family, method=method, train_text_encoder=True)
     base = tmp_path / "base.safetensors"
     save(tiny_checkpoint(family), base)
@@ -60,7 +63,7 @@ def save(state, path):
 
 
 @EVERY_FAMILY
-def test_lora_opens_in_diffusers_and_changes_the_output_as_ours_does(tmp_path, family):
+def test_a_lora_opens_in_diffusers_and_predicts_the_same(tmp_path, family):
     import diffusers
 
     model, path = trained(tmp_path, family, lora_layers=("attention", "feed-forward", "convolution"), lora_alpha=8.0)
@@ -73,7 +76,7 @@ def test_lora_opens_in_diffusers_and_changes_the_output_as_ours_does(tmp_path, f
     torch.testing.assert_close(prediction(fresh), prediction(model), atol=1e-4, rtol=1e-4)
 
 
-def test_text_encoder_lora_opens_in_diffusers(tmp_path):
+def test_a_text_encoder_lora_opens_in_diffusers(tmp_path):
     import diffusers
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -94,7 +97,7 @@ def test_text_encoder_lora_opens_in_diffusers(tmp_path):
 
 
 @EVERY_FAMILY
-def test_full_checkpoint_has_the_keys_of_the_model_it_came_from(tmp_path, family):
+def test_a_full_checkpoint_has_the_keys_of_its_base_model(tmp_path, family):
     _, path = trained(tmp_path, family, method="full", train_text_encoder=False)
     base, saved = tiny_checkpoint(family), load_file(path)
     assert saved.keys() == base.keys()
@@ -103,8 +106,8 @@ def test_full_checkpoint_has_the_keys_of_the_model_it_came_from(tmp_path, family
 
 
 @EVERY_FAMILY
-def test_full_checkpoint_opens_in_diffusers(tmp_path, family):
-    """diffusers' own converters read our single file into a UNet that predicts the same."""
+def test_a_full_checkpoint_opens_in_diffusers(tmp_path, family):
+    """diffusers' converter reads the same UNet weights from our single file."""
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
     model, path = trained(tmp_path, family, method="full")
@@ -114,7 +117,7 @@ def test_full_checkpoint_opens_in_diffusers(tmp_path, family):
     assert all(torch.equal(theirs[key], ours[key]) for key in ours)
 
 
-def test_strength_scales_the_lora(tmp_path):
+def test_strength_scales_the_change_of_the_weights(tmp_path):
     _model, path = trained(tmp_path)
     lora = read_state_dict(path)
     for strength in (0.0, 0.5, -1.0):
@@ -127,60 +130,55 @@ def test_strength_scales_the_lora(tmp_path):
         torch.testing.assert_close(after, before + strength * change)
 
 
-def test_fresh_lora_changes_nothing(tmp_path):
+def test_a_new_lora_changes_no_prediction():
     trainer = tiny_trainer()
     torch.testing.assert_close(prediction(trainer.model), prediction(tiny_model()))
     assert all(not value.any() for key, value in lora_state_dict(trainer.core, 16).items() if "lora_up" in key)
 
 
-def test_header_says_how_to_ask_for_the_person(tmp_path):
+def test_the_header_holds_the_settings_that_prompts_need(tmp_path):
     _, path = trained(tmp_path, token="ohwx", class_word="woman", loss="cosine", seed=9)
     with safe_open(path, "pt") as file:
         header = file.metadata()
-    said = json.loads(header[HEADER])
-    assert (said["token"], said["class_word"], said["loss"], said["seed"], said["steps"]) == (
-        "ohwx",
-        "woman",
-        "cosine",
-        9,
-        3,
-    )
-    assert said["base_model"] == "tiny.safetensors"
-    assert said["ages"] == ["child", "teenager", "youngadults", "middleaged", "elderly", "old"]
+    subject = json.loads(header[HEADER])
+    expected = {"token": "ohwx", "class_word": "woman", "loss": "cosine", "seed": 9, "steps": 3}
+    assert {name: subject[name] for name in expected} == expected
+    assert subject["base_model"] == "tiny.safetensors"
+    assert subject["ages"] == ["child", "teenager", "youngadults", "middleaged", "elderly", "old"]
     assert header["modelspec.architecture"] == "stable-diffusion-v1/lora"
     assert header["modelspec.resolution"] == "64x64"
     assert read_subject(path).prompt(45) == "photo of a ohwx woman as 45-year-old"
 
 
-def test_lora_for_another_model_is_refused(tmp_path):
+def test_a_lora_for_another_model_is_rejected(tmp_path):
     _, path = trained(tmp_path)
     base = tmp_path / "sdxl.safetensors"
     save(tiny_checkpoint(FAMILIES[2]), base)
-    with pytest.raises(UserError, match=r"trained on Stable Diffusion 1\.x.* is SDXL"):
+    with pytest.raises(ModelMismatch, match=r"anna\.safetensors.* Stable Diffusion 1\.x.*sdxl\.safetensors.* SDXL"):
         open_subject(path, base)
-    with pytest.raises(UserError, match=r"--checkpoint tiny\.safetensors"):
+    with pytest.raises(MissingInput, match=r"--checkpoint tiny\.safetensors"):
         open_subject(path, None)
 
 
-def test_file_without_our_header_is_refused(tmp_path):
+def test_a_file_without_our_header_is_rejected(tmp_path):
     path = tmp_path / "other.safetensors"
     save({"weight": torch.zeros(1)}, path)
-    with pytest.raises(UserError, match="no subject file"):
+    with pytest.raises(DamagedFile, match=re.escape(str(path))):
         read_subject(path)
 
 
-def test_all_ages_start_from_one_noise_and_batches_do_not_matter():
+def test_all_prompts_start_from_the_same_noise_in_any_batch_size():
     model, noise = tiny_model(), starting_noise(tiny_model().codec, SIDE, seed=3)
     prompts = ["photo of a child", "photo of a child", "photo of a old"]
-    first, twin, other = sample(model.denoiser, model.codec, prompts, noise, PRESETS["fast"], batch_size=3)
-    torch.testing.assert_close(first, twin, atol=1e-4, rtol=0)
+    first, same, other = sample(model.denoiser, model.codec, prompts, noise, PRESETS["fast"], batch_size=3)
+    torch.testing.assert_close(first, same, atol=1e-4, rtol=0)
     assert not torch.allclose(first, other)
     one_by_one = sample(model.denoiser, model.codec, prompts, noise, PRESETS["fast"], batch_size=1)
-    torch.testing.assert_close(one_by_one, torch.stack([first, twin, other]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(one_by_one, torch.stack([first, same, other]), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_sampler_agrees_with_diffusers_pipeline(preset):
+def test_the_sampler_matches_diffusers_pipeline(preset):
     from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
 
     model, noise = tiny_model(), starting_noise(tiny_model().codec, SIDE, seed=3)
@@ -208,7 +206,7 @@ def test_sampler_agrees_with_diffusers_pipeline(preset):
 
 
 @EVERY_FAMILY
-def test_single_file_layout_round_trips_after_training(tmp_path, family):
+def test_a_trained_checkpoint_is_unchanged_after_opening_and_converting_back(tmp_path, family):
     _model, path = trained(tmp_path, family, method="full", train_text_encoder=True)
     again = model_to_state_dict(model_from_state_dict(load_file(path), "again"))
     saved = load_file(path)

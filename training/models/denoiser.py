@@ -1,4 +1,4 @@
-"""One interface to every network: above it, nobody knows its family, nor whether it predicts noise, v or a flow."""
+"""One interface for every network, whatever its family and prediction type (epsilon, v or flow)."""
 
 from torch import Tensor, nn
 
@@ -8,7 +8,7 @@ from .levels import NoiseLevels
 class Denoiser(nn.Module):
     """(x_t, t, prompts) -> the network's prediction.
 
-    ``t`` [B], int64 in 0-999, is a quantile of the noise levels that are trained on, from little noise to much.
+    ``t`` [B] is int64 in 0-999: a quantile of the noise levels used in training, from little noise to much.
     """
 
     prediction_type: str
@@ -19,15 +19,18 @@ class Denoiser(nn.Module):
         raise NotImplementedError
 
     def sample_timesteps(self, sampling: str | None) -> None:
-        """How often training visits each noise level: "uniform", "logit_normal", "shifted"; None: a good one."""
+        """Sets how often training visits each noise level: "uniform", "logit_normal" or "shifted".
+
+        None selects the default for the prediction type.
+        """
         raise NotImplementedError
 
     def noised(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """x_t."""
+        """Returns x_t: ``x_0`` with ``noise`` added at ``t``."""
         return self.levels.noised(x_0, noise, t)
 
     def target(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """What a perfect prediction would be."""
+        """The prediction of a perfect network."""
         return self.levels.target(x_0, noise, t)
 
     def predicted_x0(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:

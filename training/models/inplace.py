@@ -1,7 +1,7 @@
-"""LoRA (Hu et al. 2021) on layers that somebody else owns, put over their ``forward`` and taken off again.
+"""LoRA (Hu et al. 2021) on layers of another program: replaces their ``forward``, and restores it afterwards.
 
-The base weight stays in the number format that it is kept in. Autograd would keep every weight that was cast for the
-forward pass; ``Frozen`` keeps none and has it cast again for the backward pass.
+The base weights keep their dtype. Autograd would keep every weight that is cast for the forward pass; ``Frozen`` keeps
+none and casts it again for the backward pass.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,18 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-CastWeight = Callable[[Any, torch.dtype, torch.device], AbstractContextManager[Tensor]]  # a layer's, for use in a with
+CastWeight = Callable[[Any, torch.dtype, torch.device], AbstractContextManager[Tensor]]  # yields a layer's weight
 Undo = Callable[[], None]
 
 _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
 class Lora(nn.Module):
-    """alpha / rank * up(down(x)) beside one linear or convolutional layer, float32; it begins as nothing.
+    """alpha / rank * up(down(x)), float32, to add to the output of one linear or convolutional layer.
 
-    While it is not ``on``, the layer is as it was.
-
-    ``down`` is normal with standard deviation 1 / rank, as peft's "gaussian" and diffusers' scripts have it.
+    ``up`` starts at zero. ``down`` is normal with standard deviation 1 / rank, as in peft's "gaussian" and diffusers'
+    training scripts. While ``on`` is False, the layer ignores it.
     """
 
     def __init__(self, layer: Any, rank: int, alpha: float, generator: torch.Generator):
@@ -39,7 +38,7 @@ class Lora(nn.Module):
         self.up = nn.Parameter(torch.zeros(outputs, rank, *(1 for _ in kernel)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """What is added to the layer's output for its input ``x``, in the number format of ``x``."""
+        """Returns what to add to the layer's output for its input ``x``, in the dtype of ``x``."""
         down, up = self.down.to(x.dtype), self.up.to(x.dtype)
         if self.convolution is None:
             return functional.linear(functional.linear(x, down), up) * self.scale
@@ -48,14 +47,14 @@ class Lora(nn.Module):
 
 
 def is_linear(layer: Any) -> bool:
-    """Whether ``layer`` is a linear one, quantised ones that are no nn.Linear included."""
+    """Whether ``layer`` is linear, including quantised layers that do not subclass nn.Linear."""
     return isinstance(layer, nn.Linear) or (
         hasattr(layer, "in_features") and hasattr(layer, "out_features") and hasattr(layer, "weight")
     )
 
 
 def is_layer(layer: Any) -> bool:
-    """Whether a LoRA fits on ``layer``."""
+    """Whether ``layer`` can have a LoRA: linear, or an ungrouped convolution."""
     ungrouped = isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and layer.groups == 1
     return is_linear(layer) or ungrouped
 
@@ -65,17 +64,17 @@ def _shape(layer: Any) -> tuple[int, int, tuple[int, ...]]:
 
 
 class Frozen(torch.autograd.Function):
-    """y = layer(x) with a gradient for x alone, and nothing kept of the layer's weight."""
+    """y = layer(x) with a gradient for x only. Keeps no copy of the layer's weight for the backward pass."""
 
     @staticmethod
     def forward(ctx, x: Tensor, layer: Any, run: Callable[..., Tensor], cast: CastWeight, arguments: tuple):
-        """``run`` is the layer's own forward."""
+        """Returns run(x, *arguments), where ``run`` is the layer's original forward."""
         ctx.layer, ctx.cast, ctx.shape, ctx.dtype = layer, cast, x.shape, x.dtype
         return run(x, *arguments)
 
     @staticmethod
     def backward(ctx, *gradients: Tensor):
-        """dy/dx of a linear layer or a convolution, from a weight that is cast again."""
+        """The gradient for x of a linear layer or a convolution. Casts the weight again."""
         (gradient,), layer = gradients, ctx.layer
         with ctx.cast(layer, gradient.dtype, gradient.device) as weight:
             if is_linear(layer):
@@ -98,7 +97,10 @@ class Frozen(torch.autograd.Function):
 
 
 def wrap_layer(layer: Any, lora: Lora | None, cast: CastWeight | None) -> Undo:
-    """Has ``layer`` run frozen, with ``lora`` beside it. Where nobody can ``cast`` its weight it runs twice instead."""
+    """Freezes ``layer`` and adds ``lora`` to its output. Returns a function that undoes this.
+
+    If ``cast`` is None, the layer runs a second time in the backward pass (checkpointing) instead of ``Frozen``.
+    """
     run = layer.forward
 
     def forward(x: Tensor, *arguments: Any, **options: Any) -> Tensor:
@@ -114,24 +116,24 @@ def wrap_layer(layer: Any, lora: Lora | None, cast: CastWeight | None) -> Undo:
 
 
 def wrap_block(block: nn.Module) -> Undo:
-    """Has ``block`` compute its activations again in the backward pass.
+    """Makes ``block`` recompute its activations in the backward pass. Returns a function that undoes this.
 
-    It gets copies of its inputs: blocks that add to them in place would else be run again on something else.
+    The block gets copies of its inputs: if it added to them in place, the second run would start from other values.
     """
     run = block.forward
 
-    def again(*arguments: Any, **options: Any) -> Any:
-        return run(*map(_copied, arguments), **{name: _copied(value) for name, value in options.items()})
+    def run_on_copies(*arguments: Any, **options: Any) -> Any:
+        return run(*map(_clone, arguments), **{name: _clone(value) for name, value in options.items()})
 
     def forward(*arguments: Any, **options: Any) -> Any:
         if not torch.is_grad_enabled():
             return run(*arguments, **options)
-        return checkpoint(again, *arguments, use_reentrant=False, **options)
+        return checkpoint(run_on_copies, *arguments, use_reentrant=False, **options)
 
     return _replace_forward(block, forward)
 
 
-def _copied(value: Any) -> Any:
+def _clone(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
 
 
@@ -149,24 +151,27 @@ def _replace_forward(module: Any, forward: Callable) -> Undo:
 
 
 def copy_norm_inputs(network: nn.Module) -> list[Undo]:
-    """Gives LayerNorms a copy; else blocks that then add to their input in place break its gradient."""
+    """Makes every LayerNorm read a copy of its input. Returns functions that undo this.
 
-    def copied(module: nn.Module, inputs: tuple) -> tuple | None:
+    Otherwise a block that later adds to the same input in place breaks the norm's gradient.
+    """
+
+    def copy_input(module: nn.Module, inputs: tuple) -> tuple | None:
         x = inputs[0]
         return (x.clone(), *inputs[1:]) if torch.is_grad_enabled() and x.requires_grad else None
 
     norms = [module for module in network.modules() if isinstance(module, nn.LayerNorm)]
-    return [norm.register_forward_pre_hook(copied).remove for norm in norms]
+    return [norm.register_forward_pre_hook(copy_input).remove for norm in norms]
 
 
 def blocks(network: nn.Module) -> Iterator[nn.Module]:
-    """The outermost repeated parts: what the outermost ModuleLists hold, looking into what only holds others."""
+    """Yields the repeated blocks: the items of the outermost ModuleLists, looking inside containers."""
     for child in network.children():
         if isinstance(child, nn.ModuleList):
             for part in child:
                 if isinstance(part, nn.Sequential):
                     yield from part
-                elif type(part).forward is nn.Module.forward:  # it has none
+                elif type(part).forward is nn.Module.forward:  # a container without a forward of its own
                     yield from blocks(part)
                 else:
                     yield part

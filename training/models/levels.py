@@ -4,19 +4,21 @@ With the coefficients of level t (k-diffusion's c_skip and c_out; Karras et al. 
 
     x_t = signal x_0 + noise e        unit x_0 = skip x_t + out F(x_t)
 
-where e is normal noise and F the network. ``unit`` is 1, but alpha for epsilon in variance-preserving latents.
+where e is normal noise and F the network. ``unit`` is alpha for epsilon in variance-preserving latents, else 1.
 """
 
 import torch
 from torch import Tensor, nn
 
-TIMESTEPS = 1000  # levels that training draws from
+from ..errors import InvalidSetting
+
+TIMESTEPS = 1000  # noise levels that training samples from
 
 PREDICTIONS = ("epsilon", "v_prediction", "edm", "flow")
 
 
 class NoiseLevels(nn.Module):
-    """Coefficients [T] by level, computed in float64 and kept in float32. ``sigmas`` are noise over signal."""
+    """Coefficients [T] per level, computed in float64 and stored as float32. ``sigmas`` are noise / signal."""
 
     sigmas: Tensor
     signal: Tensor
@@ -29,7 +31,7 @@ class NoiseLevels(nn.Module):
 
     def __init__(self, signal: Tensor, noise: Tensor, skip: Tensor, out: Tensor, unit: Tensor):
         super().__init__()
-        signal, noise, skip, out, unit = (each.double() for each in (signal, noise, skip, out, unit))
+        signal, noise, skip, out, unit = (values.double() for values in (signal, noise, skip, out, unit))
         table = {
             "sigmas": noise / signal,
             "signal": signal,
@@ -37,18 +39,18 @@ class NoiseLevels(nn.Module):
             "skip": skip,
             "out": out,
             "unit": unit,
-            "target_x_0": (unit - skip * signal) / out,  # F solved for with x_t filled in
+            "target_x_0": (unit - skip * signal) / out,  # the second equation solved for F, with x_t inserted
             "target_noise": -skip * noise / out,
         }
         for name, values in table.items():
             self.register_buffer(name, values.float(), persistent=False)
 
     def noised(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """x_t, of latents [B, C, ...] at levels ``t`` [B]."""
+        """Returns x_t for clean latents ``x_0`` [B, C, ...] at levels ``t`` [B]."""
         return _at(self.signal, t, x_0) * x_0 + _at(self.noise, t, x_0) * noise
 
     def target(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """What a perfect network predicts."""
+        """The prediction of a perfect network."""
         return _at(self.target_x_0, t, x_0) * x_0 + _at(self.target_noise, t, x_0) * noise
 
     def predicted_x0(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
@@ -57,11 +59,11 @@ class NoiseLevels(nn.Module):
         return (skip * x_t + out * prediction) / unit
 
     def predicted_noise(self, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The noise that is in ``x_t`` beside the clean latents ``x_0``: noised solved for it."""
+        """The noise in ``x_t`` if its clean latents are ``x_0``; inverts ``noised``."""
         return (x_t - _at(self.signal, t, x_0) * x_0) / _at(self.noise, t, x_0)
 
     def prediction(self, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The network's output that implies ``x_0``: predicted_x0 the other way round."""
+        """The network output that implies ``x_0``; inverts ``predicted_x0``."""
         skip, out, unit = (_at(table, t, x_t) for table in (self.skip, self.out, self.unit))
         return (unit * x_0 - skip * x_t) / out
 
@@ -71,7 +73,7 @@ def _at(table: Tensor, t: Tensor, like: Tensor) -> Tensor:
 
 
 def variance_preserving(alphas_cumprod: Tensor, prediction_type: str) -> NoiseLevels:
-    """x_t = alpha x_0 + sigma e with alpha^2 + sigma^2 = 1, as diffusers' networks read it (Ho et al. 2020, eq. 4).
+    """x_t = alpha x_0 + sigma e with alpha^2 + sigma^2 = 1, the form diffusers uses (Ho et al. 2020, eq. 4).
 
     epsilon: F = e. v_prediction: F = alpha e - sigma x_0 (Salimans & Ho 2022, appendix D).
     """
@@ -83,7 +85,7 @@ def variance_preserving(alphas_cumprod: Tensor, prediction_type: str) -> NoiseLe
 
 
 def variance_exploding(sigmas: Tensor, prediction_type: str, sigma_data: float = 1.0, sign: int = -1) -> NoiseLevels:
-    """x_t = x_0 + sigma e, as k-diffusion writes the same models. ``sign`` is that of c_out: EDM's own v has +1."""
+    """x_t = x_0 + sigma e, the form k-diffusion uses. ``sign`` is the sign of c_out: +1 for EDM's own v."""
     sigmas = sigmas.double()
     one, total = torch.ones_like(sigmas), sigmas**2 + sigma_data**2
     if prediction_type == "epsilon":
@@ -98,11 +100,20 @@ def rectified_flow(sigmas: Tensor, noise_scale: float = 1.0) -> NoiseLevels:
     return NoiseLevels(1 - sigmas, noise_scale * sigmas, skip=one, out=-sigmas, unit=one)
 
 
-def quantiles(sampling: str) -> Tensor:
-    """Places [T] in (0, 1) of a model's levels, from little noise to much, that training visits equally often.
+def check_timestep_sampling(sampling: str | None, prediction_type: str) -> None:
+    """Raises UserError for "shifted" unless the model predicts a flow; other models have no shift."""
+    if sampling == "shifted" and prediction_type != "flow":
+        raise InvalidSetting(
+            f"timestep_sampling shifted is for flow models, but this model predicts {prediction_type}. Use uniform or "
+            "logit_normal."
+        )
 
-    uniform: all alike. logit_normal: sigmoid of a normal, more in the middle (Esser et al. 2024, eq. 19 with m = 0,
-    s = 1). shifted: the same before the model's own shift, which whoever knows the model applies.
+
+def quantiles(sampling: str) -> Tensor:
+    """Positions [T] in (0, 1) on a model's schedule that training visits equally often, from little noise to much.
+
+    uniform: evenly spaced. logit_normal: sigmoid of a normal variable, more in the middle (Esser et al. 2024, eq. 19
+    with m = 0, s = 1). shifted: as logit_normal; the caller then applies the model's shift.
     """
-    places = (torch.arange(TIMESTEPS, dtype=torch.float64) + 0.5) / TIMESTEPS
-    return places if sampling == "uniform" else torch.special.ndtri(places).sigmoid()
+    positions = (torch.arange(TIMESTEPS, dtype=torch.float64) + 0.5) / TIMESTEPS
+    return positions if sampling == "uniform" else torch.special.ndtri(positions).sigmoid()

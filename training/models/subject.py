@@ -1,4 +1,4 @@
-"""The trained subject as one file: a LoRA, or a whole checkpoint, whose header says how to ask for the person."""
+"""The subject file: a trained LoRA or a full checkpoint, with a header that holds the token, ages and base model."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import torch
 
 from ..ages import AGE_CLASSES, SAMPLING_PROMPT, fill_prompt
 from ..config import METHODS, TrainingConfig
-from ..errors import UserError
+from ..errors import DamagedFile, InvalidSetting, MissingFile, TrainingFailed, UnsupportedModel
 from ..files import written
 from ..names import utf8_name
 from ..records import from_json, parse_json
@@ -18,15 +18,15 @@ from .interface import StateDict, TrainableModel
 from .levels import PREDICTIONS
 
 VERSION = "0.1.0"
-HEADER = "identity_aging"  # our key in the safetensors header; everything under it is JSON
-STEP_FILE = "step_{}.safetensors"  # what a run keeps of a look at it
-MODELSPEC_PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}  # it has no word for others
+HEADER = "identity_aging"  # our key in the safetensors header; its value is JSON
+STEP_FILE = "step_{}.safetensors"  # what a run saves for its best step so far
+MODELSPEC_PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}  # ModelSpec defines no others
 SAVE_PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What the header of a subject file says."""
+    """The header of a subject file."""
 
     token: str
     class_word: str
@@ -43,15 +43,15 @@ class Subject:
     seed: int
     resolution: int  # px
     version: str = VERSION
-    base_fingerprint: str = ""  # of its network; older subjects have none
+    base_fingerprint: str = ""  # of the base model's network; empty in files of older versions
 
     def prompt(self, age: str | int, template: str = SAMPLING_PROMPT) -> str:
-        """The prompt that draws the subject at ``age``."""
+        """The prompt for an image of the subject at ``age``."""
         return fill_prompt(template, token=self.token, class_word=self.class_word, age=age)
 
 
 def describe(model: TrainableModel, config: TrainingConfig, steps: int, resolution: int) -> Subject:
-    """The header of ``model`` trained with ``config`` for ``steps``."""
+    """The header for ``model`` trained with ``config`` for ``steps`` steps at ``resolution`` px."""
     return Subject(
         token=config.token,
         class_word=config.class_word,
@@ -74,27 +74,26 @@ def describe(model: TrainableModel, config: TrainingConfig, steps: int, resoluti
 def save_subject(
     path: Path, model: TrainableModel, subject: Subject, lora_alpha: float, dtype: torch.dtype, title: str
 ) -> None:
-    """Writes a trained model: its LoRA alone, or every weight in the layout that Load Checkpoint reads.
+    """Writes a trained model: only its LoRA, or every weight in the layout that Load Checkpoint reads.
 
-    ``title`` is what other tools show as the file's name.
-
-    Raises UserError where a number is not finite, in training or for want of room in ``dtype``.
+    ``title`` is the name that other tools show for the file. Raises UserError if a weight is not finite: training
+    diverged, or the weight is too large for ``dtype``.
     """
     from safetensors.torch import save_file
 
     state = model.trained(subject.method, lora_alpha)
     state = {key: value.to("cpu", dtype).contiguous() for key, value in state.items()}
     if bad := not_finite(state):
-        raise UserError(
-            f"{path} is not written: {bad} are not finite in {str(dtype).removeprefix('torch.')}. Save it as fp32; if "
-            "that is no better, train anew with a lower learning rate."
+        raise TrainingFailed(
+            f"{path} was not written: {bad} are not finite in {str(dtype).removeprefix('torch.')}. Save it as fp32; if "
+            "that fails too, train again with a lower learning rate."
         )
     with written(path) as temporary:
         save_file(state, temporary, metadata=_header(subject, title, model.family.modelspec))
 
 
 def _header(subject: Subject, title: str, architecture: str) -> dict[str, str]:
-    """Our JSON, and the ModelSpec 1.0.0 keys that other tools show; names that are not UTF-8 as far as they are."""
+    """Our JSON and the ModelSpec 1.0.0 keys that other tools show. Escapes bytes of file names that are not UTF-8."""
     header = {
         HEADER: json.dumps(asdict(subject)),
         "modelspec.sai_model_spec": "1.0.0",
@@ -106,15 +105,15 @@ def _header(subject: Subject, title: str, architecture: str) -> dict[str, str]:
         "modelspec.trigger_phrase": f"{subject.token} {subject.class_word}",
         "modelspec.usage_hint": subject.prompt("elderly"),
     }
-    if kind := MODELSPEC_PREDICTIONS.get(subject.prediction_type):
-        header["modelspec.prediction_type"] = kind
+    if prediction := MODELSPEC_PREDICTIONS.get(subject.prediction_type):
+        header["modelspec.prediction_type"] = prediction
     return {key: value.encode(errors="backslashreplace").decode() for key, value in header.items()}
 
 
 def subject_file(path: Path) -> Path:
-    """The subject file that ``path`` means: itself, or the one in a folder that training wrote.
+    """Returns ``path`` itself, or the subject file inside if ``path`` is a folder that training wrote.
 
-    A folder that was renamed has the one under its old name. Raises UserError where there are several of them.
+    In a renamed folder the file still has the folder's old name. Raises UserError if there are several candidates.
     """
     if not path.is_dir():
         return path
@@ -123,34 +122,42 @@ def subject_file(path: Path) -> Path:
     if named in others or not others:
         return named
     if len(others) > 1:
-        raise UserError(f"{path} holds several files: {', '.join(sorted(file.name for file in others))}. Name one.")
+        names = ", ".join(sorted(file.name for file in others))
+        raise InvalidSetting(f"{path} contains several subject files: {names}. Give the path of one of them.")
     return others[0]
 
 
 def read_subject(path: Path) -> Subject:
-    """The header of a subject file or folder. Raises UserError where there is none."""
+    """The header of a subject file or folder. Raises UserError if it is missing or damaged."""
     from safetensors import SafetensorError, safe_open
 
     file = subject_file(path)
     if not file.is_file():
-        raise UserError(f"There is no subject at {file}. Train one first.")
+        raise MissingFile(f"There is no subject file at {file}. Check the path, or train a subject first.")
     try:
         with safe_open(utf8_name(file), "pt") as opened:
             header = (opened.metadata() or {}).get(HEADER)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{file} is damaged and cannot be read ({error}).") from error
+        raise DamagedFile(f"{file} is damaged and cannot be read ({error}).") from error
     if header is None:
-        raise UserError(f"{file} is no subject file: its header says nothing about a token. Train it here first.")
+        raise DamagedFile(
+            f"{file} is not a subject file: its header has no {HEADER} entry. Use one that Identity Aging wrote."
+        )
     source = f"The header of {file}"
     subject = from_json(Subject, parse_json(header, source), source)
     if subject.method not in METHODS or subject.prediction_type not in PREDICTIONS:
-        raise UserError(f"{file} needs a later version: it is a {subject.method} for {subject.prediction_type}.")
+        raise UnsupportedModel(
+            f"{file} needs a newer version of Identity Aging: its method is {subject.method} and its prediction type "
+            f"{subject.prediction_type}."
+        )
     if subject.resolution < 8 or subject.resolution % 8:
-        raise UserError(f"{source} is damaged: no picture is {subject.resolution} px large.")
+        raise DamagedFile(
+            f"{source} is damaged: its resolution is {subject.resolution} px, not a positive multiple of 8."
+        )
     return subject
 
 
 def not_finite(state: StateDict) -> str:
-    """How many numbers of ``state`` are nan or inf, in words; nothing where none is."""
+    """Describes how many numbers in ``state`` are nan or inf ("3 of 96 numbers"). Empty if all are finite."""
     bad = sum(int((~value.float().isfinite()).sum()) for value in state.values())
     return f"{bad} of {sum(value.numel() for value in state.values())} numbers" if bad else ""

@@ -1,29 +1,29 @@
-"""What differs between Stable Diffusion 1.x, 2.x and SDXL, and how a model's shape is read off its weights."""
+"""How Stable Diffusion 1.x, 2.x and SDXL differ, and network configs read from the shapes of their weights."""
 
 import re
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...errors import UserError
+from ...errors import DamagedFile, UnsupportedModel
 from ..interface import StateDict
 from .keys import UNET_PREFIX, VAE_PREFIX
 
-CONTEXT_LENGTH = 77  # tokens, of every CLIP text tower
-END_OF_TEXT = 49407  # the last of CLIP's vocabulary
-CLIP_LAYERS = {768: 12, 1024: 23, 1280: 32}  # that are run, by width; no file says how many it should have
+CONTEXT_LENGTH = 77  # tokens, in every CLIP text tower
+END_OF_TEXT = 49407  # last token of CLIP's vocabulary
+CLIP_LAYERS = {768: 12, 1024: 23, 1280: 32}  # layers that run, by width; files do not state it
 
 
 @dataclass(frozen=True)
 class Tower:
-    """One CLIP text encoder of a family, and how the UNet reads it."""
+    """One CLIP text encoder of a family, and how the UNet uses it."""
 
-    prefix: str  # of its keys in a checkpoint
-    open_clip: bool  # key layout and activation of OpenCLIP, else of OpenAI's CLIP
-    pad_token: int  # fills the prompt up to CONTEXT_LENGTH
-    penultimate: bool = False  # the UNet reads the last but one layer, without the final norm
-    pooled: bool = False  # the UNet also reads the projected embedding of the whole prompt
-    unused_layers: int = 0  # last layers of the checkpoint that the family never runs
+    prefix: str  # of its keys in a single-file checkpoint
+    open_clip: bool  # key layout and activation of OpenCLIP; False: OpenAI's CLIP
+    pad_token: int  # pads the prompt to CONTEXT_LENGTH
+    penultimate: bool = False  # the UNet uses the second-to-last layer, without the final norm
+    pooled: bool = False  # the UNet also uses the projected embedding of the whole prompt
+    unused_layers: int = 0  # layers at the end of the checkpoint that the family never runs
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Family:
 
     @property
     def added_conditions(self) -> bool:
-        """Whether the UNet also reads the pooled embedding and the picture's size (SDXL)."""
+        """Whether the UNet also uses the pooled embedding and the image size (SDXL)."""
         return any(tower.pooled for tower in self.towers)
 
 
@@ -72,7 +72,7 @@ SDXL = Family(
 )
 FAMILIES = (SD1, SD2, SDXL)
 
-_STRANGERS = {
+_OTHER_MODELS = {
     "double_blocks.": "Flux",
     "joint_blocks.": "Stable Diffusion 3",
     "lora_unet_": "a LoRA",
@@ -82,51 +82,59 @@ _STRANGERS = {
 }
 
 
+def native_resolution(family_name: str, prediction_type: str, default: int) -> int:
+    """Side in px of the images that a model was trained on: 512 for SD 2.x with epsilon, else ``default``.
+
+    SD 2.x has two resolutions: 512 for epsilon and 768 for v.
+    """
+    return 512 if family_name == SD2.name and prediction_type == "epsilon" else default
+
+
 class Part(dict[str, Tensor]):
-    """The tensors of one network. What it lacks is told by its name, as is a tensor of too few dimensions."""
+    """The tensors of one network. A missing tensor raises UserError with the network's name."""
 
     def __init__(self, tensors: StateDict, name: str, prefix: str = ""):
-        """Those of ``tensors`` under ``prefix``, without it; ``name`` says whose they are in an error."""
+        """Takes the ``tensors`` under ``prefix`` and removes it from their keys. Errors mention ``name``."""
         super().__init__({key.removeprefix(prefix): tensors[key] for key in tensors if key.startswith(prefix)})
         self.name = name
 
     def __missing__(self, key: str) -> Tensor:
-        raise UserError(f"The {self.name} is incomplete: {key} is missing.")
+        raise DamagedFile(f"The {self.name} is incomplete: {key} is missing.")
 
     def size(self, key: str, dimension: int) -> int:
-        """How long the tensor ``key`` is in one dimension."""
+        """The size of tensor ``key`` in one dimension. Raises UserError if it has fewer dimensions."""
         shape = tuple(self[key].shape)
         if dimension >= len(shape):
-            raise UserError(f"The {self.name} has an unknown layout: {key} has shape {shape}.")
+            raise DamagedFile(f"The {self.name} has an unknown layout: {key} has shape {shape}.")
         return shape[dimension]
 
 
 def recognise(checkpoint: StateDict, source: str) -> Family:
-    """The family of a single-file state dict. Raises UserError that names what was found in ``source`` instead."""
+    """The family of a single-file state dict. Raises UserError, with a guess at what it is, if it is not supported."""
     for family in FAMILIES:
         prefixes = [tower.prefix for tower in family.towers] + [UNET_PREFIX + "input_blocks.", VAE_PREFIX]
         if all(any(key.startswith(prefix) for key in checkpoint) for prefix in prefixes):
             channels = Part(checkpoint, f"UNet in {source}", UNET_PREFIX).size("input_blocks.0.0.weight", 1)
             if channels == 4:
                 return family
-            raise UserError(
-                f"{source} is {family.name} with {channels} input channels (an inpainting or depth model). "
+            raise UnsupportedModel(
+                f"{source} is a {family.name} model with {channels} input channels, for inpainting or depth. "
                 "Use a text-to-image checkpoint, which has 4."
             )
-    guess = next((name for mark, name in _STRANGERS.items() if any(mark in key for key in checkpoint)), None)
-    seen = (
+    guess = next((name for mark, name in _OTHER_MODELS.items() if any(mark in key for key in checkpoint)), None)
+    hint = (
         f"It looks like {guess}." if guess else f"Its first keys are {', '.join(sorted(checkpoint)[:3]) or 'missing'}."
     )
-    raise UserError(
-        f"{source} is not a whole checkpoint of a known family. {seen} "
-        f"Known are {', '.join(family.name for family in FAMILIES)}, with UNet, text encoder and VAE in one file."
+    raise UnsupportedModel(
+        f"{source} is not a complete checkpoint of a supported family. {hint} Supported are "
+        f"{', '.join(family.name for family in FAMILIES)}, with UNet, text encoder and VAE in one file."
     )
 
 
 def looks_like_v_prediction(checkpoint: StateDict, family: Family) -> bool:
-    """Whether the weights were trained to predict v. Nothing in the format says so; ComfyUI reads the same two signs.
+    """Whether the model predicts v. The file format does not state it; ComfyUI uses the same two signs.
 
-    SD 2.x: v models have a wide spread in the last attention's norm bias. SDXL: fine-tunes carry a ``v_pred`` key.
+    SD 2.x: the last attention's norm bias has a large spread in v models. SDXL: v fine-tunes have a ``v_pred`` key.
     """
     bias = checkpoint.get(UNET_PREFIX + "output_blocks.11.1.transformer_blocks.0.norm1.bias")
     spread = family is SD2 and bias is not None and bias.float().std(unbiased=False).item() > 0.09
@@ -134,12 +142,12 @@ def looks_like_v_prediction(checkpoint: StateDict, family: Family) -> bool:
 
 
 def _count(keys: StateDict, pattern: str) -> int:
-    """How many different numbers stand in the pattern's first group."""
+    """The number of different values in the first group of ``pattern``."""
     return len({match[1] for key in keys if (match := re.match(pattern, key))})
 
 
 def unet_config(keys: Part, family: Family) -> dict:
-    """UNet2DConditionModel's config, of any depth and width, read off a single file's UNet."""
+    """UNet2DConditionModel's config for a single file's UNet of any depth and width."""
 
     def depth(block: str) -> int:
         return _count(keys, rf"{re.escape(block)}\.1\.transformer_blocks\.(\d+)\.")
@@ -155,16 +163,16 @@ def unet_config(keys: Part, family: Family) -> dict:
             layers[-1] += 1
     attention = [bool(blocks) for blocks in depths]
     depths[-1] = depths[-1] or depth("middle_block")
-    sample = "middle_block.1.transformer_blocks.0.attn2.to_k.weight"
+    cross_attention = "middle_block.1.transformer_blocks.0.attn2.to_k.weight"
     config = {
         "in_channels": keys.size("input_blocks.0.0.weight", 1),
         "out_channels": keys.size("out.2.weight", 0),
         "block_out_channels": tuple(channels),
         "layers_per_block": layers[0],
-        "down_block_types": tuple("CrossAttnDownBlock2D" if has else "DownBlock2D" for has in attention),
-        "up_block_types": tuple("CrossAttnUpBlock2D" if has else "UpBlock2D" for has in reversed(attention)),
+        "down_block_types": tuple("CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in attention),
+        "up_block_types": tuple("CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in attention[::-1]),
         "transformer_layers_per_block": tuple(blocks or 1 for blocks in depths),
-        "cross_attention_dim": keys.size(sample, 1),
+        "cross_attention_dim": keys.size(cross_attention, 1),
         "attention_head_dim": [max(1, width // family.head_width) for width in channels] if family.head_width else 8,
         "use_linear_projection": keys["middle_block.1.proj_in.weight"].ndim == 2,
         "sample_size": family.resolution // 8,
@@ -179,7 +187,7 @@ def unet_config(keys: Part, family: Family) -> dict:
 
 
 def vae_config(keys: Part, family: Family) -> dict:
-    """AutoencoderKL's config read off a single file's VAE."""
+    """AutoencoderKL's config for a single file's VAE."""
     levels = max(1, _count(keys, r"encoder\.down\.(\d+)\."))
     channels = [keys.size(f"encoder.down.{level}.block.0.conv2.weight", 0) for level in range(levels)]
     return {
@@ -194,11 +202,13 @@ def vae_config(keys: Part, family: Family) -> dict:
 
 
 def text_config(keys: Part, tower: Tower, unused_layers: int) -> dict:
-    """CLIPTextConfig's arguments read off a tower in transformers' layout that has so many layers too many."""
+    """CLIPTextConfig's arguments for a tower in transformers' layout whose last ``unused_layers`` layers never run."""
     embedding = "text_model.embeddings.token_embedding.weight"
     tokens, width = keys.size(embedding, 0), keys.size(embedding, 1)
     if tokens <= END_OF_TEXT:
-        raise UserError(f"The {keys.name} is incomplete: it knows {tokens} of CLIP's {END_OF_TEXT + 1} tokens.")
+        raise DamagedFile(
+            f"The {keys.name} is incomplete: its vocabulary has {tokens} of CLIP's {END_OF_TEXT + 1} tokens."
+        )
     layers = _count(keys, r"text_model\.encoder\.layers\.(\d+)\.") - unused_layers
     return {
         "vocab_size": tokens,

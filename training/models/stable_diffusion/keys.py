@@ -1,8 +1,8 @@
-"""The key layout of Stable Diffusion's single files, as a renaming of diffusers' and transformers' keys.
+"""Maps diffusers' and transformers' keys to those of Stable Diffusion's single files, and back.
 
-One table read in both directions: a checkpoint opened and saved again has the same keys and the same numbers. diffusers
-ships the reading half only (tests hold ours against it); the layout itself is that of CompVis' latent-diffusion.
-Every function maps the keys of one module's ``state_dict()`` to the names they have in a checkpoint.
+The same table serves both directions, so a checkpoint that is opened and saved again has the same keys and values.
+diffusers has only the reading half; tests compare ours with it. The layout is that of CompVis' latent-diffusion.
+"Checkpoint" means a single file here.
 """
 
 import re
@@ -34,7 +34,8 @@ _UNET_ENDS = {
     "conv_out": "out.2",
 }
 _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
-OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}  # diffusers'
+# Attention keys of early diffusers versions.
+OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 _OPEN_CLIP = {
     "embeddings.token_embedding": "token_embedding",
     "embeddings.position_embedding.weight": "positional_embedding",
@@ -56,18 +57,18 @@ def _replace(key: str, table: dict[str, str]) -> str:
 
 
 def unet_key(key: str, layers_per_block: int, attention_up_blocks: set[int]) -> str:
-    """The checkpoint's name of UNet2DConditionModel's ``key``; ``attention_up_blocks`` are up blocks with attention."""
+    """The checkpoint key for UNet2DConditionModel's ``key``, given the indices of the up blocks with attention."""
     per_block = layers_per_block + 1
     if match := re.match(r"down_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.(.*)", key):
-        level, kind, layer, rest = match.groups()
-        name = f"input_blocks.{1 + int(level) * per_block + int(layer)}.{int(kind == 'attentions')}.{rest}"
+        level, module, layer, rest = match.groups()
+        name = f"input_blocks.{1 + int(level) * per_block + int(layer)}.{int(module == 'attentions')}.{rest}"
     elif match := re.match(r"down_blocks\.(\d+)\.downsamplers\.0\.conv\.(.*)", key):
         name = f"input_blocks.{(int(match[1]) + 1) * per_block}.0.op.{match[2]}"
     elif match := re.match(r"mid_block\.(resnets|attentions)\.(\d+)\.(.*)", key):
         name = f"middle_block.{1 if match[1] == 'attentions' else 2 * int(match[2])}.{match[3]}"
     elif match := re.match(r"up_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.(.*)", key):
-        level, kind, layer, rest = match.groups()
-        name = f"output_blocks.{int(level) * per_block + int(layer)}.{int(kind == 'attentions')}.{rest}"
+        level, module, layer, rest = match.groups()
+        name = f"output_blocks.{int(level) * per_block + int(layer)}.{int(module == 'attentions')}.{rest}"
     elif match := re.match(r"up_blocks\.(\d+)\.upsamplers\.0\.(.*)", key):
         level = int(match[1])
         name = f"output_blocks.{level * per_block + layers_per_block}.{1 + (level in attention_up_blocks)}.{match[2]}"
@@ -77,14 +78,14 @@ def unet_key(key: str, layers_per_block: int, attention_up_blocks: set[int]) -> 
 
 
 def unet_keys(unet: Any) -> dict[str, str]:
-    """UNet2DConditionModel's own keys, each with its name in a checkpoint."""
+    """Every key of a UNet2DConditionModel with its checkpoint key."""
     attention = {index for index, block in enumerate(unet.up_blocks) if hasattr(block, "attentions")}
     layers = len(unet.down_blocks[0].resnets)
     return {key: unet_key(key, layers, attention) for key in unet.state_dict()}
 
 
 def vae_key(key: str, levels: int) -> str:
-    """The checkpoint's name of AutoencoderKL's ``key``; the decoder counts its ``levels`` from the other end."""
+    """The checkpoint key for AutoencoderKL's ``key``. Checkpoints number the decoder's ``levels`` in reverse."""
     name = re.sub(r"down_blocks\.(\d+)\.resnets\.", r"down.\1.block.", key)
     name = re.sub(r"down_blocks\.(\d+)\.downsamplers\.0\.", r"down.\1.downsample.", name)
     name = re.sub(r"up_blocks\.(\d+)\.resnets\.", lambda m: f"up.{levels - 1 - int(m[1])}.block.", name)
@@ -96,13 +97,13 @@ def vae_key(key: str, levels: int) -> str:
 
 
 def tiny_vae_key(key: str) -> str:
-    """ComfyUI's name of AutoencoderTiny's ``key`` in a checkpoint; its decoder counts the clamp as layer 0."""
+    """ComfyUI's checkpoint key for AutoencoderTiny's ``key``. Its decoder counts the clamp as layer 0."""
     side, _, index, rest = key.split(".", 3)
     return f"{VAE_PREFIX}taesd_{side}.{int(index) + (side == 'decoder')}.{rest}"
 
 
 def vae_keys(vae: Any) -> dict[str, str]:
-    """The checkpoint's names of a VAE's weights, tiny or not, by diffusers' own."""
+    """Every key of an AutoencoderKL or AutoencoderTiny with its checkpoint key."""
     if type(vae).__name__ == "AutoencoderTiny":
         return {key: tiny_vae_key(key) for key in vae.state_dict()}
     levels = len(vae.config.block_out_channels)
@@ -110,14 +111,14 @@ def vae_keys(vae: Any) -> dict[str, str]:
 
 
 def clip_to_checkpoint(state: StateDict, prefix: str) -> StateDict:
-    """CLIP-L's weights under ``prefix`` ("cond_stage_model.transformer.")."""
+    """CLIP-L's weights with checkpoint keys under ``prefix``, such as "cond_stage_model.transformer."."""
     return {f"{prefix}text_model.{key.removeprefix('text_model.')}": value for key, value in state.items()}
 
 
 def clip_from_checkpoint(checkpoint: StateDict, prefix: str) -> StateDict:
-    """The inverse of clip_to_checkpoint, keys as transformers' CLIPTextModelWithProjection has them.
+    """The inverse of clip_to_checkpoint; the keys are those of transformers' CLIPTextModelWithProjection.
 
-    Old files also hold ``position_ids``, which is a count and no weight, and some leave ``text_model.`` out.
+    Old files also contain ``position_ids``, which is not a weight, and some omit ``text_model.``.
     """
     return {
         "text_model." + key.removeprefix(prefix).removeprefix("text_model."): value
@@ -127,7 +128,7 @@ def clip_from_checkpoint(checkpoint: StateDict, prefix: str) -> StateDict:
 
 
 def open_clip_to_checkpoint(state: StateDict, prefix: str) -> StateDict:
-    """An OpenCLIP text tower's weights under ``prefix``: query, key and value joined, the projection transposed."""
+    """An OpenCLIP tower's weights under ``prefix``. Joins query, key and value, and transposes the projection."""
     result = {}
     for key, value in state.items():
         name = _replace(key.removeprefix("text_model."), _OPEN_CLIP)
@@ -140,7 +141,7 @@ def open_clip_to_checkpoint(state: StateDict, prefix: str) -> StateDict:
 
 
 def open_clip_from_checkpoint(checkpoint: StateDict, prefix: str) -> StateDict:
-    """The inverse of open_clip_to_checkpoint, keys as transformers' CLIPTextModelWithProjection has them."""
+    """The inverse of open_clip_to_checkpoint; the keys are those of transformers' CLIPTextModelWithProjection."""
     back = {theirs: ours for ours, theirs in _OPEN_CLIP.items() if theirs != "token_embedding"}
     result = {}
     for key, value in checkpoint.items():

@@ -1,4 +1,4 @@
-"""A Stable Diffusion model out of its parts, and its tensors as a single file names them."""
+"""A Stable Diffusion model: UNet, text encoder and VAE together, and its state dict in single-file keys."""
 
 import copy
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from ..convolutions import fast_convolutions
 from ..fingerprint import fingerprint
 from ..interface import Preset, StateDict, starting_noise
 from . import keys
-from .families import SD2, Family
+from .families import Family, native_resolution
 from .lora import add_lora, lora_state_dict, without_lora
 from .sampler import PREVIEW, sample
 from .text import TextTower
@@ -25,37 +25,35 @@ from .vae import LatentCodec
 
 @dataclass
 class Model:
-    """A diffusion model in diffusers' and transformers' modules: on the CPU, float32 and frozen when it is opened."""
+    """A diffusion model in diffusers' and transformers' modules; float32, frozen and on the CPU when opened."""
 
     family: Family
     denoiser: UNetDenoiser  # holds the UNet and the text encoder
     codec: LatentCodec
     name: str
-    sha256: str  # of the UNet before training, as float16: the same from any file format and from memory
-    unmapped: StateDict = field(default_factory=dict)  # tensors of the checkpoint that no module holds, kept for saving
-    fingerprint: str = ""  # of the same UNet; by this a subject trained in place knows its base
+    sha256: str  # of the UNet before training, as float16; the same for every file format
+    unmapped: StateDict = field(default_factory=dict)  # the checkpoint's other tensors, kept for saving
+    fingerprint: str = ""  # of the same UNet; identifies the base of a subject trained in place
     remarks: list[str] = field(default_factory=list)
-    guidance = 3.0  # of drawings in a few steps
+    guidance = 3.0  # when sampling in a few steps
     _before: UNetDenoiser | None = field(
         default=None, init=False, repr=False
-    )  # what a full fine-tune with an anchor began with
+    )  # the base model, for a full fine-tune with an anchor
 
     @property
     def resolution(self) -> int:
-        """Side of the pictures that the model was trained on, px. SD 2.x has two: 512 for epsilon, 768 for v."""
-        if self.family is SD2 and self.denoiser.prediction_type == "epsilon":
-            return 512
-        return self.family.resolution
+        """Side of the images that the model was trained on, px."""
+        return native_resolution(self.family.name, self.denoiser.prediction_type, self.family.resolution)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Model":
-        """This model on ``device``, its networks in ``dtype``; the noise schedule keeps its precision."""
+        """Moves the model to ``device`` and its networks to ``dtype``; the noise schedule keeps its precision."""
         self.denoiser.to(device)
         for module in (self.denoiser.unet, self.denoiser.text, self.codec):
             module.to(device, dtype)
         return self
 
     def inputs(self) -> dict[str, Any]:
-        """What the result of a training takes from it, by name."""
+        """Hashes, by name, of everything in the model that the training result depends on."""
         return {
             "UNet": digest(self.denoiser.unet.state_dict()),
             "prediction type": self.denoiser.prediction_type,
@@ -65,23 +63,23 @@ class Model:
         }
 
     def prepare(self, config: TrainingConfig, precision: str, device: torch.device) -> None:
-        """A frozen UNet in ``precision``, all in the fastest layout; the accelerator moves what is trained."""
+        """Casts a frozen UNet to ``precision`` and selects the fastest layout. Moves only the VAE to ``device``."""
         unet = self.denoiser.unet
         if config.method == "lora" and precision != "no":
             unet.to(torch.bfloat16 if precision == "bf16" else torch.float16)
-        unet.to(memory_format=torch.channels_last)  # the fastest layout for convolutions, on GPU and CPU
+        unet.to(memory_format=torch.channels_last)  # the fastest layout for convolutions on GPU and CPU
         self.codec.to(device).to(memory_format=torch.channels_last)
 
     def freeze_text(self, prompts: list[str]) -> None:
-        """Encodes ``prompts`` once; from here on only these can be asked for."""
+        """Encodes ``prompts`` once; after that, only these can be used."""
         self.denoiser.text.freeze(prompts)
 
     def release_text(self) -> None:
-        """Takes the text encoder, which is not asked any more, off the device."""
+        """Moves the text encoder, which is no longer needed, to the CPU."""
         self.denoiser.text.to("cpu")
 
     def choose_trainable(self, config: TrainingConfig) -> None:
-        """A LoRA, or every weight of UNet and text encoder as ``config`` has it."""
+        """Makes trainable what ``config`` selects: a new LoRA, or every weight of the UNet and of the text encoder."""
         unet = self.denoiser.unet
         if config.method == "lora":
             add_lora(self.denoiser, config)
@@ -93,13 +91,13 @@ class Model:
         self.checkpoint_blocks(config.gradient_checkpointing)
 
     def _copy(self, with_text: bool) -> UNetDenoiser:
-        """The denoiser as it is, beside the codec; nothing else will move it there."""
+        """A copy of the denoiser on the codec's device; nothing else will move it there."""
         text = self.denoiser.text
         shared = {} if with_text else {id(text): text}
         return copy.deepcopy(self.denoiser, shared).to(next(self.codec.parameters()).device)
 
     def checkpoint_blocks(self, on: bool) -> None:
-        """Whether activations are computed again in the backward pass, those of a VAE that is not tiny included."""
+        """Turns gradient checkpointing on or off, in the UNet and in a VAE that is not tiny."""
         for network in (self.denoiser.unet, *([] if self.codec.is_tiny else [self.codec.vae])):
             if on:
                 network.enable_gradient_checkpointing()
@@ -116,15 +114,15 @@ class Model:
         """Nothing to free: the model goes with its last reference."""
 
     def held(self) -> list[nn.Module]:
-        """What stays in memory while it is trained."""
+        """The modules that stay in memory during training."""
         return [self.denoiser, self.codec]
 
     def untrained(self) -> AbstractContextManager[UNetDenoiser]:
-        """A LoRA is switched off; of a full fine-tune with an anchor there is a copy."""
+        """The denoiser before training: with its LoRA off, or the copy that a full fine-tune with an anchor keeps."""
         return nullcontext(self._before) if self._before else without_lora(self.denoiser)
 
     def stepping(self, resolution: int) -> AbstractContextManager:
-        """The fastest convolutions for pictures of ``resolution`` px."""
+        """Selects the fastest convolutions for images of ``resolution`` px."""
         unet = self.denoiser.unet
         deepest = resolution // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
         return fast_convolutions(unet.device, deepest)
@@ -138,7 +136,10 @@ class Model:
         batch_size: int = 2,
         progress: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """Pictures [B, 3, H, W] in [-1, 1] on the CPU, one a prompt, from one noise; quickly where no ``preset`` is."""
+        """Generates one image per prompt, all from the same noise: [B, 3, H, W] in [-1, 1] on the CPU.
+
+        Without a ``preset``, samples in few steps for a preview.
+        """
         noise = starting_noise(self.codec, resolution, seed)
         return sample(
             self.denoiser, self.codec, prompts, noise, preset or PREVIEW, batch_size=batch_size, progress=progress
@@ -150,7 +151,7 @@ class Model:
 
 
 def model_to_state_dict(model: Model) -> StateDict:
-    """The model's tensors in the single-file layout, without copying where the layout lets it."""
+    """The model's tensors in the single-file layout, without copies if the layout allows it."""
     state = model.unmapped | unet_to_state_dict(model.denoiser.unet)
     state |= vae_to_state_dict(model.codec.vae)
     for tower in model.denoiser.text.towers:
@@ -165,7 +166,7 @@ def unet_to_state_dict(unet: nn.Module) -> StateDict:
 
 
 def vae_to_state_dict(vae: nn.Module) -> StateDict:
-    """The VAE's tensors in the single-file layout, where its attention's linear layers are 1x1 convolutions."""
+    """The VAE's tensors in the single-file layout, which stores attention's linear layers as 1x1 convolutions."""
     names, state = keys.vae_keys(vae), {}
     for key, value in vae.state_dict().items():
         linear = "attentions" in key and value.ndim == 2
@@ -180,11 +181,11 @@ def tower_to_state_dict(tower: TextTower) -> StateDict:
 
 
 def unet_fingerprint(unet: nn.Module) -> str:
-    """By which a subject that was trained in place knows its base."""
+    """Identifies the UNet as the base model of a subject that was trained in place."""
     weights = unet_to_state_dict(unet)
     return fingerprint({key.removeprefix(keys.UNET_PREFIX): value for key, value in weights.items()})
 
 
 def unet_sha256(unet: nn.Module) -> str:
-    """The same from any file format and from memory."""
+    """SHA-256 of the UNet as float16. Does not depend on the file format."""
     return digest({key: value.half() for key, value in unet_to_state_dict(unet).items()})

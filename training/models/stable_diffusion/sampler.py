@@ -1,4 +1,4 @@
-"""Draws pictures from a model: one noise, many ages."""
+"""Generates images from a model: the same noise for every prompt, so only the age differs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from ..interface import Codec, Preset
 from ..levels import TIMESTEPS
 from .unet import UNetDenoiser
 
-# Few steps: such a look then costs less than a tenth of the training (see bench.py).
+# With so few steps, previews add less than a tenth to the training time (see bench.py).
 PREVIEW = Preset("DPMSolverMultistepScheduler", 8, 7.5)
 PRESETS = {
     "fast": Preset("DPMSolverMultistepScheduler", 25, 7.5),  # DPM++ 2M (Lu et al. 2022)
@@ -23,7 +23,7 @@ def _scheduler(name: str, prediction_type: str, schedule: dict[str, Any]):
 
     settings = schedule | {"steps_offset": 1}
     if schedule.get("rescale_betas_zero_snr"):
-        settings["timestep_spacing"] = "trailing"  # or sampling would not begin at the pure noise that was trained
+        settings["timestep_spacing"] = "trailing"  # otherwise sampling would not start at pure noise
     if name == "DDIMScheduler":
         settings |= {"clip_sample": False, "set_alpha_to_one": False}
     return getattr(diffusers, name)(num_train_timesteps=TIMESTEPS, prediction_type=prediction_type, **settings)
@@ -40,12 +40,12 @@ def sample(
     batch_size: int = 2,
     progress: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Pictures [B, 3, H, W] in [-1, 1], float32 on the CPU, one a prompt, all from the same ``noise`` [1, C, h, w].
+    """Generates images [B, 3, H, W] in [-1, 1], float32 on the CPU: one per prompt, all from ``noise`` [1, C, h, w].
 
     Classifier-free guidance (Ho & Salimans 2022): e = e_negative + guidance (e_prompt - e_negative). ``progress`` is
-    called after each step of each batch; an exception that it raises ends the drawing.
+    called after each step of each batch; an exception from it stops the sampling.
     """
-    pictures = []
+    images = []
     device, dtype = denoiser.unet.device, denoiser.unet.dtype
     for start in range(0, len(prompts), batch_size):
         batch = prompts[start : start + batch_size]
@@ -57,9 +57,9 @@ def sample(
         for t in scheduler.timesteps:
             scaled = scheduler.scale_model_input(latents, t)
             prediction = denoiser.predict(scaled.repeat(2, 1, 1, 1), t.repeat(2 * len(batch)), conditioning)
-            without, with_prompt = prediction.chunk(2)
-            guided = without + preset.guidance * (with_prompt - without)
+            negative, positive = prediction.chunk(2)
+            guided = negative + preset.guidance * (positive - negative)
             latents = scheduler.step(guided, t, latents).prev_sample
             progress()
-        pictures.append(torch.cat([codec.decode(latent[None]).cpu() for latent in latents]))
-    return torch.cat(pictures).clamp(-1, 1)
+        images.append(torch.cat([codec.decode(latent[None]).cpu() for latent in latents]))
+    return torch.cat(images).clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""Prompts to what the UNet is conditioned on."""
+"""Encodes prompts into the UNet's conditioning."""
 
 import functools
 import warnings
@@ -13,54 +13,52 @@ from .families import CONTEXT_LENGTH, END_OF_TEXT, Family, Tower
 
 @functools.cache
 def _clip_tokenizer():
-    from open_clip.tokenizer import SimpleTokenizer  # CLIP's vocabulary is inside its wheel
+    from open_clip.tokenizer import SimpleTokenizer  # open_clip ships CLIP's vocabulary
 
     return SimpleTokenizer()
 
 
 def tokenize(prompts: list[str], pad_token: int) -> Tensor:
-    """Token ids, int64 [B, 77]. A longer prompt is cut, with a warning that shows what was lost."""
+    """Token ids, int64 [B, 77]. Cuts longer prompts, with a warning that shows the part that was cut off."""
     rows = []
     for prompt in prompts:
         tokens = _clip_tokenizer().encode(prompt)
-        room = CONTEXT_LENGTH - 2
-        if len(tokens) > room:
-            lost = _clip_tokenizer().decode(tokens[room:])
-            warnings.warn(
-                f"The prompt has {len(tokens)} tokens and {room} fit; this was cut off: '{lost}'", stacklevel=2
-            )
-        row = [END_OF_TEXT - 1, *tokens[:room], END_OF_TEXT]
+        limit = CONTEXT_LENGTH - 2
+        if len(tokens) > limit:
+            rest = _clip_tokenizer().decode(tokens[limit:])
+            warnings.warn(f"The prompt has {len(tokens)} tokens, but only {limit} fit. Cut off: '{rest}'", stacklevel=2)
+        row = [END_OF_TEXT - 1, *tokens[:limit], END_OF_TEXT]
         rows.append(row + [pad_token] * (CONTEXT_LENGTH - len(row)))
     return torch.tensor(rows)
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What a batch of prompts becomes: ``hidden`` [B, 77, D] and, for SDXL, ``pooled`` [B, P]."""
+    """The encoding of a batch of prompts: ``hidden`` [B, 77, D] and, for SDXL, ``pooled`` [B, P]."""
 
     hidden: Tensor
     pooled: Tensor | None = None
 
     @staticmethod
     def stack(parts: list["Conditioning"]) -> "Conditioning":
-        """One batch out of several."""
+        """Joins several batches into one."""
         pooled = [part.pooled for part in parts if part.pooled is not None]
         return Conditioning(torch.cat([part.hidden for part in parts]), torch.cat(pooled) if pooled else None)
 
 
 class TextTower(nn.Module):
-    """One CLIP text encoder; its keys are those of transformers' CLIPTextModelWithProjection in every version."""
+    """One CLIP text encoder with the keys of CLIPTextModelWithProjection, whatever the version of transformers."""
 
     text_model: Any
 
     def __init__(self, spec: Tower, clip_text_model: nn.Module, projection: nn.Linear | None):
         super().__init__()
         self.spec = spec
-        self.text_model = getattr(clip_text_model, "text_model", clip_text_model)  # transformers 5 dropped the wrapper
+        self.text_model = getattr(clip_text_model, "text_model", clip_text_model)  # transformers 5 removed the wrapper
         self.text_projection = projection
 
     def forward(self, prompts: list[str]) -> tuple[Tensor, Tensor | None]:
-        """Hidden states [B, 77, D] and, where the family pools, the projected embedding [B, P]."""
+        """Hidden states [B, 77, D] and, for a pooled tower, the projected embedding [B, P]."""
         tokens = tokenize(prompts, self.spec.pad_token).to(self.text_model.embeddings.position_embedding.weight.device)
         output = self.text_model(tokens, output_hidden_states=True)
         hidden = output.hidden_states[-2] if self.spec.penultimate else output.last_hidden_state
@@ -68,7 +66,7 @@ class TextTower(nn.Module):
 
 
 def new_tower(config, spec: Tower) -> TextTower:
-    """A text tower of transformers' CLIPTextConfig."""
+    """Builds a text tower from transformers' CLIPTextConfig."""
     from transformers import CLIPTextModel
 
     projection = nn.Linear(config.hidden_size, config.projection_dim, bias=False) if spec.pooled else None
@@ -76,7 +74,7 @@ def new_tower(config, spec: Tower) -> TextTower:
 
 
 class TextEncoder(nn.Module):
-    """All text towers of a family. While its weights are frozen, ``frozen_cache`` keeps what was encoded."""
+    """All text towers of a family. After ``freeze``, ``frozen_cache`` holds the encoded prompts."""
 
     towers: Any
 
@@ -87,19 +85,19 @@ class TextEncoder(nn.Module):
         self.frozen_cache: dict[str, Conditioning] | None = None
 
     def forward(self, prompts: list[str]) -> Conditioning:
-        """Conditioning of ``prompts``, the towers' hidden states side by side."""
+        """Conditioning of ``prompts``: the towers' hidden states, concatenated along the last dimension."""
         outputs = [tower(prompts) for tower in self.towers]
         pooled = [pooled for _, pooled in outputs if pooled is not None]
         return Conditioning(torch.cat([hidden for hidden, _ in outputs], dim=-1), pooled[0] if pooled else None)
 
     @torch.no_grad()
     def freeze(self, prompts: list[str]) -> None:
-        """Encode ``prompts`` once; from here on only these can be asked for, and the towers can leave the device."""
+        """Encodes ``prompts`` once. After that only these can be encoded, and the towers can leave the device."""
         self.requires_grad_(False)
         self.frozen_cache = {prompt: self([prompt]) for prompt in dict.fromkeys(prompts)}
 
     def encode(self, prompts: list[str]) -> Conditioning:
-        """Conditioning of ``prompts``, out of the cache where there is one."""
+        """Conditioning of ``prompts``, from the cache if there is one."""
         if self.frozen_cache is None:
             return self(prompts)
         return Conditioning.stack([self.frozen_cache[prompt] for prompt in prompts])

@@ -1,22 +1,21 @@
-"""The U-Net of Stable Diffusion in diffusers' modules."""
+"""Stable Diffusion's UNet, from diffusers, as a denoiser."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...errors import UserError
 from ..denoiser import Denoiser
-from ..levels import TIMESTEPS, quantiles, variance_preserving
+from ..levels import TIMESTEPS, check_timestep_sampling, quantiles, variance_preserving
 from .text import Conditioning, TextEncoder
 
 SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}  # Stable Diffusion's
 
 
 class UNetDenoiser(Denoiser):
-    """diffusers' UNet on variance-preserving latents; it predicts "epsilon" or "v_prediction".
+    """diffusers' UNet on variance-preserving latents, predicting "epsilon" or "v_prediction".
 
-    ``schedule`` has DDPMScheduler's arguments for the betas.
+    ``schedule`` holds DDPMScheduler's arguments for the betas.
     """
 
     unet: Any
@@ -43,12 +42,8 @@ class UNetDenoiser(Denoiser):
         self.levels = variance_preserving(self.alphas_cumprod, prediction_type)
 
     def sample_timesteps(self, sampling: str | None) -> None:
-        """Raises UserError for "shifted", which only flow models are."""
-        if sampling == "shifted":
-            raise UserError(
-                f"timestep_sampling shifted is for flow models, and this one predicts {self.prediction_type}. Use "
-                "uniform or logit_normal."
-            )
+        """Sets how often training visits each noise level. Raises UserError for "shifted", which is for flow models."""
+        check_timestep_sampling(sampling, self.prediction_type)
         device = self.alphas_cumprod.device
         self.timesteps = (quantiles(sampling or "uniform") * TIMESTEPS).long().to(device)
         self.levels = variance_preserving(self.alphas_cumprod[self.timesteps], self.prediction_type)
@@ -58,14 +53,12 @@ class UNetDenoiser(Denoiser):
         return self.predict(x_t, self.timesteps[t], self.text.encode(prompts))
 
     def predict(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
-        """The same at the network's own timesteps ``t`` [B], from prompts that are encoded already."""
+        """Prediction like ``forward``, for the network's own timesteps ``t`` [B] and encoded prompts."""
         dtype = self.unet.dtype
         added = None
         if conditioning.pooled is not None:
-            side = 8 * x_t.shape[-1]
-            size = torch.tensor(
-                [8 * x_t.shape[-2], side, 0, 0, 8 * x_t.shape[-2], side], device=x_t.device, dtype=dtype
-            )
+            height, width = 8 * x_t.shape[-2], 8 * x_t.shape[-1]
+            size = torch.tensor([height, width, 0, 0, height, width], device=x_t.device, dtype=dtype)
             added = {"text_embeds": conditioning.pooled.to(x_t.device, dtype), "time_ids": size.repeat(len(x_t), 1)}
         hidden = conditioning.hidden.to(x_t.device, dtype)
         return self.unet(x_t.to(dtype), t, hidden, added_cond_kwargs=added).sample.to(x_t.dtype)

@@ -7,22 +7,22 @@ from torch import Tensor, nn
 
 
 class LatentCodec(nn.Module):
-    """A VAE whose latents are scaled as the UNet sees them. An eighth of the picture, whichever autoencoder it is."""
+    """A VAE with latents scaled as the UNet expects them, at 1/8 of the image size."""
 
     vae: Any
-    factor = 8  # px a latent
+    factor = 8  # px per latent
 
     def __init__(self, vae: nn.Module):
         super().__init__()
         self.vae = vae
 
     def shape(self, width: int, height: int) -> tuple[int, ...]:
-        """Of the latents [C, h, w] of one picture of so many px."""
+        """Shape [C, h, w] of the latents of one image of ``width`` x ``height`` px."""
         return self.vae.config.latent_channels, height // self.factor, width // self.factor
 
     @property
     def is_tiny(self) -> bool:
-        """Whether this is an AutoencoderTiny, which encodes to points and not to distributions."""
+        """Whether this is an AutoencoderTiny, which encodes to a point and not to a distribution."""
         return type(self.vae).__name__ == "AutoencoderTiny"
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
