@@ -81,7 +81,7 @@ def test_ctrl_c_stops_all_and_the_same_command_goes_on_to_the_bit(cast, tmp_path
         patched.setattr(Entry, "progress", pressed)
         assert cast(rows, *steps) == 130
     out = tmp_path / "out"
-    assert re.search(r"Stopped.*0 of 2 finished, 2 waiting.*same command goes on", capsys.readouterr().out)
+    assert re.search(r"0 of 2 finished, 2 waiting", capsys.readouterr().out)
     assert (out / "anna" / "training-state.pt").exists() and not (out / "bert" / "cast.json").exists()
     assert cast(rows, *steps) == 0
     assert all(equal(subject(out, name), subject(tmp_path / "whole", name)) for name in rows)
@@ -91,14 +91,14 @@ def test_ctrl_c_stops_all_and_the_same_command_goes_on_to_the_bit(cast, tmp_path
 def test_a_finished_subject_is_not_finished_in_another_way(cast, tmp_path, capsys):
     assert cast({"anna": {}}, "--max-train-steps", "1") == 0
     assert cast({"anna": {"seed": 2}}, "--max-train-steps", "1") == 2
-    assert "anna was finished with other options (seed by default, now 2)" in capsys.readouterr().err
+    assert re.search(r"Error: anna\b.*\bseed\b.*\b2\b", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
         ({"resolution": 100}, r"anna: resolution is 100; it must be a multiple of 64"),
-        ({"subject": ""}, r"anna: there is no subject: give it a column, or --subject for all"),
+        ({"subject": ""}, r"anna: .*\bsubject\b.* --subject\b"),
         ({"loss": "magic"}, r"anna: loss cannot be 'magic'"),
     ],
 )
