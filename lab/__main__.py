@@ -1,4 +1,4 @@
-"""Commands for measurements: ``python -m lab COMMAND``."""
+"""Measurements that are not part of the released package: ``python -m lab COMMAND``."""
 
 import sys
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from .study import command as study
 
 COMMANDS = {
     "study": Command(
-        "measure what each loss does on the synthetic world; resumes where it stopped",
+        "measure the effect of each loss on the synthetic world; continues where it stopped",
         study.study,
         (study.StudyOptions, ClusterOptions),
     ),
-    "probe": Command("test whether a matcher's gradient carries identity", probe.run, (probe.ProbeOptions,)),
-    "bench": Command("count FLOPs and time of the identity loss", costs.bench, (costs.BenchOptions,)),
+    "probe": Command("show whether a matcher's gradient carries identity", probe.run, (probe.ProbeOptions,)),
+    "bench": Command("measure the cost of the identity loss in FLOPs and time", costs.bench, (costs.BenchOptions,)),
 }
 
 

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # two workers with all threads each slow each other tenfold
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers that each use all cores are ten times slower
     os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 from tests.judges import dlib_weights, judges  # noqa: F401

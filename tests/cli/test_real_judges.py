@@ -1,4 +1,4 @@
-"""Real judges on real faces, from the command line."""
+"""The score command with real face embedders and age estimators on real faces."""
 
 import json
 import os
@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from training.__main__ import main
+from training.biometrics.verdicts import MEANINGS, SAME
 
-FAIRFACE = os.environ.get("FAIRFACE")  # a folder as tools/judges.py wants it
+FAIRFACE = os.environ.get("FAIRFACE")  # a folder in the layout of lab/judges.py
 
 
 @pytest.fixture
 def photos(tmp_path, astronaut):
-    """Two folders of one person, one with a small face and with none beside it."""
+    """Two folders with images of one person; one also has a small face and an image without a face."""
     for folder, shifts in (("photos", (0, 8)), ("pictures", (16,))):
         (tmp_path / folder).mkdir()
         for shift in shifts:
@@ -32,17 +33,19 @@ def score(folder, *options):
     return json.loads(report.read_text())
 
 
-def test_with_dlib_installed_two_folders_of_photos_are_scored_without_any_download(photos, dlib_weights, capsys):
+def test_with_dlib_photos_are_scored_without_a_download(photos, dlib_weights, capsys):
     report = score(photos)
-    shown = capsys.readouterr().out
-    assert report["matcher"] == "dlib" and "matcher: dlib" in shown
-    verdicts = {row["image"]: (row["verdict"], row["doubt"]) for row in report["images"]}
-    assert verdicts["16.png"] == ("same person", None) and verdicts["faceless.png"] == (None, None)
-    assert verdicts["small.png"][1].startswith("small, ")
-    assert "same person (stricter than FMR 0.1 %)" in shown and "FairFace" in shown and "NOT FOUND" in shown
+    printed = capsys.readouterr().out
+    assert report["matcher"] == "dlib" and "dlib" in printed.splitlines()[0]
+    rows = {row["image"]: row for row in report["images"]}
+    assert (rows["16.png"]["verdict"], rows["16.png"]["doubt"]) == (SAME, None)
+    assert (rows["faceless.png"]["verdict"], rows["faceless.png"]["doubt"]) == (None, None)
+    assert not rows["faceless.png"]["face_found"]
+    assert "px" in rows["small.png"]["doubt"], "it names the size of the face"
+    assert MEANINGS[SAME] in printed and "FairFace" in printed
 
 
-def test_the_loss_matcher_never_scores_by_default(photos, judges, dlib_weights):
+def test_the_embedder_of_the_loss_is_not_the_default_matcher(photos, judges, dlib_weights):
     weights = ["--embedder-weights", str(judges)]
     assert score(photos, *weights)["matcher"] == "mobilefacenet"
     report = score(photos, *weights, "--trained-with", "mobilefacenet")
@@ -51,8 +54,8 @@ def test_the_loss_matcher_never_scores_by_default(photos, judges, dlib_weights):
     assert report["ages"]["estimator"] == "face-api" and report["ages"]["errors"]["faces"] == 538
 
 
-@pytest.mark.skipif(not FAIRFACE, reason="FAIRFACE names no folder of real faces with their ages")
-def test_recorded_thresholds_and_age_errors_are_those_of_fairface(judges, dlib_weights):
+@pytest.mark.skipif(not FAIRFACE, reason="needs FAIRFACE, a folder of real faces with their ages")
+def test_recorded_thresholds_and_age_errors_match_fairface(judges, dlib_weights):
     import numpy as np
 
     from lab.judges import bins_of, faces_in, read
@@ -72,11 +75,11 @@ def test_recorded_thresholds_and_age_errors_are_those_of_fairface(judges, dlib_w
     for name in ("dlib", "mobilefacenet"):
         embedder = load_embedder(name, judges)
         people = read(Observer(MTCNNDetector(), embedder), faces)
-        pairs, known = against(people, people).matrix[first, second], embedder.facts.thresholds
-        assert (~both).sum() == known.comparisons
-        assert fmr(pairs[~both], known.fmr_1) == pytest.approx(0.01, rel=0.05)
-        assert fmr(pairs[~both], known.fmr_01) == pytest.approx(0.001, rel=0.1)
-        assert fmr(pairs[both], known.fmr_01) == pytest.approx(known.children, abs=0.01)
+        pairs, thresholds = against(people, people).matrix[first, second], embedder.facts.thresholds
+        assert (~both).sum() == thresholds.comparisons
+        assert fmr(pairs[~both], thresholds.fmr_1) == pytest.approx(0.01, rel=0.05)
+        assert fmr(pairs[~both], thresholds.fmr_01) == pytest.approx(0.001, rel=0.1)
+        assert fmr(pairs[both], thresholds.fmr_01) == pytest.approx(thresholds.children, abs=0.01)
     estimator = load_age_estimator("face-api", judges)
     assert estimator.errors.faces == len(faces)
     infants = [estimator(image, face).years for name, image, face in faces if bins[name] == (0, 2)]

@@ -1,4 +1,4 @@
-"""What the processes do that tests/hostile kills: imported once by a fork server, so that each starts at once."""
+"""Functions for the processes that tests/hostile kills. A fork server imports this once, so that they start fast."""
 
 import os
 import signal
@@ -27,13 +27,16 @@ OBSERVER = Observer(known_place, ToyEmbedder())
 
 
 def command(*arguments: str) -> None:
-    """One command of the command line."""
+    """Runs one command of the command line."""
     torch.set_num_threads(1)
     sys.exit(main(arguments))
 
 
 def run(folder: Path, last: int | None = None) -> None:
-    """A judged run to its end, found again, resumed or trained; killed before its ``last`` change of a file's name."""
+    """Finishes a run with a judge: resumes or starts it unless it is finished.
+
+    Kills its own process before the rename or deletion number ``last``, counted from 1.
+    """
     torch.set_num_threads(1)
     changes = 0
 
@@ -61,6 +64,6 @@ def run(folder: Path, last: int | None = None) -> None:
 
 
 def run_unchecked(folder: Path) -> None:
-    """As ``run``, where others take the room that a run looks for before it begins."""
+    """Like ``run``, but without checking for free disk space first."""
     session.check_room = lambda *_: None
     run(folder)

@@ -7,13 +7,13 @@ from tests.hostile import child
 
 @pytest.fixture(scope="session")
 def start():
-    """Starts a function of ``child`` in a process of its own."""
+    """Returns a function that starts a function of ``child`` in its own process."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([child.__name__])
 
-    def started(target, *arguments):
+    def start_process(target, *arguments):
         process = context.Process(target=target, args=arguments)
         process.start()
         return process
 
-    return started
+    return start_process

@@ -1,4 +1,4 @@
-"""Whatever stands in a file, a name or a template, its reader returns a value or raises UserError."""
+"""For any file, name or template, its reader returns a value or raises UserError."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 
-from tests.hostile.test_own_files import SAID
+from tests.hostile.test_own_files import SUBJECT_FIELDS
 from tests.tiny import tiny_checkpoint
 from training.ages import age_of, fill_prompt, leading_age_class, mentioned_age_classes, parse_age, parse_ages
 from training.errors import UserError
@@ -25,15 +25,15 @@ from training.weights import read_pickle, read_state_dict
 
 
 def examples(count):
-    """The same ``count`` examples in every run, however long each takes."""
+    """Settings for ``count`` examples, the same in every run, without a time limit."""
     shared_folder = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
     return settings(
         max_examples=count, deadline=None, derandomize=True, database=None, suppress_health_check=shared_folder
     )
 
 
-def told(read, *arguments):
-    """What ``read`` returns, or None where it says in a sentence that it cannot."""
+def read_or_none(read, *arguments):
+    """Returns what ``read`` returns, or None if it raises UserError."""
     with contextlib.suppress(UserError):
         return read(*arguments)
 
@@ -51,7 +51,7 @@ TENSOR = st.fixed_dictionaries(
         "data_offsets": st.tuples(st.integers(0, 64), st.integers(0, 64)) | JSON,
     },
 )
-FIELDS = st.sampled_from(sorted(SAID))
+FIELDS = st.sampled_from(sorted(SUBJECT_FIELDS))
 HEADERS = st.dictionaries(st.sampled_from(["a", "b", "__metadata__", ""]), TENSOR | JSON, max_size=3)
 
 
@@ -60,21 +60,21 @@ HEADERS = st.dictionaries(st.sampled_from(["a", "b", "__metadata__", ""]), TENSO
 def test_safetensors_headers(tmp_path, header, data, off):
     length = off if isinstance(off, int) and 0 <= off < 2**64 else len(header)
     (tmp_path / "a").write_bytes(struct.pack("<Q", length) + header + data)
-    state = told(read_state_dict, tmp_path / "a")
+    state = read_or_none(read_state_dict, tmp_path / "a")
     assert state is None or all(isinstance(value, torch.Tensor) for value in state.values())
 
 
 @examples(200)
 @given(changes=st.dictionaries(FIELDS, JSON, max_size=3), dropped=st.sets(FIELDS, max_size=2))
 def test_subject_headers(tmp_path, changes, dropped):
-    said = {name: value for name, value in (SAID | changes).items() if name not in dropped}
-    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", metadata={HEADER: json.dumps(said)})
-    subject = told(read_subject, tmp_path / "a.safetensors")
+    fields = {name: value for name, value in (SUBJECT_FIELDS | changes).items() if name not in dropped}
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", metadata={HEADER: json.dumps(fields)})
+    subject = read_or_none(read_subject, tmp_path / "a.safetensors")
     assert subject is None or (isinstance(subject, Subject) and subject.prompt("old"))
 
 
 def mutated(original):
-    """``original`` with some bytes changed, and perhaps cut."""
+    """A strategy for copies of ``original`` with up to six bytes changed, some of them cut short."""
     place = st.integers(0, len(original) - 1)
     changes = st.lists(st.tuples(place, st.integers(0, 255)), max_size=6)
 
@@ -97,30 +97,30 @@ def pickled(zipped):
 @given(content=mutated(pickled(True)) | mutated(pickled(False)) | st.binary(max_size=64))
 def test_pickles(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
-    told(read_pickle, tmp_path / "a")
-    told(read_state_dict, tmp_path / "a")
+    read_or_none(read_pickle, tmp_path / "a")
+    read_or_none(read_state_dict, tmp_path / "a")
 
 
-def encoded(kind):
+def encoded(file_format):
     buffer = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112], exif[0x011A], exif[0x010E] = 6, 72.0, "a photo"
-    Image.effect_noise((24, 16), 60).convert("RGB").save(buffer, kind, exif=exif)
+    Image.effect_noise((24, 16), 60).convert("RGB").save(buffer, file_format, exif=exif)
     return buffer.getvalue()
 
 
-PICTURES = {kind: encoded(kind) for kind in ("PNG", "JPEG", "WEBP")}
+IMAGES = {name: encoded(name) for name in ("PNG", "JPEG", "WEBP")}
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("file_format", IMAGES)
 @examples(300)
 @given(data=st.data())
-def test_picture_headers(tmp_path, kind, data):
-    content = data.draw(mutated(PICTURES[kind]))
+def test_image_headers(tmp_path, file_format, data):
+    content = data.draw(mutated(IMAGES[file_format]))
     (tmp_path / "a.jpg").write_bytes(content)
-    picture = told(Photo("a", tmp_path / "a.jpg").image)
-    assert picture is None or picture.mode == "RGB"
+    image = read_or_none(Photo("a", tmp_path / "a.jpg").image)
+    assert image is None or image.mode == "RGB"
 
 
 WORDS = st.sampled_from(["old", "young", "adult", "45", "year", "-", "_", " ", "middle", "aged", ".png", "\u0663"])
@@ -133,7 +133,7 @@ NAMES = st.lists(WORDS | st.text(max_size=4), max_size=6).map("".join)
 @example(name="9" * 5000 + "-year-old.png")
 @given(name=NAMES)
 def test_ages_in_names_and_captions(read, name):
-    told(read, name)
+    read_or_none(read, name)
 
 
 PARTS = ["{", "}", "{age}", "{token}", "{age", "!r", ":d", ":>9", ".__class__", "[0]", "{0}", "{}", ":{token}"]
@@ -145,8 +145,8 @@ PARTS = ["{", "}", "{age}", "{token}", "{age", "!r", ":d", ":>9", ".__class__", 
 @example(template="{age!r}")
 @given(template=st.lists(st.sampled_from(PARTS) | st.text(max_size=3), max_size=6).map("".join))
 def test_templates(template):
-    text = told(fill_prompt, template)
-    assert text is None or len(text) <= len(template)  # nothing is filled in here
+    text = read_or_none(fill_prompt, template)
+    assert text is None or len(text) <= len(template)  # no values are filled in here
 
 
 WHOLE = {family: tiny_checkpoint(family) for family in FAMILIES}
@@ -168,10 +168,12 @@ CHANGES = {
 def test_checkpoints(data, family):
     names = st.sampled_from(sorted(WHOLE[family]))
     parts = st.sampled_from([".".join(key.split(".")[:depth]) for key in WHOLE[family] for depth in (2, 3, 4, 5)])
-    where, how = data.draw(st.lists(names | parts, min_size=1, max_size=3)), data.draw(st.sampled_from(sorted(CHANGES)))
+    prefixes = tuple(data.draw(st.lists(names | parts, min_size=1, max_size=3)))
+    change = CHANGES[data.draw(st.sampled_from(sorted(CHANGES)))]
     changed = {
-        key: CHANGES[how](value) if key.startswith(tuple(where)) and value.ndim else value
-        for key, value in WHOLE[family].items()
+        key: change(value) if key.startswith(prefixes) and value.ndim else value for key, value in WHOLE[family].items()
     }
-    model = told(model_from_state_dict, {key: value for key, value in changed.items() if value is not None}, "m")
+    model = read_or_none(
+        model_from_state_dict, {key: value for key, value in changed.items() if value is not None}, "m"
+    )
     assert model is None or isinstance(model, Model)

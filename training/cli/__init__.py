@@ -1,1 +1,1 @@
-"""The command line: parser has the table of commands, and each command a file. Read train first."""
+"""The command line. parser.py has the table of commands; each command has its own file. Read train.py first."""

@@ -1,4 +1,4 @@
-"""The cast command: many subjects, a row of a table each, trained, drawn and scored in a queue."""
+"""The cast command: trains, generates and scores many subjects, one per row of a table, in a queue."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ from ..catalogue import EMBEDDERS
 from ..config import MAX_SEED, TrainingConfig
 from ..data.ages_in_names import BY_NAME, ESTIMATED
 from ..dreambooth.trainer import Progress
-from ..errors import UserError
+from ..errors import MissingInput, RunMismatch, UserError
 from ..models.stable_diffusion.sampler import PRESETS
 from ..options import Option, check, option, options_of
 from ..records import read_json
@@ -30,41 +30,42 @@ from .score import ScoreOptions, score
 from .shared import AGE_ESTIMATORS, EMBEDDER_HELP
 from .train import TrainOptions, train
 
-OURS = ("out", "resume", "age_estimator")  # the cast decides the first two; drawing has the third too
+# Options of train that are not its columns: the cast sets the first two, and EvaluationOptions has the third.
+EXCLUDED = ("out", "resume", "age_estimator")
 
 
 @dataclass(frozen=True)
 class CastOptions:
-    """Who is in it."""
+    """The table of subjects and the output folder."""
 
     table: Path = option(
-        help="a row a subject (.csv, .toml or .json): its name, and any option below; a cell overrules the option",
+        help="one row per subject (.csv, .toml or .json): its name, and any option below; a cell overrides the option",
         positional=True,
     )
-    out: Path = option(help="folder for a folder a subject, the table and the page of all", output="folder")
+    out: Path = option(help="output folder: one sub-folder per subject, plus summary table and page", output="folder")
 
 
 @dataclass(frozen=True)
-class LookOptions:
-    """How each subject is drawn and scored."""
+class EvaluationOptions:
+    """How each subject is generated and scored."""
 
-    draw_seed: int = option(0, help="seed of the one noise behind all ages", low=0, high=MAX_SEED)
+    draw_seed: int = option(0, help="seed of the starting noise, which all ages share", low=0, high=MAX_SEED)
     preset: str = option("fast", help="sampler, see generate --help", choices=tuple(PRESETS))
-    num_inference_steps: int | None = option(None, help="sampling steps, instead of the preset's", low=1, high=1000)
+    num_inference_steps: int | None = option(None, help="sampling steps; overrides the preset", low=1, high=1000)
     matcher: str | None = option(
-        None, help=f"who scores; {EMBEDDER_HELP}; by default whom score takes", choices=EMBEDDERS
+        None, help=f"matcher that scores the images, a {EMBEDDER_HELP}; by default as in score", choices=EMBEDDERS
     )
-    age_estimator: str | None = option(None, help=f"judges the ages: {AGE_ESTIMATORS}")
-    photo_age: int | None = option(None, help="the subject's age in the photos, years", low=0, high=100)
-    impostors: Path | None = option(None, help="folder with photos of other people, which error rates need")
+    age_estimator: str | None = option(None, help=f"age estimator that judges the ages: {AGE_ESTIMATORS}")
+    photo_age: int | None = option(None, help="the subject's age in the photos, in years", low=0, high=100)
+    impostors: Path | None = option(None, help="folder with photos of other people, needed for error rates")
 
     def __post_init__(self):
         check(self)
 
 
 def _columns() -> tuple[Option, ...]:
-    trained = (*options_of(TrainOptions), *options_of(TrainingConfig))
-    return (*(one for one in trained if one.name not in OURS), *options_of(LookOptions))
+    training = (*options_of(TrainOptions), *options_of(TrainingConfig))
+    return (*(column for column in training if column.name not in EXCLUDED), *options_of(EvaluationOptions))
 
 
 COLUMNS = _columns()
@@ -72,21 +73,25 @@ COLUMNS = _columns()
 
 @dataclass(frozen=True)
 class Job:
-    """One subject: what each command is told."""
+    """One subject, with the options of each command."""
 
     train: TrainOptions
     config: TrainingConfig
-    look: LookOptions
-    options: dict[str, Any]  # those that somebody gave and that change the result, wherever the files lie
+    evaluation: EvaluationOptions
+    options: dict[str, Any]  # the given options that change the result: all except paths
 
     @property
     def folder(self) -> Path:
-        """Where all of it goes."""
+        """The subject's output folder."""
         return self.train.out
 
 
 def cast(options: CastOptions, cluster: ClusterOptions, given: Mapping[str, Any]) -> int:
-    """Trains, draws and scores every row of the table that is not finished yet; ``given`` holds for all rows."""
+    """Trains, generates and scores every unfinished row of the table.
+
+    ``given`` has the command line's options, which apply to all rows. Returns 0 if every row is finished, 1 if not, and
+    130 after Ctrl-C.
+    """
     rows = read_table(options.table, COLUMNS)
     jobs = {name: _job(options.out.resolve() / name, {**given, **row}) for name, row in rows.items()}
     entries = {name: read_entry(job.folder) for name, job in jobs.items()}
@@ -102,15 +107,15 @@ def cast(options: CastOptions, cluster: ClusterOptions, given: Mapping[str, Any]
                     if isinstance(result, Failure):
                         read_entry(jobs[name].folder).save(state=FAILED, sentence=result.sentence)
     except KeyboardInterrupt:
-        say(f"Stopped, with the states saved: {tally(list(map(read_entry, folders)))} The same command goes on.")
+        say(f"Stopped; all states are saved. {tally(list(map(read_entry, folders)))} Repeat the command to continue.")
         return 130
     ended = list(map(read_entry, folders))
-    say(f"{tally(ended)} Look at {options.out / PAGE}.")
+    say(f"{tally(ended)} See {options.out / PAGE}.")
     return 0 if all(entry.state == FINISHED for entry in ended) else 1
 
 
 def work(job: Job) -> Failure | None:
-    """Trains, draws and scores one subject; runs wherever the queue puts it."""
+    """Trains, generates and scores one subject. May run on another machine of the cluster."""
     quiet()
     with _logged(job.folder / LOG):
         return attempt(_act, job)
@@ -130,18 +135,18 @@ def _act(job: Job) -> None:
     entry.save(state=TRAINING, starts=entry.starts + 1, node=here(), pid=os.getpid(), steps=steps, sentence="")
     if train(job.train, job.config, [show]):
         entry.save(state=WAITING)
-        raise KeyboardInterrupt  # it stopped as after Ctrl-C, whoever asked for it
+        raise KeyboardInterrupt  # training was stopped by a signal
     entry.save(state=DRAWING, step=steps, seconds=seconds())
     run = finished(RunFiles(folder / f"{folder.name}.safetensors"))
-    look, pictures = job.look, folder / "ages"
+    evaluation, pictures = job.evaluation, folder / "ages"
     generate(
         GenerateOptions(
             run.file if run else folder,
             pictures,
-            seed=look.draw_seed,
+            seed=evaluation.draw_seed,
             checkpoint=job.train.checkpoint,
-            preset=look.preset,
-            num_inference_steps=look.num_inference_steps,
+            preset=evaluation.preset,
+            num_inference_steps=evaluation.num_inference_steps,
         )
     )
     entry.save(state=SCORING, seconds=seconds())
@@ -150,11 +155,11 @@ def _act(job: Job) -> None:
         ScoreOptions(
             reference=job.train.subject,
             images=pictures,
-            impostors=look.impostors,
-            photo_age=look.photo_age,
+            impostors=evaluation.impostors,
+            photo_age=evaluation.photo_age,
             photo_ages=BY_NAME if job.train.photo_ages == ESTIMATED else job.train.photo_ages,
-            age_estimator=look.age_estimator,
-            embedder=look.matcher,
+            age_estimator=evaluation.age_estimator,
+            embedder=evaluation.matcher,
             trained_with=job.train.embedder if job.config.reads_faces else None,
             embedder_weights=job.train.embedder_weights,
             download=job.train.download,
@@ -166,7 +171,7 @@ def _act(job: Job) -> None:
 
 
 def _summary(report: dict[str, Any]) -> dict[str, Any]:
-    """What the cast's table shows of a report."""
+    """The numbers of a report that the summary table shows."""
     points = [point for point in report["rows"][-1]["operating_points"] if point["supported"]]
     point = points[-1] if points else {"fmr": None, "fnmr": None}
     return report["summary"] | {
@@ -177,39 +182,45 @@ def _summary(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _job(folder: Path, values: dict[str, Any]) -> Job:
-    """Raises UserError, with the subject's name, for options that are missing or refused."""
+    """The job of the subject that ``folder`` is named after.
+
+    Raises UserError with the subject's name if an option is missing or not allowed.
+    """
     try:
-        for known in COLUMNS:
-            if known.required and known.name not in values:
-                raise UserError(f"there is no {known.name}: give it a column, or {known.flag} for all.")
+        for column in COLUMNS:
+            if column.required and column.name not in values:
+                raise MissingInput(f"{column.name} is missing. Add it as a column, or give {column.flag} for all rows.")
         values = {key: value.resolve() if isinstance(value, Path) else value for key, value in values.items()}
         training: dict[str, Any] = _of(TrainOptions, values) | {"out": folder, "resume": True}
         if "judge" in values or values.get("photo_ages") == ESTIMATED:
             training["age_estimator"] = values.get("age_estimator")
-        trained = TrainOptions(**training)
-        config, look = TrainingConfig(**_of(TrainingConfig, values)), LookOptions(**_of(LookOptions, values))
-        kept = {key: str(value) for key, value in values.items() if not isinstance(value, Path)}
-        return Job(trained, config, look, kept)
+        return Job(
+            TrainOptions(**training),
+            TrainingConfig(**_of(TrainingConfig, values)),
+            EvaluationOptions(**_of(EvaluationOptions, values)),
+            {key: str(value) for key, value in values.items() if not isinstance(value, Path)},
+        )
     except UserError as error:
-        raise UserError(f"{folder.name}: {error}") from error
+        raise type(error)(f"{folder.name}: {error}") from error
 
 
 def _of(described: type[Any], values: dict[str, Any]) -> dict[str, Any]:
-    names = {one.name for one in fields(described)} & values.keys()
-    return {name: values[name] for name in names if described is LookOptions or name not in OURS}
+    """Those of ``values`` that are options of the dataclass ``described``."""
+    names = {field.name for field in fields(described)} & values.keys()
+    return {name: values[name] for name in names if described is EvaluationOptions or name not in EXCLUDED}
 
 
 def _done(entry: Entry, job: Job) -> bool:
-    """Raises UserError where it was done in another way."""
+    """Whether the subject is finished. Raises UserError if it was finished with other options."""
     if entry.state != FINISHED:
         return False
     changed = [
-        f"{key} {entry.options.get(key, 'by default')}, now {job.options.get(key, 'by default')}"
+        f"{key} was {entry.options.get(key, 'the default')}, now {job.options.get(key, 'the default')}"
         for key in sorted(entry.options.keys() | job.options.keys())
         if entry.options.get(key) != job.options.get(key)
     ]
     if changed:
-        raise UserError(
+        raise RunMismatch(
             f"{entry.name} was finished with other options ({'; '.join(changed)}). Give the row another name, or "
             f"delete {entry.folder}."
         )
@@ -217,7 +228,7 @@ def _done(entry: Entry, job: Job) -> bool:
 
 
 def _memory(jobs: Mapping[str, Job]) -> float:
-    """GiB that an item takes at most: the base model as it is read, the same in float32, and the libraries."""
+    """The most GiB that a job takes: the base model as stored, its float32 copy, and the libraries."""
     sizes = [
         sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
         for path in {job.train.checkpoint for job in jobs.values()}
@@ -227,16 +238,16 @@ def _memory(jobs: Mapping[str, Job]) -> float:
 
 @contextlib.contextmanager
 def _logged(path: Path) -> Generator[None, None, None]:
-    """What is printed inside goes to the end of ``path``."""
+    """Appends to ``path`` whatever is printed in the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        log = _WithoutBars(file)
+        log = _LogWithoutBars(file)
         with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
             yield
 
 
-class _WithoutBars(io.TextIOBase):
-    """A text file that keeps no progress bars."""
+class _LogWithoutBars(io.TextIOBase):
+    """A text file that drops progress bars."""
 
     def __init__(self, file: TextIO):
         self._file = file

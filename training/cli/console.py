@@ -1,4 +1,4 @@
-"""What a command tells whoever runs it."""
+"""Console output of the commands."""
 
 import logging
 import os
@@ -15,8 +15,8 @@ from ..errors import UserError
 from ..pictures.photos import Bar
 
 
-class _Unbreakable:
-    """A console that goes quiet when nobody reads it any more, so that the work goes on."""
+class _PipeTolerantStream:
+    """A stream that discards its output once the pipe is closed, so that the command keeps running."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -42,49 +42,52 @@ class _Unbreakable:
 
 
 def prepare() -> None:
-    """From here on neither a file's name that the console cannot show nor its end can end a command."""
+    """Makes stdout and stderr tolerate unprintable file names and a closed pipe."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         stream.reconfigure(errors="backslashreplace")
-        setattr(sys, name, _Unbreakable(stream))
+        setattr(sys, name, _PipeTolerantStream(stream))
 
 
 def quiet() -> None:
-    """Of other libraries' remarks only errors are shown; our own warnings are, in a line."""
+    """Hides other libraries' messages except errors, and prints our own warnings as one line each."""
     for library in ("diffusers", "transformers", "accelerate"):
         logging.getLogger(library).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module=r"training\.")
-    # A function to be replaced, says its documentation; ty takes it for a constant.
+    # The documentation allows replacing this function; ty takes it for a constant.
     warnings.showwarning = lambda message, *_: print(f"Warning: {harmless(message)}", file=sys.stderr)  # ty: ignore[invalid-assignment]
 
 
 def say(*sentences: object) -> None:
-    """Prints, each in a line of its own."""
+    """Prints each sentence on its own line."""
     for sentence in sentences:
         print(harmless(sentence), flush=True)
 
 
 def harmless(sentence: object) -> str:
-    """Text for a console, where what would steer it is shown as an escape: names of files are anybody's."""
-    steering = {one: one.encode("unicode_escape").decode() for one in set(str(sentence)) if category(one) == "Cc"}
-    return str(sentence).translate(str.maketrans(steering | {"\n": "\n", "\t": "\t"}))
+    """Returns text with its control characters escaped, except newlines and tabs: file names may contain any."""
+    text = str(sentence)
+    escapes = {
+        character: character.encode("unicode_escape").decode() for character in set(text) if category(character) == "Cc"
+    }
+    return text.translate(str.maketrans(escapes | {"\n": "\n", "\t": "\t"}))
 
 
-def progress_bar(doing: str) -> Bar:
-    """A progress bar over pictures, once that takes more than a second."""
-    return partial(tqdm, desc=doing, unit="picture", delay=1)
+def progress_bar(description: str) -> Bar:
+    """Returns a progress bar over images, which is shown after one second."""
+    return partial(tqdm, desc=description, unit="image", delay=1)
 
 
 def run(command: Callable[[], int]) -> int:
-    """The exit code of ``command``. 0: done; 2: a UserError, printed; 130: stopped by Ctrl-C."""
+    """Runs ``command`` and returns its exit code. Prints a UserError and returns 2; returns 130 after Ctrl-C."""
     quiet()
     try:
         return command()
     except UserError as error:
         print(f"Error: {harmless(error)}", file=sys.stderr)
         return 2
-    except OSError as error:  # of a file that the user named
+    except OSError as error:  # the user named this file
         if error.filename is None:
             raise
         print(f"Error: {harmless(error.filename)}: {error.strerror}.", file=sys.stderr)

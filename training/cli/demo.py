@@ -1,4 +1,4 @@
-"""The demo command: the whole method on a person who was drawn by program, with all of it on a page."""
+"""The demo command: trains, generates and scores a synthetic person, and writes a report page."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,13 +25,13 @@ from .console import say
 from .score import ScoreOptions, score
 from .shared import LAST_PERSON, PERSON_HELP
 
-PHOTO, PICTURE = 144, 196  # px; eight of one beside each other are as wide as six of the other
-NOISE = 101  # seed of the noise that all twelve pictures grow from
+PHOTO, PICTURE = 144, 196  # px; a row of eight photos is as wide as a row of six images
+NOISE = 101  # seed of the starting noise of all twelve images
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Whom to train, for how long."""
+    """The person, the number of steps and the output folder."""
 
     out: Path = option(Path("demo"), help="folder for everything the demo writes", output="folder")
     person: int = option(SUBJECT, help=PERSON_HELP, low=0, high=LAST_PERSON)
@@ -42,12 +42,12 @@ class DemoOptions:
 
 
 def demo(options: DemoOptions) -> int:
-    """Trains a held-out person of the drawn world and writes everything into ``out``."""
+    """Trains a held-out person of the synthetic world and writes everything into ``out``."""
     out, steps = options.out, options.steps
     write_photos(out, options.person, YEARS)
     subject = subject_set(options.person)
     photos = [photo.image() for photo in subject.photos]
-    say(f"Drew {len(photos)} photos of one person, and other people of all ages, into {out}.")
+    say(f"Rendered {len(photos)} photos of one person, and other people of all ages, into {out}.")
     estimator = CropAgeEstimator(age_estimator())
     trainer = trainer_of(subject, regularization_set(), replace(SHOWN, max_train_steps=steps), estimator=estimator)
     before = draw_six(trainer, NOISE)
@@ -56,7 +56,7 @@ def demo(options: DemoOptions) -> int:
     write_subject(trainer, out / "subject.safetensors", torch.float16)
     after = draw_six(trainer, NOISE)
 
-    observer = drawn_observer("age-judge")  # the other one is in the reward
+    observer = drawn_observer("age-judge")  # the reward uses the other one
     references = [observer.observe(f"photo {number}", photo) for number, photo in enumerate(photos, 1)]
     sheets = [(f"{len(photos)} photos at {YEARS:g} years", _row(photos, PHOTO, [""] * len(photos)))]
     for folder, heading, pictures in (
@@ -81,19 +81,21 @@ def demo(options: DemoOptions) -> int:
     )
     say(f"\n$ python -m training score {spelled(scoring)}")
     score(scoring)
-    say(f"\nLook at {out / 'sheet.png'} and {out / 'losses.png'}, and open {out / 'report.html'} in a browser.")
+    say(f"\nSee {out / 'sheet.png'} and {out / 'losses.png'}, and open {out / 'report.html'} in a browser.")
     return 0
 
 
 def _labels(pictures: list[Image.Image], observer: Observer, references: list) -> list[str]:
-    seen = [observer.observe(age, picture, age) for age, picture in zip(AGE_CLASSES, pictures, strict=True)]
-    years = [one.estimate.years for one in seen if one.estimate]  # of all: known_place misses no face
+    """The text below each of the six images: its age class, similarity and estimated age."""
+    observations = [observer.observe(age, picture, age) for age, picture in zip(AGE_CLASSES, pictures, strict=True)]
+    # Every image has an estimate, because synthetic faces have a known place.
+    years = [observation.estimate.years for observation in observations if observation.estimate]
     return [
         f"{display_name(age)}\nsimilarity {similarity:.2f}\nlooks {looks:.0f} years"
-        for age, looks, similarity in zip(AGE_CLASSES, years, against(seen, references).means, strict=True)
+        for age, looks, similarity in zip(AGE_CLASSES, years, against(observations, references).means, strict=True)
     ]
 
 
 def _row(pictures: list[Image.Image], side: int, labels: list[str]) -> Image.Image:
-    shown = [picture.resize((side, side), Image.Resampling.BICUBIC) for picture in pictures]
-    return contact_sheet(shown, labels)
+    resized = [picture.resize((side, side), Image.Resampling.BICUBIC) for picture in pictures]
+    return contact_sheet(resized, labels)

@@ -1,4 +1,4 @@
-"""The generate command: the subject at several ages, one picture an age and a contact sheet."""
+"""The generate command: one image of the subject per age, and a contact sheet."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..ages import SAMPLING_PROMPT, age_words, display_name, parse_ages
 from ..config import MAX_SEED
-from ..errors import UserError
+from ..errors import DamagedFile
 from ..files import check_writable, written
 from ..models.interface import starting_noise
 from ..models.stable_diffusion.open_subject import open_subject
@@ -23,49 +23,47 @@ from ..pictures.sheet import contact_sheet
 from ..records import from_json, read_json
 from .console import say
 
-NAMED = 5  # earlier pictures, at most
-RUN_FILE = "run.json"  # what a trained folder says of its run
+NAMED = 5  # images of earlier runs that are listed by name, at most
+RUN_FILE = "run.json"  # beside the subject; how it was trained
 
 
 @dataclass(frozen=True)
 class Run:
-    """What RUN_FILE says."""
+    """The content of RUN_FILE."""
 
     checkpoint: str  # absolute path
 
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """What to draw, and how."""
+    """What to generate, and with which settings."""
 
     subject: Path = option(help="folder or file of the trained subject")
-    out: Path = option(help="folder for one image an age; the contact sheet goes beside it", output="folder")
+    out: Path = option(help="folder for one image per age; the contact sheet is saved beside it", output="folder")
     ages: str = option("all", help="'all', or a comma-separated list of age classes and whole years")
-    seed: int = option(0, help="seed of the one noise behind all ages", low=0, high=MAX_SEED)
-    checkpoint: Path | None = option(
-        None, help="the model that a LoRA subject was trained on; by default where it was then"
-    )
-    prompt: str = option(SAMPLING_PROMPT, help="template with {token}, {class_word} and {age}")
-    negative_prompt: str = option("", help="what the picture should not be")
+    seed: int = option(0, help="seed of the starting noise, which all ages share", low=0, high=MAX_SEED)
+    checkpoint: Path | None = option(None, help="base model of a LoRA subject; by default the file it was trained on")
+    prompt: str = option(SAMPLING_PROMPT, help="prompt template with {token}, {class_word} and {age}")
+    negative_prompt: str = option("", help="what the images should not show")
     preset: str = option(
         "fast",
         help="fast: DPM++ 2M, 25 steps, guidance 7.5; paper: DDIM, eta 0, 100 steps, guidance 10",
         choices=tuple(PRESETS),
     )
-    num_inference_steps: int | None = option(None, help="sampling steps, instead of the preset's", low=1, high=1000)
-    guidance_scale: float | None = option(None, help="guidance, instead of the preset's", low=0, high=100)
-    lora_strength: float = option(1.0, help="how much of a LoRA is used", low=-10, high=10)
+    num_inference_steps: int | None = option(None, help="sampling steps; overrides the preset", low=1, high=1000)
+    guidance_scale: float | None = option(None, help="guidance scale; overrides the preset", low=0, high=100)
+    lora_strength: float = option(1.0, help="strength of a LoRA subject; 1 is as trained", low=-10, high=10)
     resolution: int | None = option(
-        None, help="side of the images, px, a multiple of 8; by default as trained", low=64, high=4096, multiple=8
+        None, help="side of the images in px, a multiple of 8; by default as trained", low=64, high=4096, multiple=8
     )
-    batch_size: int = option(2, help="images drawn at once; more need more memory", low=1)
+    batch_size: int = option(2, help="images generated at once; more need more memory", low=1)
 
     def __post_init__(self):
         check(self)
 
 
 def generate(options: GenerateOptions) -> int:
-    """Draws one PNG an age into the folder ``out``, and the contact sheet ``out``.png."""
+    """Writes one PNG per age into the folder ``out``, and the contact sheet ``out``.png."""
     sheet = options.out.with_name(f"{options.out.name}.png")
     check_writable(sheet)
     ages = parse_ages(options.ages)
@@ -75,7 +73,8 @@ def generate(options: GenerateOptions) -> int:
     model, header = open_subject(options.subject, base, options.lora_strength)
     if header.method == "lora" and header.base_sha256 not in (model.sha256, model.fingerprint):
         warnings.warn(
-            f"{base} is not the very model that the subject was trained on ({header.base_model}).", stacklevel=1
+            f"{base} is not the model that the subject was trained on ({header.base_model}); images may differ.",
+            stacklevel=1,
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -93,9 +92,9 @@ def generate(options: GenerateOptions) -> int:
         pixels = sample(
             model.denoiser, model.codec, prompts, noise, preset, options.negative_prompt, options.batch_size, bar.update
         )
-    _notice_blank(pixels, ages)
+    _check_blank(pixels, ages)
     pictures = [to_image(picture) for picture in pixels]
-    left = _already_there(options.out, {f"{age_words(age)}.png" for age in ages}, sheet)
+    remarks = _earlier_images(options.out, {f"{age_words(age)}.png" for age in ages}, sheet)
     for picture, age, text in zip(pictures, ages, prompts, strict=True):
         info = PngInfo()
         info.add_text("prompt", text)
@@ -103,30 +102,30 @@ def generate(options: GenerateOptions) -> int:
         with written(options.out / f"{age_words(age)}.png") as temporary:
             picture.save(temporary, pnginfo=info)
     save(contact_sheet(pictures, [display_name(age) for age in ages]), sheet)
-    say(f"Drew {len(pictures)} ages into {options.out}, all from seed {options.seed}; contact sheet {sheet}", *left)
+    say(f"Saved {len(pictures)} ages to {options.out}, all from seed {options.seed}. Contact sheet: {sheet}", *remarks)
     return 0
 
 
-def _notice_blank(pixels: Tensor, ages: list[str | int]) -> None:
-    """Warns of pictures [B, 3, H, W] that show nothing. Raises UserError where none shows anything."""
-    bad = [display_name(age) for age, picture in zip(ages, pixels, strict=True) if blank(picture)]
+def _check_blank(pixels: Tensor, ages: list[str | int]) -> None:
+    """Warns about images [B, 3, H, W] of a single colour. Raises UserError if all of them are."""
+    flat = [display_name(age) for age, picture in zip(ages, pixels, strict=True) if blank(picture)]
     advice = "The model may be damaged; or try a lower --guidance-scale or --lora-strength."
-    if len(bad) == len(ages):
-        raise UserError(f"Every picture came out as one colour, and none is written. {advice}")
-    if bad:
-        warnings.warn(f"One colour all over: {', '.join(bad)}. {advice}", stacklevel=1)
+    if len(flat) == len(ages):
+        raise DamagedFile(f"Every image has a single colour, so none was saved. {advice}")
+    if flat:
+        warnings.warn(f"These images have a single colour: {', '.join(flat)}. {advice}", stacklevel=1)
 
 
-def _already_there(out: Path, new: set[str], sheet: Path) -> list[str]:
-    """What a call is about to replace, and which pictures of earlier calls will lie beside its own."""
-    found = {path.name for path in image_files(out) if path.parent == out} if out.is_dir() else set()
-    replaced = sorted(found & new) + ([str(sheet)] if sheet.exists() else [])
-    others = sorted(found - new)
-    return [
-        *([f"Replaced: {', '.join(replaced)}."] if replaced else ()),
-        *([f"{out} also holds {len(others)} earlier pictures, which stay: {', '.join(others[:NAMED])}"
-           + ("..." if len(others) > NAMED else ".")] if others else ()),
-    ]  # fmt: skip
+def _earlier_images(out: Path, new: set[str], sheet: Path) -> list[str]:
+    """Remarks on the images of earlier runs in ``out``: those that will be replaced, and those that will be kept."""
+    present = {path.name for path in image_files(out) if path.parent == out} if out.is_dir() else set()
+    replaced = sorted(present & new) + ([str(sheet)] if sheet.exists() else [])
+    kept = sorted(present - new)
+    remarks = [f"Replaced: {', '.join(replaced)}."] if replaced else []
+    if kept:
+        named = ", ".join(kept[:NAMED]) + ("..." if len(kept) > NAMED else ".")
+        remarks.append(f"{out} also holds {len(kept)} earlier images, which were kept: {named}")
+    return remarks
 
 
 def _recorded_checkpoint(subject: Path) -> Path | None:

@@ -1,33 +1,33 @@
-"""What a command will write is tried before its work, not after."""
+"""Checks that a command can write its outputs before it starts to work."""
 
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import InvalidSetting
 from ..files import check_writable, clear_partial
 from ..options import Option
 
-_AN_HOUR = 3600.0  # seconds that no write of a living command takes
+_HOUR = 3600.0  # s; no write of a running command takes this long
 
 
-def checked(known: Option, value: Any) -> Any:
-    """``value`` of an option, a folder under its full name where it was given without. Raises UserError.
+def checked(option: Option, value: Any) -> Any:
+    """Returns the option's ``value``; an output folder such as "." is resolved, so that it has a name.
 
-    What killed commands left half written there is removed.
+    Also removes partial files that killed commands left there. Raises UserError if an output cannot be written.
     """
-    if known.output == "folder":
-        return _own_folder(value)
-    for path in (value if known.many else (value,)) if known.output else ():
+    if option.output == "folder":
+        return _named_folder(value)
+    for path in (value if option.many else (value,)) if option.output else ():
         check_writable(path)
-        clear_partial(path.parent, _AN_HOUR)
+        clear_partial(path.parent, _HOUR)
     return value
 
 
-def _own_folder(folder: Path) -> Path:
-    if folder.name in ("", ".."):  # ".", "a/..": files in it are called as it is
+def _named_folder(folder: Path) -> Path:
+    if folder.name in ("", ".."):  # ".", "a/..": the files inside are named after the folder
         folder = folder.resolve()
     if not folder.name:
-        raise UserError(f"{folder} is no folder for this; give one of its own inside it.")
+        raise InvalidSetting(f"{folder} cannot be the output folder. Give a folder inside it.")
     check_writable(folder / f"{folder.name}.safetensors")
-    clear_partial(folder, _AN_HOUR)
+    clear_partial(folder, _HOUR)
     return folder

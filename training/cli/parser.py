@@ -1,4 +1,4 @@
-"""The command line, made from the options that each command describes."""
+"""Builds the command line from the options that each command describes."""
 
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +13,10 @@ from .outputs import checked
 
 @dataclass(frozen=True)
 class Command:
-    """A function that takes an instance of each of ``described`` and returns the exit code.
+    """A function that takes an instance of each class in ``described`` and returns the exit code.
 
-    ``columns`` are options that a row of a table may have as well: the function gets those given, by name.
+    ``columns`` are options that may also be columns of a table. The function gets those on the command line as a
+    dict by name.
     """
 
     help: str
@@ -27,31 +28,33 @@ class Command:
 COMMANDS = {
     "train": Command("train a subject from photos", train.train, (train.TrainOptions, train.TrainingConfig)),
     "cast": Command(
-        "train, draw and score a table of subjects, on one machine or a cluster; goes on where it stopped",
+        "train, generate and score a table of subjects, on one machine or a cluster; continues where it stopped",
         cast.cast,
         (cast.CastOptions, ClusterOptions),
         cast.COLUMNS,
     ),
-    "generate": Command("draw the subject at several ages", generate.generate, (generate.GenerateOptions,)),
-    "score": Command("score how well identity survived", score.score, (score.ScoreOptions,)),
-    "world": Command("write a small model and pictures to try everything with", world.world, (world.WorldOptions,)),
-    "demo": Command("train, draw and score a person who was drawn by program", demo.demo, (demo.DemoOptions,)),
+    "generate": Command("generate the subject at several ages", generate.generate, (generate.GenerateOptions,)),
+    "score": Command("score how well the identity is preserved", score.score, (score.ScoreOptions,)),
+    "world": Command("write a small model and synthetic photos to try things out", world.world, (world.WorldOptions,)),
+    "demo": Command("train, generate and score a synthetic person", demo.demo, (demo.DemoOptions,)),
 }
 
 
 def run_command(argv: Sequence[str] | None, program: str, commands: Mapping[str, Command]) -> int:
-    """Runs the command that ``argv`` names and returns its exit code.
+    """Runs the command named in ``argv`` and returns its exit code.
 
-    Raises UserError for values that an option does not allow.
+    Raises UserError if an option has a value that is not allowed.
     """
     given = vars(_parser(program, commands).parse_args(argv))
     command = commands[given.pop("command")]
     parts = []
     for described in command.described:
-        known = {one.name: one for one in options_of(described)}
-        parts.append(described(**{name: checked(known[name], given[name]) for name in known if name in given}))
+        values = {
+            option.name: checked(option, given[option.name]) for option in options_of(described) if option.name in given
+        }
+        parts.append(described(**values))
     if command.columns:
-        parts.append({known.name: given[known.name] for known in command.columns if known.name in given})
+        parts.append({option.name: given[option.name] for option in command.columns if option.name in given})
     return command.function(*parts)
 
 
@@ -61,32 +64,33 @@ def _parser(program: str, commands: Mapping[str, Command]) -> ArgumentParser:
     for name, command in commands.items():
         parser = parsers.add_parser(name, help=command.help, allow_abbrev=False)
         for described in command.described:
-            for known in options_of(described):
-                _add(parser, known)
-        for known in command.columns:
-            _add(parser, replace(known, default=None) if known.required else known)
+            for option in options_of(described):
+                _add(parser, option)
+        for option in command.columns:
+            _add(parser, replace(option, default=None) if option.required else option)
     return root
 
 
-def _add(parser: ArgumentParser, known: Option) -> None:
-    """What nobody gives keeps the default of its dataclass, so the parser holds none."""
-    help = (known.help + _default(known)).replace("%", "%%")
-    if known.positional:
-        parser.add_argument(known.name, help=help, type=known.kind)
+def _add(parser: ArgumentParser, option: Option) -> None:
+    """Adds an option without a default: the dataclass of the command holds the defaults."""
+    help = (option.help + _default(option)).replace("%", "%%")
+    if option.positional:
+        parser.add_argument(option.name, help=help, type=option.kind)
         return
-    settings: dict[str, Any] = {"help": help, "required": known.required, "default": SUPPRESS}
-    if known.kind is bool:
+    settings: dict[str, Any] = {"help": help, "required": option.required, "default": SUPPRESS}
+    if option.kind is bool:
         settings["action"] = BooleanOptionalAction
     else:
-        settings |= {"type": known.kind, "choices": known.choices}
-    if known.many:
+        settings |= {"type": option.kind, "choices": option.choices}
+    if option.many:
         settings |= {"nargs": "+", "action": "extend"}
-    parser.add_argument(known.flag, **settings)
+    parser.add_argument(option.flag, **settings)
 
 
-def _default(known: Option) -> str:
-    if known.required or known.default in (None, "", ()):
+def _default(option: Option) -> str:
+    """The default as shown in the help, or an empty string."""
+    if option.required or option.default in (None, "", ()):
         return ""
-    value = known.default
-    shown = ("off", "on")[value] if known.kind is bool else ", ".join(value) if known.many else value
+    value = option.default
+    shown = ("off", "on")[value] if option.kind is bool else ", ".join(value) if option.many else value
     return f" (default: {shown})"
