@@ -1,4 +1,4 @@
-"""ComfyUI's front end in a headless Chromium."""
+"""Opens ComfyUI's front end in a headless Chromium."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ READY = """() => !!(window.app?.graph?._nodes.length && window.app.extensionMana
 
 @contextmanager
 def front_end(server: Server) -> Iterator[Page]:
-    """The page, ready to work in; ``errors`` collects what its console complains of."""
-    server.post("/settings", **{"Comfy.TutorialCompleted": True})  # else it opens the templates at some time
-    with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    """Yields the page once it is loaded; its list ``errors`` collects the console's errors."""
+    server.post("/settings", **{"Comfy.TutorialCompleted": True})  # otherwise the templates open at some point
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
         page.errors = []
         page.on("console", lambda message: message.type == "error" and page.errors.append(message.text))

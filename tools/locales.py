@@ -1,6 +1,7 @@
-"""What ComfyUI looks up in locales/ for our nodes.
+"""Writes the English texts of the pack's nodes for ComfyUI's translations in locales/.
 
-usage: python -m tools.locales    writes locales/en/nodeDefs.json from object_info.json; people write the others
+usage: python -m tools.locales    writes locales/en/nodeDefs.json from object_info.json; the other languages are
+                                  translated by hand
 """
 
 import json
@@ -16,7 +17,7 @@ def file(language: str):
 
 
 def english(object_info: dict) -> dict[str, dict]:
-    """Display name, description, inputs and outputs of our nodes, as their schemas say them."""
+    """Display name, description, inputs and outputs per node of the pack, from the nodes' schemas."""
     nodes = {}
     for node_id, info in object_info.items():
         if not node_id.startswith("IDAging"):

@@ -1,4 +1,4 @@
-"""A real ComfyUI server with this pack linked in, spoken to as the front end does."""
+"""Starts a real ComfyUI server and talks to it as the front end does."""
 
 import json
 import os
@@ -14,13 +14,14 @@ from pathlib import Path
 
 import websocket
 
-START, RUN = 180, 600  # s, longest waits
+START, RUN = 180, 600  # s, timeouts
 
 
 class Graph(dict):
-    """A graph in ComfyUI's API format. ``add`` returns the node's id; (id, n) is its n-th output."""
+    """A graph in ComfyUI's API format."""
 
     def add(self, class_type: str, **inputs) -> str:
+        """Adds a node and returns its id; as an input's value, ``(id, n)`` is that node's n-th output."""
         node = str(len(self) + 1)
         self[node] = {
             "class_type": class_type,
@@ -31,24 +32,27 @@ class Graph(dict):
 
 @dataclass
 class Outcome:
-    """What one queued graph did."""
+    """What happened to one queued graph."""
 
     status: str = "running"  # success, error or interrupted
-    executed: list[str] = field(default_factory=list)  # node ids in their order
+    executed: list[str] = field(default_factory=list)  # node ids in order
     outputs: dict[str, dict] = field(default_factory=dict)  # ui outputs by node id
     error: dict = field(default_factory=dict)
     progress: list[tuple[str, int, int]] = field(default_factory=list)  # node id, value, max
-    pictures: list[bytes] = field(default_factory=list)  # previews, as they came
-    texts: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)  # of our nodes, for the screen
+    pictures: list[bytes] = field(default_factory=list)  # previews, as sent
+    texts: list[str] = field(default_factory=list)  # progress texts
+    warnings: list[str] = field(default_factory=list)  # of this pack's nodes
 
 
 class Refused(Exception):
-    """The server refused a graph before running it; the message is its answer."""
+    """The server refused a graph before running it; the message is the server's answer."""
 
 
 class Server:
-    """Starts on a free loopback port; ``stop`` and ``kill`` end it by its process id."""
+    """A ComfyUI process on a free local port, with ``base`` as its base directory.
+
+    Raises RuntimeError with the end of the log if it does not start.
+    """
 
     def __init__(self, python: Path, comfyui: Path, base: Path):
         with socket.socket() as probe:
@@ -94,43 +98,42 @@ class Server:
         return self.post("/prompt", prompt=graph, client_id=self.client)["prompt_id"]
 
     def run(self, graph: Graph, until=lambda outcome: False) -> Outcome:
-        """Queues ``graph`` and listens until it ends, or until ``until`` says to stop listening."""
+        """Queues ``graph`` and listens until it ends or ``until(outcome)`` is true."""
         prompt, outcome = self.queue(graph), Outcome()
         while outcome.status == "running" and not until(outcome):
-            self._hear(prompt, outcome)
+            self._receive(prompt, outcome)
         return outcome
 
     def finish(self, outcome: Outcome) -> Outcome:
-        """Listens on, after ``run`` stopped listening early."""
+        """Listens until the graph ends, after ``run`` returned early."""
         while outcome.status == "running":
-            self._hear(None, outcome)
+            self._receive(None, outcome)
         return outcome
 
-    def _hear(self, prompt: str | None, outcome: Outcome) -> None:
+    def _receive(self, prompt: str | None, outcome: Outcome) -> None:
         message = self.socket.recv()
         if isinstance(message, bytes):
-            kind = int.from_bytes(message[:4], "big")
-            if kind == 3:  # text: length of the node id, the node id, the text
-                length = int.from_bytes(message[4:8], "big")
-                outcome.texts.append(message[8 + length :].decode())
+            if int.from_bytes(message[:4], "big") == 3:  # text: length of the node id, the node id, the text
+                id_length = int.from_bytes(message[4:8], "big")
+                outcome.texts.append(message[8 + id_length :].decode())
             else:
                 outcome.pictures.append(message)
             return
         message = json.loads(message)
-        kind, data = message["type"], message["data"]
+        event, data = message["type"], message["data"]
         if prompt and data.get("prompt_id", prompt) != prompt:
             return
-        if kind == "executing" and data["node"]:
+        if event == "executing" and data["node"]:
             outcome.executed.append(data["node"])
-        elif kind == "executed":
+        elif event == "executed":
             outcome.outputs[data["node"]] = data["output"]
-        elif kind == "progress":
+        elif event == "progress":
             outcome.progress.append((data["node"], data["value"], data["max"]))
-        elif kind == "identity_aging.warning":
+        elif event == "identity_aging.warning":
             outcome.warnings.append(data["sentence"])
-        elif kind in ("execution_success", "execution_error", "execution_interrupted"):
-            outcome.status = kind.removeprefix("execution_")
-            outcome.error = data if kind == "execution_error" else {}
+        elif event in ("execution_success", "execution_error", "execution_interrupted"):
+            outcome.status = event.removeprefix("execution_")
+            outcome.error = data if event == "execution_error" else {}
 
     def interrupt(self) -> None:
         self.post("/interrupt")

@@ -1,10 +1,10 @@
-"""The graphs' thumbnails, drawn by the graphs themselves, the README's picture of one and those of the help pages: a
-real ComfyUI runs the graphs on the drawn world, and its front end shows them.
+"""Makes the graphs' thumbnails and the pictures of the README and the help pages.
 
 usage: python -m tools.thumbnails COMFYUI    writes workflows/*.jpg, docs/train_subject.jpg and web/docs/*.png; takes
-                                             minutes
+                                             minutes and needs Chromium
 
-Graphs of models that the world has not (NEEDS in tools/workflows) are shown themselves.
+A real ComfyUI runs the graphs on the synthetic world; a thumbnail shows what its graph saved. Graphs whose models the
+world does not have (NEEDS in tools/graphs.py) get a screenshot instead.
 """
 
 import shutil
@@ -15,19 +15,17 @@ from pathlib import Path
 from PIL import Image
 
 from tools.browser import front_end
-from tools.graphs import GRAPHS, REPOSITORY, api_file, changed, read
+from tools.graphs import GRAPHS, NEEDS, REPOSITORY, api_file, changed, read
 from tools.nodeinfo import OBJECT_INFO, OURS
 from tools.server import Graph, Server
-from tools.workflows import NEEDS
-from tools.workflows.parts import FOR_SCORING, FOR_TRAINING
 from training.pictures.sheet import BACKGROUND, contact_sheet, headed
 from training.world.model import export
 from training.world.render.photos import SUBJECT, photos, write_photos
 
-SIDE, SHOWN = 64, 192  # px: what the world draws, and how large the sheets show it
-CARD = 512  # px; ComfyUI shows squares
+SIDE, SHOWN = 64, 192  # px, images of the world and their size on sheets
+CARD = 512  # px, of a thumbnail; ComfyUI shows squares
 MARGIN = 60  # px, around a node on its help page
-WORLD = {
+WORLD = {  # inputs that make a graph run on the world, by node type
     "CheckpointLoaderSimple": {"ckpt_name": "world.safetensors"},
     "IDAgingTrainSubject": {
         "method": "full", "max_train_steps": 100, "resolution": SIDE, "learning_rate": "2.5e-4", "train_batch_size": 4,
@@ -37,14 +35,14 @@ WORLD = {
     },
     "IDAgingLoadSubject": {"subject_file": "checkpoints/subject_00001_.safetensors"},
     "IDAgingLoadFaceEmbedder": {
-        "weights": {FOR_TRAINING: "drawn-loss", FOR_SCORING: "drawn-score"}
+        "weights": {"20180402-114759-vggface2.pt": "drawn-loss", "mobilefacenet": "drawn-score"}
     },
     "LoadImage": {"image": "photo.png"},
     "EmptyLatentImage": {"width": SIDE, "height": SIDE},
     "ImageScale": {"width": SIDE},
-    "CLIPTextEncode": {"text": ""},  # the world knows no words but those of the prompts
+    "CLIPTextEncode": {"text": ""},  # the world was trained on its age prompts alone
     "IDAgingSequenceEncode": {"extra": ""},
-    "KSampler": {"cfg": 6.0, "seed": 9},  # of 0 to 19 the best by identity x age
+    "KSampler": {"cfg": 6.0, "seed": 9},  # best of 0 to 19 by identity x age
     "IDAgingAgingSheet": {"columns": 3},
 }  # fmt: skip
 SUBJECTS = [f"loras/aging_subjects/subject{kind}_00001_.safetensors" for kind in ("", "_klein")]
@@ -60,7 +58,7 @@ CHANGED = """async changes => {
         for (const [name, value] of Object.entries(changes[node.type] ?? {}))
             for (const widget of node.widgets.filter(widget => widget.name === name))
                 widget.value = value instanceof Object ? value[widget.value] ?? widget.value : value
-    // opened anew, or what was missing before stays marked
+    // load again: otherwise values that were missing before stay marked
     await app.loadGraphData(app.graph.serialize(), true, true, 'train_subject')
 }"""
 FITTED = """whole => {
@@ -81,15 +79,15 @@ NEAR = """([type, margin]) => {
     app.canvas.setDirty(true, true)
     return { x: 0, y: 0, width: width + 2 * margin, height: height + 30 + 2 * margin }
 }"""
-MORE = {  # in some graphs
-    "aging_sequence": {"KSampler": {"seed": 14}},  # the second; else its card is that of try_it_here
+MORE = {  # further inputs of single graphs
+    "aging_sequence": {"KSampler": {"seed": 14}},  # second best; with the best its card would equal that of try_it_here
     "aging_video": {"IDAgingSequenceEncode": {"steps": 16}, "IDAgingAgingSheet": {"columns": 4}},
 }
-DRAWS = 4  # runs of make_regularization_set
+SETS = 4  # runs of make_regularization_set
 
 
 def world_base(base: Path) -> None:
-    """A base directory with the pack and, in it, everything that the graphs name, from the world."""
+    """Makes a ComfyUI base directory with the pack and, from the world, everything that the graphs name."""
     for folder in ("custom_nodes", "models/checkpoints", "input/pictures"):
         (base / folder).mkdir(parents=True)
     (base / "custom_nodes/identity-aging").symlink_to(REPOSITORY)
@@ -97,21 +95,24 @@ def world_base(base: Path) -> None:
     write_photos(base / "input")
     for name in ("photo", "example"):
         shutil.copy(base / "input/photos/01.png", base / f"input/{name}.png")
-    named = [model for path in GRAPHS for node in read(path)["nodes"] for model in node["properties"].get("models", ())]
-    for file in [*(f"{model['directory']}/{model['name']}" for model in named), *SUBJECTS]:  # to be seen, not opened
+    models = [
+        model for path in GRAPHS for node in read(path)["nodes"] for model in node["properties"].get("models", ())
+    ]
+    for file in [*(f"{model['directory']}/{model['name']}" for model in models), *SUBJECTS]:  # listed but never loaded
         (base / "models" / file).parent.mkdir(parents=True, exist_ok=True)
         (base / "models" / file).touch()
-    for number, picture in enumerate([*photos(SUBJECT, 28, 5, 100), *photos(SUBJECT + 1, 28, 4)]):
-        picture.resize((SHOWN, SHOWN), Image.Resampling.BICUBIC).save(base / f"input/pictures/{number}.png")
+    for number, image in enumerate([*photos(SUBJECT, 28, 5, 100), *photos(SUBJECT + 1, 28, 4)]):
+        image.resize((SHOWN, SHOWN), Image.Resampling.BICUBIC).save(base / f"input/pictures/{number}.png")
 
 
 def world_graph(path: Path) -> Graph:
-    """The graph as its user would set it for the world, its pictures enlarged on their way to the sheet."""
+    """Returns the graph with the settings for the world; images are enlarged before they reach a sheet."""
     graph = Graph(read(api_file(path)))
     if any(node["class_type"] == "IDAgingDrawnWorld" for node in graph.values()):
-        return graph  # it is of the world as it is
+        return graph  # made for the world already
     graph = Graph(changed(changed(graph, WORLD), MORE.get(path.stem, {})))
-    for sheet in [node["inputs"] for node in graph.values() if node["class_type"] == "IDAgingAgingSheet"]:
+    sheets = [node["inputs"] for node in graph.values() if node["class_type"] == "IDAgingAgingSheet"]
+    for sheet in sheets:
         larger = {"image": sheet["images"], "width": SHOWN, "height": SHOWN} | BICUBIC
         graph["larger"] = {"class_type": "ImageScale", "inputs": larger}
         sheet["images"] = ["larger", 0]
@@ -119,7 +120,7 @@ def world_graph(path: Path) -> Graph:
 
 
 def saved(server: Server, path: Path, **sampler) -> list[Image.Image]:
-    """Runs the graph, with other settings of its KSampler, and opens what its Save Image wrote."""
+    """Runs the graph, with ``sampler`` as inputs of its KSampler, and returns the images that its Save Image wrote."""
     graph = Graph(changed(world_graph(path), {"KSampler": sampler}))
     outcome = server.run(graph)
     if outcome.status != "success":
@@ -129,37 +130,36 @@ def saved(server: Server, path: Path, **sampler) -> list[Image.Image]:
     return [Image.open(file).convert("RGB") for file in files]
 
 
-def row(pictures: list[Image.Image], side: int, columns: int | None = None) -> Image.Image:
-    shown = [picture.resize((side, side), Image.Resampling.BICUBIC) for picture in pictures]
-    return contact_sheet(shown, [""] * len(shown), columns)
+def row(images: list[Image.Image], side: int, columns: int | None = None) -> Image.Image:
+    resized = [image.resize((side, side), Image.Resampling.BICUBIC) for image in images]
+    return contact_sheet(resized, [""] * len(resized), columns)
 
 
-def card(picture: Image.Image) -> Image.Image:
-    """The whole of ``picture`` on a square, below the badge that ComfyUI lays over the upper left corner."""
-    side = max(picture.width, picture.height * 8 // 7)
+def card(image: Image.Image) -> Image.Image:
+    """The whole image on a square, below the badge that ComfyUI lays over the upper left corner."""
+    side = max(image.width, image.height * 8 // 7)
     square = Image.new("RGB", (side, side), BACKGROUND)
-    square.paste(picture, ((side - picture.width) // 2, side - picture.height))
+    square.paste(image, ((side - image.width) // 2, side - image.height))
     return square.resize((CARD, CARD), Image.Resampling.LANCZOS)
 
 
 def cards(server: Server) -> dict[str, Image.Image]:
-    """What stands for each graph that the world can run."""
-    pictures = {path.stem: saved(server, path) for path in GRAPHS if path.stem not in NEEDS}
-    cards = {name: drawn[0] for name, drawn in pictures.items()}
-    known = [Image.open(file) for file in sorted((server.base / "input/photos").iterdir())]
+    """The thumbnail of each graph that the world can run, by the graph's name."""
+    cards = {path.stem: saved(server, path)[0] for path in GRAPHS if path.stem not in NEEDS}
+    loaded = [Image.open(file) for file in sorted((server.base / "input/photos").iterdir())]
     for name, heading, count, after in (
         ("train_subject", "Photos", 5, "After training"),
         ("age_existing_photo", "One photo", 1, "At six ages"),
     ):
-        cards[name] = headed([(heading, row(known[:count], 108)), (after, cards[name])])
-    faces = next(path for path in GRAPHS if path.stem == "make_regularization_set")
-    drawn = [face for seed in range(DRAWS) for face in saved(server, faces, seed=seed)]
-    cards[faces.stem] = headed([("Other people of all ages", row(drawn, 96, len(drawn) // DRAWS))])
-    return {name: card(picture) for name, picture in cards.items()}
+        cards[name] = headed([(heading, row(loaded[:count], 108)), (after, cards[name])])
+    regularization = next(path for path in GRAPHS if path.stem == "make_regularization_set")
+    faces = [face for seed in range(SETS) for face in saved(server, regularization, seed=seed)]
+    cards[regularization.stem] = headed([("Other people of all ages", row(faces, 96, len(faces) // SETS))])
+    return {name: card(image) for name, image in cards.items()}
 
 
 def screenshots(server: Server) -> None:
-    """Runs the graph that trains in the front end and takes its picture; of those that it cannot run, the left part."""
+    """Runs train_subject in the front end and takes its screenshot; of graphs in NEEDS, shows the left part unrun."""
     first, *others = GRAPHS
     with front_end(server) as page:
         page.evaluate(UNCLUTTERED)
@@ -184,12 +184,12 @@ def screenshots(server: Server) -> None:
 
 
 def help_pictures(server: Server) -> None:
-    """Each of our nodes under its own name, in the first graph that has it."""
-    known = sorted(name for name in read(OBJECT_INFO) if name.startswith(OURS))
+    """Takes a screenshot of each node of the pack, under its own name, in the first graph that has it."""
+    names = sorted(name for name in read(OBJECT_INFO) if name.startswith(OURS))
     with front_end(server) as page:
         page.set_viewport_size({"width": 700, "height": 1400})
         page.evaluate(UNCLUTTERED)
-        for name in known:
+        for name in names:
             graph = next(graph for graph in map(read, GRAPHS) if any(node["type"] == name for node in graph["nodes"]))
             for node in graph["nodes"]:
                 if node["type"] == name:
@@ -203,14 +203,14 @@ def help_pictures(server: Server) -> None:
 
 def main(comfyui: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder) / "ComfyUI"  # is seen on the nodes
+        base = Path(folder) / "ComfyUI"  # some nodes show this path
         world_base(base)
         server = Server(comfyui / ".venv" / "bin" / "python", comfyui, base)
         try:
             screenshots(server)
             help_pictures(server)
-            for name, picture in cards(server).items():
-                picture.save(REPOSITORY / "workflows" / f"{name}.jpg", quality=88)
+            for name, image in cards(server).items():
+                image.save(REPOSITORY / "workflows" / f"{name}.jpg", quality=88)
         finally:
             server.stop()
 

@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.comfyui.conftest import FACENET
-from tools.graphs import GRAPHS, OBJECT_INFO, REPOSITORY, api_file, changed, read
+from tools.graphs import GRAPHS, NEEDS, OBJECT_INFO, REPOSITORY, api_file, changed, read
 from tools.locales import english
 from tools.server import Server
-from tools.workflows import NEEDS
 from training.data.dataset import read_regularization_set
 
 SMALL = {
