@@ -24,7 +24,7 @@ from training.faces.embedders import CHILD
 from training.faces.find import MTCNNDetector
 from training.faces.observation import Observer
 from training.pictures.photos import read_folder, save, to_tensor
-from training.report.build import build
+from training.report.build import Networks, build
 from training.report.plots import det_plot
 
 Bin = tuple[int, int]  # first and last year
@@ -81,7 +81,7 @@ def measure_matcher(
         print(f"  faces of {side} px: FNMR {rate:.3f} at FMR 0.1 %")
     if name == DLIB:
         distances(embedder, people_faces, photo_faces)
-    save(det_plot(build([], photos, name, people)), out / f"det-{name}.png")
+    save(det_plot(build([], photos, Networks(name), people)), out / f"det-{name}.png")
 
 
 def shrunk(named_face: tuple, side: int) -> tuple:

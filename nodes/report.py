@@ -6,9 +6,9 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ..training.faces.observation import Observation
 from ..training.pictures.photos import Photo
-from ..training.report.build import DRAWN_ROW, build
+from ..training.report.build import DRAWN_ROW
+from ..training.report.compare import Images, compare
 from ..training.report.files import write
 from ..training.report.plots import plots
 from ..training.report.text import text
@@ -132,54 +132,53 @@ class IdentityReport(io.ComfyNode):
         held_out=None,
         held_out_ages=None,
     ) -> io.NodeOutput:
-        """All pictures at once."""
+        """Observes all images, builds the report and writes its page."""
         estimator = age_estimator(face_embedder[0], *(half and half[0] for half in (clip_vision, clip)))
-        look = observer(face_embedder[0], estimator)
-        drawn = _photos("picture", images)
-        asked = ages_in_turn(ages, len(drawn))
-        photo_years = photo_age[0] if photo_age[0] >= 0 else None
-
-        def observed(photos, known) -> list[Observation]:
-            named = zip(watched(photos), known, strict=True)
-            return [look.observe(photo.name, photo.image(), age) for photo, age in named]
-
-        def of_subject(kind, batches, known) -> list[Observation]:
-            photos = photos_of(batches, known)
-            named = [replace(photo, name=f"{kind} {number}") for number, photo in enumerate(photos, 1)]
-            return observed(named, [photo.age for photo in photos])
-
-        strangers, before = _photos("impostor", impostors or []), _photos("untrained", untrained or [])
-        people = observed(strangers, [None] * len(strangers))
-        if others:
-            people += observed(others[0].photos, others[0].ages)
-        report = build(
-            images=observed(drawn, asked),
-            references=of_subject("reference", references, photo_ages),
-            matcher=look.embedder.name,
-            others=people,
-            untrained=observed(before, ages_in_turn(ages, len(before)) if before else []),
-            photo_age=photo_years,
-            estimator=estimator.name if estimator else None,
-            held_out=of_subject("held-out photo", held_out, held_out_ages) if held_out else [],
-            facts=look.embedder.facts,
-            errors=look.age_errors,
+        matcher = observer(face_embedder[0], estimator)
+        generated = _photos("picture", images, ages)
+        others_of_known_age = zip(others[0].photos, others[0].ages, strict=True) if others else ()
+        report = compare(
+            Images(
+                generated,
+                _photos_of_subject("reference", references, photo_ages),
+                [
+                    *_photos("impostor", impostors),
+                    *(replace(photo, age=age) for photo, age in others_of_known_age),
+                ],
+                _photos("untrained", untrained, ages),
+                _photos_of_subject("held-out photo", held_out, held_out_ages),
+            ),
+            matcher,
+            photo_age[0] if photo_age[0] >= 0 else None,
+            bar=lambda task: watched,
         )
-        originals, thresholds = [photo.image() for photo in drawn], look.embedder.facts.thresholds
-        seen, marked = report.images.pictures, marked_faces(originals, report.images, thresholds)
+        originals, thresholds = [photo.image() for photo in generated], matcher.embedder.facts.thresholds
+        marked = marked_faces(originals, report.images, thresholds)
         charts = list(plots(report).values())
         return io.NodeOutput(
             to_batches(marked),
             to_batches(charts) if charts else [to_batch(marked[:1])],
             similarities_of(report.images),
-            [face.estimate.years if face.estimate else float("nan") for face in seen],
+            [image.estimate.years if image.estimate else float("nan") for image in report.images.pictures],
             [point.fnmr if point.supported else float("nan") for point in report.row(DRAWN_ROW).points],
             text(report),
-            str(_written(report, filename_prefix[0], {photo.name: photo for photo in drawn})),
+            str(_written(report, filename_prefix[0], {photo.name: photo for photo in generated})),
         )
 
 
-def _photos(kind: str, batches: list) -> list[Photo]:
-    return [Photo(f"{kind} {number}", picture) for number, picture in enumerate(to_pictures(batches), 1)]
+def _photos(name: str, batches: list | None, ages: list | None = None) -> list[Photo]:
+    """The images of IMAGE batches, numbered, each with its age from ``ages``, which repeats if it is shorter."""
+    images = to_pictures(batches or [])
+    known = ages_in_turn(ages if images else None, len(images))
+    return [
+        Photo(f"{name} {number}", image, age=age)
+        for number, (image, age) in enumerate(zip(images, known, strict=True), 1)
+    ]
+
+
+def _photos_of_subject(name: str, batches: list | None, ages: list | None) -> list[Photo]:
+    photos = photos_of(batches, ages) if batches else []
+    return [replace(photo, name=f"{name} {number}") for number, photo in enumerate(photos, 1)]
 
 
 def _written(report, prefix: str, pictures: dict) -> Path:

@@ -1,5 +1,7 @@
 """Face embedders and age estimators by name."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,7 +16,6 @@ from .world.shipped import age_estimator, world_embedder
 DLIB, MOBILEFACENET = "dlib", "mobilefacenet"
 DRAWN_EMBEDDERS = {"drawn-loss": "loss", "drawn-score": "score"}  # for synthetic faces
 UNTRAINED_FACENET = "untrained"  # for tests
-EMBEDDERS = (*FACENET, DLIB, MOBILEFACENET, *DRAWN_EMBEDDERS, UNTRAINED_FACENET)
 SCORERS = (MOBILEFACENET, DLIB, "casia-webface", "vggface2")  # the best first, as measured by lab/judges.py
 DRAWN_AGES, DRAWN_AGE_JUDGE = "drawn-age", "drawn-age-judge"  # for synthetic faces: for training, and for scoring
 FACE_API = "face-api"
@@ -31,6 +32,56 @@ def how_made(name: str) -> str | None:
     return facts[name].made if name in facts else None
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """How to open an embedder from a folder of weights, and how to check that its weights are there."""
+
+    open: Callable[[Path, bool], FaceEmbedder]
+    check: Callable[[Path, bool], object] = lambda folder, download: None
+
+
+def _untrained(folder: Path, download: bool) -> FaceEmbedder:
+    from facenet_pytorch import InceptionResnetV1
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return FaceNet("untrained FaceNet (seed 0): its similarities mean nothing", InceptionResnetV1())
+
+
+def _dlib(folder: Path, download: bool) -> FaceEmbedder:
+    network = dlib_resnet.read_dlib(dlib_resnet.weights_file(folder))
+    return Embedder(DLIB, network, dlib_resnet.CROP, dlib_resnet.FACTS)
+
+
+def _mobilefacenet(folder: Path, download: bool) -> FaceEmbedder:
+    network = mobilefacenet.read_mobilefacenet(obtain(mobilefacenet.MOBILEFACENET, folder, download))
+    return Embedder(MOBILEFACENET, network, mobilefacenet.CROP, mobilefacenet.FACTS)
+
+
+def _facenet(name: str) -> _Entry:
+    file = FACENET[name].name
+    return _Entry(
+        lambda folder, download: open_facenet(folder / file, download),
+        lambda folder, download: check_facenet(folder / file, download),
+    )
+
+
+def _synthetic(network: str) -> _Entry:
+    return _Entry(lambda folder, download: world_embedder(network))
+
+
+_ENTRIES = {
+    **{name: _facenet(name) for name in FACENET},
+    DLIB: _Entry(_dlib, lambda folder, download: dlib_resnet.weights_file(folder)),
+    MOBILEFACENET: _Entry(
+        _mobilefacenet, lambda folder, download: check_there(mobilefacenet.MOBILEFACENET, folder, download)
+    ),
+    **{name: _synthetic(network) for name, network in DRAWN_EMBEDDERS.items()},
+    UNTRAINED_FACENET: _Entry(_untrained),
+}
+EMBEDDERS = tuple(_ENTRIES)
+
+
 def load_embedder(name: str, folder: Path | None = None, download: bool = False) -> FaceEmbedder:
     """Loads the embedder ``name``, one of EMBEDDERS.
 
@@ -38,34 +89,12 @@ def load_embedder(name: str, folder: Path | None = None, download: bool = False)
     Python package first; they are downloaded into ``folder`` only with ``download``. Raises UserError if the weights
     are missing or are not the published ones.
     """
-    folder = folder or weights_folder()
-    if name == UNTRAINED_FACENET:
-        from facenet_pytorch import InceptionResnetV1
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return FaceNet("untrained FaceNet (seed 0): its similarities mean nothing", InceptionResnetV1())
-    if name in DRAWN_EMBEDDERS:
-        return world_embedder(DRAWN_EMBEDDERS[name])
-    if name == DLIB:
-        network = dlib_resnet.read_dlib(dlib_resnet.weights_file(folder))
-        return Embedder(DLIB, network, dlib_resnet.CROP, dlib_resnet.FACTS)
-    if name == MOBILEFACENET:
-        path = obtain(mobilefacenet.MOBILEFACENET, folder, download)
-        network = mobilefacenet.read_mobilefacenet(path)
-        return Embedder(MOBILEFACENET, network, mobilefacenet.CROP, mobilefacenet.FACTS)
-    return open_facenet(folder / FACENET[name].name, download)
+    return _ENTRIES[name].open(folder or weights_folder(), download)
 
 
 def check_embedder(name: str, folder: Path | None = None, download: bool = False) -> None:
     """Raises UserError if the weights of ``name``, one of EMBEDDERS, are missing and ``download`` is off."""
-    folder = folder or weights_folder()
-    if name == DLIB:
-        dlib_resnet.weights_file(folder)
-    elif name == MOBILEFACENET:
-        check_there(mobilefacenet.MOBILEFACENET, folder, download)
-    elif name in FACENET:
-        check_facenet(folder / FACENET[name].name, download)
+    _ENTRIES[name].check(folder or weights_folder(), download)
 
 
 def scorer(folder: Path | None = None, trained_with: str | None = None) -> str:

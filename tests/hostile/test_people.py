@@ -19,7 +19,7 @@ from training.data.quality import PhotoQuality, quality_remarks
 from training.faces.find import MTCNNDetector, RememberingDetector
 from training.faces.observation import Observation
 from training.pictures.photos import Photo
-from training.report.build import build
+from training.report.build import Networks, build
 from training.report.page import page
 
 NO_FACES = [(1, 1), (12, 12), (19, 19), (19, 400), (20, 1024), (3000, 40), (40, 3000), (4000, 1), (8000, 100)]
@@ -142,6 +142,6 @@ class CountedPhoto(Photo):
 def test_a_report_holds_few_images_in_memory():
     read, counts = [], []
     names = [str(number) for number in range(20)]
-    report = build([Observation(name, None) for name in names], [Observation("photo", None)], "one")
+    report = build([Observation(name, None) for name in names], [Observation("photo", None)], Networks("one"))
     page(report, {name: CountedPhoto(name, Image.new("RGB", (8, 8)), read=read, counts=counts) for name in names})
     assert len(counts) == 20 and max(counts) <= 2

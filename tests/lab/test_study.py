@@ -32,7 +32,7 @@ from lab.study.spread import table as spread_table
 from lab.study.steps import compared, gain, steps_chosen
 from training.ages import AGE_CLASSES
 from training.biometrics.comparisons import against
-from training.report.build import DRAWN_ROW, build
+from training.report.build import DRAWN_ROW, Networks, build
 from training.world import recipe
 from training.world.recipe import draw_six, drawn_observer, subject_set, trainer_of
 
@@ -155,7 +155,7 @@ def test_the_report_agrees_with_the_study_on_a_subject():
         for number, (picture, age) in enumerate(zip(pictures, expected["asked"], strict=True))
     ]
     photos = [observer.observe(photo.name, photo.image()) for photo in subject.photos]
-    report = build(generated, photos, "drawn-score", estimator="drawn-age-judge")
+    report = build(generated, photos, Networks("drawn-score", estimator="drawn-age-judge"))
     assert np.allclose(report.row(DRAWN_ROW).comparisons.similarities, np.ravel(expected["mated"]), atol=0.02)
     assert np.allclose([picture.estimate.years for picture in report.images.pictures], expected["years"], atol=1)
     (line,) = results([expected | {"variant": "ours"}], [OURS])

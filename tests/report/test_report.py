@@ -24,7 +24,7 @@ from training.faces.embedders import UNKNOWN, Facts, Thresholds
 from training.faces.find import Face
 from training.faces.observation import ALIGNED, Observation, Observer
 from training.pictures.photos import Photo
-from training.report.build import BASE_ROW, DRAWN_ROW, REAL_ROW, build
+from training.report.build import BASE_ROW, DRAWN_ROW, REAL_ROW, Networks, build
 from training.report.files import as_json, write
 from training.report.page import CAPTIONS, NO_NON_MATED, page
 from training.report.plots import plots
@@ -64,7 +64,14 @@ IMAGES = [
 @pytest.fixture(scope="module")
 def report():
     untrained = [face(f"base {n}", 300 + n, 0.5, 400 + n) for n in range(4)]
-    return build(IMAGES, PHOTOS, "one", people(60), untrained, "another", 28, "an estimator")
+    return build(
+        IMAGES,
+        PHOTOS,
+        Networks("one", trained_with="another", estimator="an estimator"),
+        people(60),
+        untrained,
+        photo_age=28,
+    )
 
 
 def cosines(rows, columns):
@@ -115,7 +122,7 @@ def test_there_is_one_row_per_age_and_per_age_gap(report):
 def test_each_photo_age_has_a_column_and_held_out_photos_have_their_own():
     photos = [replace(photo, age=age) for photo, age in zip(PHOTOS, [8, "child", 28, 28, 30, None, None], strict=True)]
     held_out = [face("truth", 1, 0.6, 500, 80), face("more", 1, 0.6, 501, None)]
-    report = build(IMAGES, photos, "one", people(60), held_out=held_out)
+    report = build(IMAGES, photos, Networks("one"), people(60), held_out=held_out)
     table = report.across
     assert table.columns == ["child", "young adult", "old, held out"] and table.ageless == 3
     old, child = [[image for image in IMAGES if image.age == age] for age in ("old", "child")]
@@ -142,7 +149,7 @@ def test_each_photo_age_has_a_column_and_held_out_photos_have_their_own():
 def test_photos_of_one_age_have_no_table_and_held_out_photos_need_an_age(report):
     assert report.across is None and not any(row.name.startswith("real") for row in report.by_gap)
     with pytest.raises(InvalidData, match="1 held-out photo"):
-        build(IMAGES, PHOTOS, "one", held_out=[face("truth", 1, 0.6, 500)])
+        build(IMAGES, PHOTOS, Networks("one"), held_out=[face("truth", 1, 0.6, 500)])
 
 
 def test_a_held_out_photo_that_repeats_a_training_photo_is_left_out():
@@ -150,7 +157,9 @@ def test_a_held_out_photo_that_repeats_a_training_photo_is_left_out():
     photos = [replace(photo, age=age) for photo, age in zip(PHOTOS[:3], (8, 28, 28), strict=True)]
     repeat = replace(photos[0], name="renamed.jpg", age=80, aligned=photos[0].aligned.flip(-1) * 0.5)
     truth = face("truth", 1, 0.6, 500, 80)
-    report, without = (build(IMAGES, photos, "one", held_out=held_out) for held_out in ([repeat, truth], [truth]))
+    report, without = (
+        build(IMAGES, photos, Networks("one"), held_out=held_out) for held_out in ([repeat, truth], [truth])
+    )
     assert report.across == without.across
     (remark,) = (remark for remark in report.remarks if "renamed.jpg" in remark)
     assert "photo 0" in remark
@@ -170,7 +179,7 @@ def test_estimated_ages_are_compared_with_requested_and_known_ages(report):
 
 
 def test_an_fnmr_of_zero_has_no_interval():
-    report = build(PHOTOS[:6], PHOTOS, "one", people(60))
+    report = build(PHOTOS[:6], PHOTOS, Networks("one"), people(60))
     point, fnmr = report.row(DRAWN_ROW).points[1], report.row(DRAWN_ROW).fnmr[1]
     assert point.supported and point.fnmr == fnmr.value == 0 and np.isnan(fnmr.low)
 
@@ -185,20 +194,20 @@ def test_unsupported_rates_are_named_and_have_no_value(report):
 
 
 def test_matchers_are_named_and_a_shared_matcher_adds_a_warning():
-    same, different = (build(IMAGES, PHOTOS, "mine", trained_with=name).remarks for name in ("mine", "other"))
+    same, different = (build(IMAGES, PHOTOS, Networks("mine", trained_with=name)).remarks for name in ("mine", "other"))
     assert same[0].count("mine") == 2 and "mine" in different[0] and "other" in different[0]
     assert len(same) == len(different) + 1
 
 
 def test_without_other_people_there_are_similarities_but_no_rates():
-    report = build(IMAGES, PHOTOS, "one")
+    report = build(IMAGES, PHOTOS, Networks("one"))
     assert report.non_mated.similarities.size == 0 and np.isnan(report.row(DRAWN_ROW).eer)
     assert any("FMR" in remark for remark in report.remarks) and "FNMR at" not in text(report)
     assert set(plots(report)) == {"similarities", "by-age"}
 
 
 def test_one_photo_and_one_image():
-    report = build(IMAGES[:1], PHOTOS[:1], "one", people(1))
+    report = build(IMAGES[:1], PHOTOS[:1], Networks("one"), people(1))
     assert any("one reference photo" in remark for remark in report.remarks)
     assert report.row(DRAWN_ROW).mean.value == pytest.approx(cosines(IMAGES[:1], PHOTOS[:1])[0], abs=1e-5)
     assert np.isnan(report.row(DRAWN_ROW).mean.low) and not any(
@@ -211,7 +220,7 @@ def test_one_photo_and_one_image():
 
 @pytest.mark.parametrize("photos", [PHOTOS, [Observation("blurred", None)]])
 def test_a_report_without_any_face(photos, tmp_path):
-    report = build([Observation("faceless", "old")], photos, "one", [Observation("other", None)])
+    report = build([Observation("faceless", "old")], photos, Networks("one"), [Observation("other", None)])
     assert np.isnan(report.row(DRAWN_ROW).mean.value)
     assert any("1 of 1" in remark for remark in report.remarks)
     for suffix in ("json", "csv", "html", "png"):
@@ -245,13 +254,13 @@ def test_files_contain_every_image(report, tmp_path):
 
 
 def test_names_are_escaped_in_html():
-    report = build([face("<script>", 1, 1.0, 5)], PHOTOS, "<b>", people(2))
+    report = build([face("<script>", 1, 1.0, 5)], PHOTOS, Networks("<b>"), people(2))
     assert "<script>" not in page(report, {}) and "<b>" not in page(report, {})
 
 
 def test_a_page_leaves_out_ages_and_other_people_if_there_are_none():
-    bare = html.unescape(page(build([face("a", 1, 1.0, 5)], PHOTOS, "one"), {}))
-    full = html.unescape(page(build(IMAGES, PHOTOS, "one", people(9)), {}))
+    bare = html.unescape(page(build([face("a", 1, 1.0, 5)], PHOTOS, Networks("one")), {}))
+    full = html.unescape(page(build(IMAGES, PHOTOS, Networks("one"), people(9)), {}))
     for part, expected in (("<th>age</th>", full), (CAPTIONS["similarities"], full), (NO_NON_MATED, bare)):
         assert (part in bare, part in full) == (expected is bare, expected is full)
     for source in (bare, full):
@@ -291,7 +300,7 @@ def test_a_new_photo_is_flagged_at_most_as_often_as_promised():
 def test_repeated_photos_count_once_in_the_copy_check():
     copied = [Observation(f"copy {n}", None, FACE, PHOTOS[n].vector, PHOTOS[n].aligned) for n in (2, 3)]
     again = Observation("photo 0 again", None, FACE, PHOTOS[0].vector, PHOTOS[0].aligned.flip(-1))
-    once, twice = (build(copied, photos, "one") for photos in (PHOTOS, [*PHOTOS, again]))
+    once, twice = (build(copied, photos, Networks("one")) for photos in (PHOTOS, [*PHOTOS, again]))
     assert twice.copies == once.copies and once.copies.memorised == ["copy 2", "copy 3"]
     assert twice.row(REAL_ROW).mean == once.row(REAL_ROW).mean
     assert "photo 0 again" in text(twice) and "photo 0 again" not in text(once)
@@ -342,15 +351,9 @@ def detailed_report():
     return build(
         [*IMAGES, unreliable],
         PHOTOS,
-        "one",
+        Networks("one", KNOWN, "another", "Net C, trained on D", "judge", ERRORS),
         people(60),
-        (),
-        "another",
-        28,
-        "judge",
-        KNOWN,
-        "Net C, trained on D",
-        ERRORS,
+        photo_age=28,
     )
 
 

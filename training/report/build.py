@@ -80,19 +80,26 @@ class BiometricReport:
         return {row.name: row for row in self.rows}[name]
 
 
+@dataclass(frozen=True)
+class Networks:
+    """The networks behind a report's numbers, by name."""
+
+    matcher: str
+    facts: Facts = UNKNOWN  # of the matcher
+    trained_with: str | None = None  # the matcher of the identity loss
+    trained_made: str | None = None  # its architecture and training data
+    estimator: str | None = None  # of ages
+    errors: AgeErrors | None = None  # of the age estimator
+
+
 def build(
     images: Sequence[Observation],
     references: Sequence[Observation],
-    matcher: str,
+    networks: Networks,
     others: Sequence[Observation] = (),
     untrained: Sequence[Observation] = (),
-    trained_with: str | None = None,
-    photo_age: int | None = None,
-    estimator: str | None = None,
-    facts: Facts = UNKNOWN,
-    trained_made: str | None = None,
-    errors: AgeErrors | None = None,
     held_out: Sequence[Observation] = (),
+    photo_age: int | None = None,
 ) -> BiometricReport:
     """Builds the report on generated ``images`` of the subject whose real photos are ``references``.
 
@@ -103,8 +110,6 @@ def build(
     untrained: images that the base model generates without training.
     photo_age: age of the subject in photos whose own age is unknown, in years.
     held_out: photos of the subject that were not used in training, the ground truth at their age.
-    matcher, estimator: names of the networks behind the observations; ``facts`` and ``errors`` describe them.
-    trained_with: name of the matcher in the identity loss; ``trained_made`` describes it.
     """
     held_out, repeats_held_out = unseen(held_out, references)
     references, repeats = distinct(references)
@@ -117,16 +122,19 @@ def build(
         rows.append(_row(BASE_ROW, against(untrained, references), non_mated))
     rows.append(_row(DRAWN_ROW, generated, non_mated))
     agreement = None
-    if estimator:
+    if networks.estimator:
         real_faces = [(picture, picture.age) for picture in (*others, *references, *held_out)]
         agreement = AgeReport(
-            estimator, _agreement([(image, image.age) for image in images]), _agreement(real_faces), errors
+            networks.estimator,
+            _agreement([(image, image.age) for image in images]),
+            _agreement(real_faces),
+            networks.errors,
         )
     report = BiometricReport(
-        matcher=matcher,
-        facts=facts,
-        trained_with=trained_with,
-        trained_made=trained_made,
+        matcher=networks.matcher,
+        facts=networks.facts,
+        trained_with=networks.trained_with,
+        trained_made=networks.trained_made,
         photo_age=photo_age,
         images=generated,
         references=photos,
