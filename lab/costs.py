@@ -26,7 +26,7 @@ from training.models.stable_diffusion.vae import LatentCodec
 from training.options import check, option
 from training.pictures.photos import Photo
 from training.runs.build import FaceNetworks, build_trainer
-from training.runs.looks import LOOK_EVERY
+from training.runs.evaluations import PREVIEW_EVERY
 
 MEAN_DECODES = decode_probability(torch.arange(TIMESTEPS), TIMESTEPS).mean().item()  # share of steps that decode a face
 REWARD_EVERY = 12  # steps, in the second half of training
@@ -100,10 +100,10 @@ def _counted() -> list[str]:
     look = len(AGE_CLASSES) * (PREVIEW.steps * sampling + pictures["own VAE"])
     extra = MEAN_DECODES * (decodes["own VAE"] + face)
     shares = ", ".join(
-        f"{method} {look / (LOOK_EVERY * (plain + extra)):.1%}" for method, plain in (("full", full), ("LoRA", lora))
+        f"{method} {look / (PREVIEW_EVERY * (plain + extra)):.1%}" for method, plain in (("full", full), ("LoRA", lora))
     )
     lines.append(
-        f"  a look {look:.1f}, every {LOOK_EVERY} steps with the biometric loss: {shares} of the training cost"
+        f"  a look {look:.1f}, every {PREVIEW_EVERY} steps with the biometric loss: {shares} of the training cost"
     )
     for name, decode in decodes.items():
         evaluation = pictures[name] + 1.5 * decode  # one forward pass, and one backward pass per term

@@ -6,9 +6,9 @@ from comfy_api.latest import io
 
 from ..training.catalogue import (
     DLIB,
-    DRAWN_EMBEDDERS,
     FACE_API,
     MOBILEFACENET,
+    SYNTHETIC_EMBEDDERS,
     check_embedder,
     load_age_estimator,
     load_embedder,
@@ -21,7 +21,7 @@ from .ui.folders import face_file
 from .ui.sockets import CATEGORY, FaceEmbedder, advanced, search_aliases
 
 PUBLISHED = [file.name for file in FACENET.values()]
-BY_NAME = (MOBILEFACENET, DLIB, *DRAWN_EMBEDDERS)
+BY_NAME = (MOBILEFACENET, DLIB, *SYNTHETIC_EMBEDDERS)
 WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors")
 
 

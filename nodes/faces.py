@@ -7,7 +7,7 @@ from ..training.faces.find import cut_square, upright
 from ..training.pictures.sheet import annotated
 from .ui.device import detector
 from .ui.images import to_batch, to_batches, to_pictures
-from .ui.progress import watched
+from .ui.progress import with_progress
 from .ui.sockets import CATEGORY, advanced, search_aliases
 
 
@@ -66,7 +66,7 @@ class AlignFaces(io.ComfyNode):
         """Processes all images in one call, so that one report covers them."""
         detect, pictures = detector(), to_pictures(images)
         crops, marked, lines = [], [], []
-        for number, picture in enumerate(watched(pictures), 1):
+        for number, picture in enumerate(with_progress(pictures), 1):
             faces = detect(picture)
             face = next(iter(faces), None)
             lines.append(f"image {number}: {len(faces)} face{'' if len(faces) == 1 else 's'} found")

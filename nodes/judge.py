@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from .ui.estimator import CLIP_HELP, age_estimator
-from .ui.sockets import CATEGORY, ChosenJudge, FaceEmbedder, JudgeSocket, search_aliases
+from .ui.sockets import CATEGORY, FaceEmbedder, JudgeChoice, JudgeSocket, search_aliases
 
 
 class JudgeWhileTraining(io.ComfyNode):
@@ -42,4 +42,4 @@ class JudgeWhileTraining(io.ComfyNode):
     @classmethod
     def execute(cls, face_embedder, patience: int, clip_vision=None, clip=None) -> io.NodeOutput:
         """Returns the judge. Training does the scoring."""
-        return io.NodeOutput(ChosenJudge(face_embedder, age_estimator(face_embedder, clip_vision, clip), patience))
+        return io.NodeOutput(JudgeChoice(face_embedder, age_estimator(face_embedder, clip_vision, clip), patience))

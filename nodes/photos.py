@@ -16,7 +16,7 @@ from .ui.device import detector
 from .ui.estimator import CLIP_HELP, age_estimator
 from .ui.folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .ui.images import to_batches
-from .ui.progress import tell, watched
+from .ui.progress import tell, with_progress
 from .ui.results import kept_on_node, thumbnails
 from .ui.sockets import CATEGORY, FaceEmbedder, keeps_results, search_aliases
 
@@ -115,7 +115,7 @@ class LoadPhotos(io.ComfyNode):
         path = input_folder(folder)
         others = [] if sub_folders else other_folders(path)
         photos = read_photos(path, "photos", others)
-        pictures, reading_remarks = zip(*read_all(photos, watched), strict=True)
+        pictures, reading_remarks = zip(*read_all(photos, with_progress), strict=True)
         remarks = [*left_out(path), *chain.from_iterable(reading_remarks)]
         if others:
             remarks.append(f"Skipped sub-folders: {', '.join(others)}. Turn on sub_folders to include them.")
@@ -147,4 +147,4 @@ def _estimated(photos: list[Photo], embedder, vision, words) -> list[Photo]:
             "with Load Face Embedder (weights = mobilefacenet, download on). For synthetic faces, connect drawn-loss "
             "or drawn-score as face_embedder."
         )
-    return estimate_ages(find_faces(photos, detector(embedder), watched), estimator).photos
+    return estimate_ages(find_faces(photos, detector(embedder), with_progress), estimator).photos

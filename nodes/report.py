@@ -7,7 +7,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..training.pictures.photos import Photo
-from ..training.report.build import DRAWN_ROW
+from ..training.report.build import GENERATED_ROW
 from ..training.report.compare import Images, compare
 from ..training.report.files import write
 from ..training.report.plots import plots
@@ -17,7 +17,7 @@ from .ui.device import observer
 from .ui.estimator import CLIP_HELP, age_estimator
 from .ui.images import to_batch, to_batches, to_pictures
 from .ui.photos import photos_of
-from .ui.progress import watched
+from .ui.progress import with_progress
 from .ui.scores import marked_faces, similarities_of
 from .ui.sockets import CATEGORY, AgeSet, FaceEmbedder, advanced, search_aliases
 
@@ -150,7 +150,7 @@ class IdentityReport(io.ComfyNode):
             ),
             matcher,
             photo_age[0] if photo_age[0] >= 0 else None,
-            bar=lambda task: watched,
+            bar=lambda task: with_progress,
         )
         originals, thresholds = [photo.image() for photo in generated], matcher.embedder.facts.thresholds
         marked = marked_faces(originals, report.images, thresholds)
@@ -160,7 +160,7 @@ class IdentityReport(io.ComfyNode):
             to_batches(charts) if charts else [to_batch(marked[:1])],
             similarities_of(report.images),
             [image.estimate.years if image.estimate else float("nan") for image in report.images.pictures],
-            [point.fnmr if point.supported else float("nan") for point in report.row(DRAWN_ROW).points],
+            [point.fnmr if point.supported else float("nan") for point in report.row(GENERATED_ROW).points],
             text(report),
             str(_written(report, filename_prefix[0], {photo.name: photo for photo in generated})),
         )

@@ -11,7 +11,7 @@ from ..training.report.text import score_table
 from .ui.checks import repeat_for
 from .ui.device import observer
 from .ui.images import to_batch, to_batches, to_pictures
-from .ui.progress import watched
+from .ui.progress import with_progress
 from .ui.scores import marked_faces, similarities_of
 from .ui.sockets import CATEGORY, FaceEmbedder, search_aliases
 
@@ -71,7 +71,7 @@ class ScoreIdentity(io.ComfyNode):
             names = [f"{number} {age}" for number, age in enumerate(intended, 1)]
         photos = [(f"reference {number}", photo) for number, photo in enumerate(to_pictures(references), 1)]
         named = [*zip(names, pictures, strict=True), *photos]
-        observations = [face_observer.observe(name, picture) for name, picture in watched(named)]
+        observations = [face_observer.observe(name, picture) for name, picture in with_progress(named)]
         image_faces, (reference_faces, repeats) = observations[: len(names)], distinct(observations[len(names) :])
         compared, thresholds = against(image_faces, reference_faces), face_observer.embedder.facts.thresholds
         similarities = similarities_of(compared)

@@ -21,8 +21,8 @@ from ..training.pictures.photos import Bar
 from ..training.runs import session
 from ..training.runs.build import FaceNetworks
 from ..training.runs.curves import curves
+from ..training.runs.evaluations import PREVIEW_EVERY, Evaluation, PreviewPlan, evaluation_sheet
 from ..training.runs.files import FinishedRun, RunFiles, run_files
-from ..training.runs.looks import LOOK_EVERY, Look, LookPlan, look_sheet
 from ..training.runs.state import run_id
 from ..training.weights import read_state_dict
 from .in_place.copy import IN_PLACE, open_comfy
@@ -34,14 +34,14 @@ from .ui.folders import runs_folder, tiny_decoder_file
 from .ui.images import to_batch
 from .ui.inputs import config_of, later_widgets, setting_widgets
 from .ui.photos import photos_of
-from .ui.progress import Watch, tell, warn, watched
+from .ui.progress import TrainingProgress, tell, warn, with_progress
 from .ui.results import kept_on_node
 from .ui.sockets import (
     CATEGORY,
     CONSENT,
     AgeSet,
-    ChosenJudge,
     FaceEmbedder,
+    JudgeChoice,
     JudgeSocket,
     SubjectSocket,
     TrainedSubject,
@@ -98,7 +98,7 @@ class TrainSubject(io.ComfyNode):
                     io.Int.Input(
                         "preview_every",
                         display_name="preview every",
-                        default=LOOK_EVERY,
+                        default=PREVIEW_EVERY,
                         min=0,
                         max=100_000,
                         tooltip="Steps between previews of the six ages on the node. A preview takes about as long as "
@@ -194,8 +194,8 @@ class TrainSubject(io.ComfyNode):
             _loss_map(config, run),
             to_batch(run.previews),
             report,
-            to_batch([curves(run.history, run.looks)]),
-            ui=kept_on_node(report, look_sheet(run.previews, run.looks[-1] if run.looks else None)),
+            to_batch([curves(run.history, run.evaluations)]),
+            ui=kept_on_node(report, evaluation_sheet(run.previews, run.evaluations[-1] if run.evaluations else None)),
         )
 
 
@@ -205,7 +205,7 @@ class NodeReporter:
     def __init__(self, node_id: str):
         self.node_id = node_id
         self.sentences: list[str] = []
-        self.watch: Watch | None = None
+        self.watch: TrainingProgress | None = None
 
     def say(self, *sentences: str) -> None:
         """Shows the sentences on the node and keeps them for the report."""
@@ -220,12 +220,12 @@ class NodeReporter:
     def bar(self, task: str) -> Bar:
         """A progress bar on the node."""
         tell([f"{task} ..."], self.node_id)
-        return watched
+        return with_progress
 
-    def show(self, images: list[Image.Image], look: Look | None) -> None:
+    def show(self, images: list[Image.Image], evaluation: Evaluation | None) -> None:
         """Shows a preview on the node."""
         if self.watch:
-            self.watch.show(images, look)
+            self.watch.show(images, evaluation)
 
     def check(self) -> None:
         """Raises StopTraining after Cancel."""
@@ -235,7 +235,7 @@ class NodeReporter:
     @contextlib.contextmanager
     def training(self, trainer: Trainer) -> Generator[Callback, None, None]:
         """A callback that shows the progress on the node and stops after Cancel."""
-        self.watch = Watch(trainer, self.node_id)
+        self.watch = TrainingProgress(trainer, self.node_id)
         yield self.watch
 
 
@@ -268,8 +268,10 @@ def _open(config: TrainingConfig, model, clip, vae) -> TrainableModel:
     return open_comfy(model, clip, vae)
 
 
-def _plan(every: int, judge: ChosenJudge | None) -> LookPlan:
-    return LookPlan(every, observer(judge.embedder, judge.estimator), judge.patience) if judge else LookPlan(every)
+def _plan(every: int, judge: JudgeChoice | None) -> PreviewPlan:
+    return (
+        PreviewPlan(every, observer(judge.embedder, judge.estimator), judge.patience) if judge else PreviewPlan(every)
+    )
 
 
 def _loss_map(config: TrainingConfig, run: FinishedRun) -> dict[str, list[float]]:
@@ -277,9 +279,9 @@ def _loss_map(config: TrainingConfig, run: FinishedRun) -> dict[str, list[float]
     weights = loss_weights(config)
     names = dict.fromkeys(name for values in run.history for name in values)
     curves = {name: [values.get(name, math.nan) for values in run.history] for name in names}
-    looks = {look.step: look for look in run.looks}
-    for part in ("identity", "age") if looks else ():
-        curves[part] = [getattr(looks.get(step), part, math.nan) for step in range(1, len(run.history) + 1)]
+    evaluations = {evaluation.step: evaluation for evaluation in run.evaluations}
+    for part in ("identity", "age") if evaluations else ():
+        curves[part] = [getattr(evaluations.get(step), part, math.nan) for step in range(1, len(run.history) + 1)]
     totals = [sum(weights[name] * values[name] for name in values if name in weights) for values in run.history]
     return {"loss": totals} | curves
 

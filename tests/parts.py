@@ -22,17 +22,17 @@ from training.models.stable_diffusion.families import SD1, Family
 from training.models.stable_diffusion.model import Model
 from training.pictures.photos import Photo
 from training.runs.build import FaceNetworks, build_trainer
+from training.runs.evaluations import Judge, PreviewPlan
 from training.runs.files import FinishedRun, RunFiles, finished, write_subject
-from training.runs.looks import Judge, LookPlan
+from training.runs.previewer import Previewer
 from training.runs.session import finish
 from training.runs.state import StateFile, StateIsAhead
-from training.runs.watcher import Watcher
 
 SIDE = 64  # px
 FACE = Face((16.0, 12.0, 44.0, 48.0))
 SHAPED = ((200, 400), (300, 300), (220, 400), (400, 200))
 SHAPED_SIDE = 192  # px; the smallest of which there is more than one shape
-NO_LOOKS = LookPlan(0)
+NO_PREVIEWS = PreviewPlan(0)
 
 
 class ToyEmbedder(nn.Module):
@@ -82,7 +82,7 @@ def regularization_set(count: int = 6) -> RegularizationSet:
 def tiny_trainer(
     model: Model | None = None,
     regularized: bool = True,
-    looks: LookPlan | None = None,
+    previews: PreviewPlan | None = None,
     subject: SubjectSet | None = None,
     say: Callable[..., None] = lambda *sentences: None,
     **options,
@@ -94,7 +94,7 @@ def tiny_trainer(
         regularization_set() if regularized else None,
         TrainingConfig(**options),
         FaceNetworks(known_place, ToyEmbedder()),
-        looks=looks,
+        previews=previews,
         say=say,
     )
 
@@ -119,7 +119,7 @@ def resume(trainer: Trainer, state: Path) -> list[str]:
 def run_to_the_end(
     trainer: Trainer,
     folder: Path,
-    plan: LookPlan = NO_LOOKS,
+    plan: PreviewPlan = NO_PREVIEWS,
     judge: Judge | None = None,
     callbacks: Iterable[Callback] = (),
     show: Callable[..., object] = lambda pictures, look: None,
@@ -131,5 +131,5 @@ def run_to_the_end(
     if files.state.is_file():
         with contextlib.suppress(StateIsAhead):
             resume(trainer, files.state)
-    watcher = Watcher(trainer, plan, folder, judge, lambda path: write_subject(trainer, path, torch.float16), show)
-    return finish(trainer, files, watcher, callbacks, keeps_state=trainer.config.method == "lora")
+    previewer = Previewer(trainer, plan, folder, judge, lambda path: write_subject(trainer, path, torch.float16), show)
+    return finish(trainer, files, previewer, callbacks, keeps_state=trainer.config.method == "lora")

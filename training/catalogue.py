@@ -14,10 +14,13 @@ from .published import check_there, obtain
 from .world.shipped import age_estimator, world_embedder
 
 DLIB, MOBILEFACENET = "dlib", "mobilefacenet"
-DRAWN_EMBEDDERS = {"drawn-loss": "loss", "drawn-score": "score"}  # for synthetic faces
+SYNTHETIC_EMBEDDERS = {"drawn-loss": "loss", "drawn-score": "score"}  # for synthetic faces
 UNTRAINED_FACENET = "untrained"  # for tests
 SCORERS = (MOBILEFACENET, DLIB, "casia-webface", "vggface2")  # the best first, as measured by lab/judges.py
-DRAWN_AGES, DRAWN_AGE_JUDGE = "drawn-age", "drawn-age-judge"  # for synthetic faces: for training, and for scoring
+SYNTHETIC_AGES, SYNTHETIC_AGE_JUDGE = (
+    "drawn-age",
+    "drawn-age-judge",
+)  # for synthetic faces: for training, and for scoring
 FACE_API = "face-api"
 
 
@@ -76,7 +79,7 @@ _ENTRIES = {
     MOBILEFACENET: _Entry(
         _mobilefacenet, lambda folder, download: check_there(mobilefacenet.MOBILEFACENET, folder, download)
     ),
-    **{name: _synthetic(network) for name, network in DRAWN_EMBEDDERS.items()},
+    **{name: _synthetic(network) for name, network in SYNTHETIC_EMBEDDERS.items()},
     UNTRAINED_FACENET: _Entry(_untrained),
 }
 EMBEDDERS = tuple(_ENTRIES)
@@ -119,7 +122,7 @@ def load_age_estimator(source: str, folder: Path | None = None, download: bool =
 
     ``folder`` and ``download`` work as in load_embedder. Raises UserError if files are missing or damaged.
     """
-    if source in (DRAWN_AGES, DRAWN_AGE_JUDGE):
+    if source in (SYNTHETIC_AGES, SYNTHETIC_AGE_JUDGE):
         return CropAgeEstimator(age_estimator(source.removeprefix("drawn-")))
     if source != FACE_API:
         return clip_in(Path(source))
@@ -138,4 +141,4 @@ def age_estimator_for(
         return load_age_estimator(source, folder, download)
     files = (face_api.FACE_API, face_api.MANIFEST)
     present = all(((folder or weights_folder()) / file.name).is_file() for file in files)
-    return load_age_estimator(FACE_API, folder) if present and embedder not in DRAWN_EMBEDDERS else None
+    return load_age_estimator(FACE_API, folder) if present and embedder not in SYNTHETIC_EMBEDDERS else None

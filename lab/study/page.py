@@ -77,7 +77,7 @@ differs by {more:+.3f} ({low:+.3f} to {high:+.3f}).
 
 def write(out: Path, rows: dict[str, list[dict]], size: Size) -> str:
     """Writes README.md and the plots of ``rows``, which ROWS names, into ``out``; returns the main table."""
-    walked, tried, looks, albums = (rows[name] for name in ROWS)
+    walked, tried, evaluations, albums = (rows[name] for name in ROWS)
     people, courses = len({row["subject"] for row in walked}), frontier.courses(walked)
     middle = size.path[(len(size.path) - 1) // 2]
     main_table = frontier.table(walked)
@@ -91,9 +91,9 @@ def write(out: Path, rows: dict[str, list[dict]], size: Size) -> str:
         text += [TRIED_ON.format(people=people), frontier.table(tried, TRIED, compared=False)]
     if (out / GRADIENTS).is_file():
         text += [PULLS, gradients.table(read_json(out / GRADIENTS))]
-    if watched := compared(looks):
-        chosen = ", ".join(map(str, sorted(steps_chosen(looks))))
-        last, more = gain(looks)
+    if watched := compared(evaluations):
+        chosen = ", ".join(map(str, sorted(steps_chosen(evaluations))))
+        last, more = gain(evaluations)
         numbers = {"last": last, "more": more.value, "low": more.low, "high": more.high}
         text.append(WATCHED.format(steps=size.watched_steps, every=size.look_every, chosen=chosen, **numbers))
         text.append(table(watched, "the last step"))

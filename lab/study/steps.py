@@ -10,11 +10,11 @@ import numpy as np
 from training.ages import AGE_CLASSES
 from training.biometrics.bootstrap import Interval, interval
 from training.cast.queue import Queue, in_turn
-from training.catalogue import DRAWN_AGES, load_age_estimator
+from training.catalogue import SYNTHETIC_AGES, load_age_estimator
 from training.dreambooth.trainer import Progress
 from training.faces.observation import Observer
-from training.runs.looks import Judge, Look, best
-from training.runs.previews import draw_ages
+from training.runs.evaluations import Evaluation, Judge, best
+from training.runs.previews import generate_ages
 from training.world.recipe import regularization_set, subject_set, trainer_of
 from training.world.render.place import known_place
 from training.world.shipped import world_embedder
@@ -39,12 +39,12 @@ def _watched(person: int, size: Size) -> list[dict]:
     subject, judges = subject_set(person), jury(size.noises)
     trainer = trainer_of(subject, regularization_set(), DREAMBOOTH.config(0, size.watched_steps))
     # No training here uses the loss embedder, so it can judge; the jury has the scoring embedder.
-    judge = Judge.of(subject, Observer(known_place, world_embedder("loss"), load_age_estimator(DRAWN_AGES)))
+    judge = Judge.of(subject, Observer(known_place, world_embedder("loss"), load_age_estimator(SYNTHETIC_AGES)))
     rows = []
 
     def look(progress: Progress) -> None:
         if progress.step % size.look_every == 0:
-            judged = asdict(judge.look(progress.step, draw_ages(trainer)))
+            judged = asdict(judge.evaluate(progress.step, generate_ages(trainer)))
             row = {"trial": f"{person}/{progress.step}", "subject": person, "seed": 0, "look": judged}
             rows.append(row | judges.measure(judges.generate(trainer), subject))
 
@@ -59,9 +59,9 @@ def chosen_and_last(rows: Iterable[dict]) -> list[dict]:
         people.setdefault(row["subject"], []).append(row)
     labelled = []
     for own_rows in people.values():
-        looks = [Look(**row["look"]) for row in own_rows]
-        last = max(looks, key=lambda look: look.step)
-        chosen = best(looks) or last
+        evaluations = [Evaluation(**row["look"]) for row in own_rows]
+        last = max(evaluations, key=lambda look: look.step)
+        chosen = best(evaluations) or last
         for variant, step in ((LAST, last.step), (CHOSEN, chosen.step)):
             labelled += [row | {"variant": variant.name} for row in own_rows if row["look"]["step"] == step]
     return labelled
@@ -76,7 +76,7 @@ def score(row: dict) -> float:
     """Returns the jury's identity x age over each noise's six images, averaged over noises."""
     similarities = np.reshape([np.mean(picture) for picture in row["mated"]], (-1, len(AGE_CLASSES))).tolist()
     years = np.reshape(row["years"], (-1, len(AGE_CLASSES))).tolist()
-    return float(np.mean([Look(0, *numbers).score for numbers in zip(similarities, years, strict=True)]))
+    return float(np.mean([Evaluation(0, *numbers).score for numbers in zip(similarities, years, strict=True)]))
 
 
 def gain(rows: Iterable[dict]) -> tuple[float, Interval]:

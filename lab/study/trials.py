@@ -18,7 +18,7 @@ from training.faces.observation import Observation
 from training.files import written
 from training.pictures.photos import to_image
 from training.records import from_json, parse_json
-from training.world.recipe import draw_six, drawn_observer
+from training.world.recipe import generate_six, synthetic_observer
 from training.world.render.face import draw
 from training.world.render.photos import photos
 from training.world.render.population import some_ages
@@ -74,13 +74,13 @@ class Jury:
     """An observer that no training uses, other people to compare with, and noises to generate from."""
 
     def __init__(self, noises: tuple[int, ...], ages: str):
-        self.observer, self.noises = drawn_observer(ages), noises
+        self.observer, self.noises = synthetic_observer(ages), noises
         faces = draw(identities(OTHERS), some_ages(OTHERS), views(OTHERS))
         self.others = [self.observer.observe("another", to_image(face)) for face in faces]
 
     def generate(self, trainer: Trainer) -> list[Image.Image]:
         """Generates the six ages from each noise."""
-        return [picture for seed in self.noises for picture in draw_six(trainer, seed)]
+        return [picture for seed in self.noises for picture in generate_six(trainer, seed)]
 
     def measure(self, pictures: list[Image.Image], subject: SubjectSet) -> dict:
         """Returns similarities of each image to each photo (mated) and other person (non-mated), and estimated ages."""

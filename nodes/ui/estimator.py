@@ -2,7 +2,7 @@
 
 import torch
 
-from ...training.catalogue import DRAWN_AGE_JUDGE, DRAWN_AGES, age_estimator_for
+from ...training.catalogue import SYNTHETIC_AGE_JUDGE, SYNTHETIC_AGES, age_estimator_for
 from ...training.errors import MissingInput, ModelMismatch
 from ...training.faces.age_estimators import AgeEstimator, ZeroShotAgeEstimator
 from ...training.faces.embedders import FaceEmbedder
@@ -16,7 +16,7 @@ CLIP_HELP = (
 )
 
 # The estimator that scores was trained on other people than the one that trains.
-SYNTHETIC_ESTIMATORS = {"drawn-loss": DRAWN_AGES, "drawn-score": DRAWN_AGE_JUDGE}
+SYNTHETIC_ESTIMATORS = {"drawn-loss": SYNTHETIC_AGES, "drawn-score": SYNTHETIC_AGE_JUDGE}
 
 
 def age_estimator(embedder: FaceEmbedder | None, vision, words) -> AgeEstimator | None:

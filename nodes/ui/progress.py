@@ -11,14 +11,14 @@ from server import PromptServer
 from tqdm import tqdm
 
 from ...training.dreambooth.trainer import Progress, StopTraining, Trainer
-from ...training.runs.looks import Look, look_sheet
+from ...training.runs.evaluations import Evaluation, evaluation_sheet
 
 PREVIEW_SIDE = 768  # px, size of the preview on the node
 STATUS_EVERY = 0.5  # s
 T = TypeVar("T")
 
 
-def watched(pictures: Sequence[T]) -> Iterator[T]:
+def with_progress(pictures: Sequence[T]) -> Iterator[T]:
     """Iterates over ``pictures`` with a progress bar on the running node. Raises ComfyUI's interrupt on Cancel."""
     bar = comfy.utils.ProgressBar(len(pictures))
     for picture in pictures:
@@ -40,7 +40,7 @@ def warn(node_id: str, sentences: list[str]) -> None:
         PromptServer.instance.send_sync("identity_aging.warning", message, PromptServer.instance.client_id)
 
 
-class Watch:
+class TrainingProgress:
     """Shows a training run on its node: progress bar, status text and previews. Stops it on Cancel."""
 
     def __init__(self, trainer: Trainer, node_id: str):
@@ -55,9 +55,9 @@ class Watch:
         self.bar.update_absolute(progress.step, progress.steps)
         self._show_status(progress)
 
-    def show(self, pictures: list[Image.Image], look: Look | None) -> None:
+    def show(self, pictures: list[Image.Image], evaluation: Evaluation | None) -> None:
         """Shows a preview of the six ages on the node, with the judge's scores if there is a judge."""
-        sheet = look_sheet(pictures, look)
+        sheet = evaluation_sheet(pictures, evaluation)
         self.bar.update_absolute(self.trainer.step_number, preview=("JPEG", sheet, PREVIEW_SIDE))
 
     def say(self, line: str) -> None:

@@ -28,7 +28,7 @@ class TrainedSubject:
 
 
 @dataclass(frozen=True)
-class ChosenJudge:
+class JudgeChoice:
     """The value of a judge socket. ``patience``: previews without improvement until training stops; 0: never."""
 
     embedder: Embedder

@@ -20,7 +20,7 @@ from training.dreambooth.trainer import Trainer
 from training.models.stable_diffusion.families import SD1
 from training.models.subject import VERSION, read_subject
 from training.options import options_of
-from training.runs.looks import best, read_looks
+from training.runs.evaluations import best, read_evaluations
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -80,9 +80,9 @@ def test_train_and_generate(folders, checkpoint, capsys):
 def test_a_judge_keeps_the_best_step_and_writes_its_looks(folders, checkpoint, capsys):
     drawn = ["--embedder", "drawn-loss", "--judge", "drawn-score", "--age-estimator", "drawn-age"]
     assert train(folders, checkpoint, *drawn, "--look-every", "1") == 0
-    looks = json.loads((folders / "subject" / "looks.json").read_text())
-    assert [look["step"] for look in looks] == [1, 2] and len(looks[0]["years"]) == 6
-    step = best(read_looks(looks, "looks.json")).step
+    evaluations = json.loads((folders / "subject" / "looks.json").read_text())
+    assert [look["step"] for look in evaluations] == [1, 2] and len(evaluations[0]["years"]) == 6
+    step = best(read_evaluations(evaluations, "looks.json")).step
     assert f"step_{step}.safetensors" in capsys.readouterr().out
     assert read_subject(folders / "subject" / f"step_{step}.safetensors").steps == step
     for sheet in ("looks/step_1.png", "looks/step_2.png", "curves.png"):

@@ -52,8 +52,8 @@ from pack.training.faces.find import Face  # noqa: E402
 from pack.training.models.subject import read_subject  # noqa: E402
 from pack.training.pictures.photos import Photo  # noqa: E402
 from pack.training.runs.build import FaceNetworks, build_trainer  # noqa: E402
+from pack.training.runs.evaluations import PreviewPlan  # noqa: E402
 from pack.training.runs.files import write_subject  # noqa: E402
-from pack.training.runs.looks import LookPlan  # noqa: E402
 from pack.training.runs.memory import count_memory, kept  # noqa: E402
 from pack.training.runs.state import StateFile, run_id  # noqa: E402
 from six_ages import six_ages  # noqa: E402
@@ -103,7 +103,7 @@ def trainer_of(model, **settings):
         ages,
         TrainingConfig(**settings),
         FaceNetworks(lambda image: [FACE], Embedder()),
-        LookPlan(0),
+        PreviewPlan(0),
         cpu=True,
     )
 

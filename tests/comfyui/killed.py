@@ -18,11 +18,11 @@ from in_place import ARCHITECTURES, CHECKPOINTS, RandomClip, load, load_vae, ope
 
 sys.argv = [sys.argv[0], "--cpu"]
 import folder_paths  # noqa: E402
+from pack.training.runs.evaluations import PreviewPlan  # noqa: E402
 from pack.training.runs.files import finished, run_files, write_subject  # noqa: E402
-from pack.training.runs.looks import LookPlan  # noqa: E402
+from pack.training.runs.previewer import Previewer  # noqa: E402
 from pack.training.runs.session import finish  # noqa: E402
 from pack.training.runs.state import StateFile, run_id  # noqa: E402
-from pack.training.runs.watcher import Watcher  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 MOMENTS = (1, 2)  # before the first state is saved, and before the second
@@ -63,10 +63,10 @@ def run(name, folder, last):
             return
         if files.state.is_file():
             StateFile(trainer, files.state).resume()
-        watcher = Watcher(
-            trainer, LookPlan(0), files.folder, None, lambda path: write_subject(trainer, path, torch.float16)
+        previewer = Previewer(
+            trainer, PreviewPlan(0), files.folder, None, lambda path: write_subject(trainer, path, torch.float16)
         )
-        finish(trainer, files, watcher, keeps_state=True)
+        finish(trainer, files, previewer, keeps_state=True)
 
 
 def weights(folder):

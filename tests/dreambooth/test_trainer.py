@@ -14,7 +14,7 @@ from training.models.interface import starting_noise
 from training.models.stable_diffusion.families import FAMILIES, SD1
 from training.models.stable_diffusion.model import vae_to_state_dict
 from training.models.stable_diffusion.sampler import PRESETS, sample
-from training.runs.looks import LookPlan
+from training.runs.evaluations import PreviewPlan
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -225,7 +225,7 @@ def test_a_callback_can_draw_previews_without_changing_the_result():
 
     plain = tiny_trainer(max_train_steps=3)
     plain.run()
-    trainer = tiny_trainer(max_train_steps=3, looks=LookPlan(0))
+    trainer = tiny_trainer(max_train_steps=3, previews=PreviewPlan(0))
     trainer.run(callbacks=[preview])
     assert pictures[0].shape == (2, 3, SIDE, SIDE)
     assert not torch.equal(pictures[0], pictures[2])

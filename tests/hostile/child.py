@@ -17,10 +17,10 @@ from tests.parts import ToyEmbedder, known_place, resume, subject_set, tiny_trai
 from training.__main__ import main
 from training.faces.observation import Observer
 from training.runs import session
+from training.runs.evaluations import Judge, PreviewPlan
 from training.runs.files import RunFiles, finished, write_subject
-from training.runs.looks import Judge, LookPlan
+from training.runs.previewer import Previewer
 from training.runs.session import finish
-from training.runs.watcher import Watcher
 
 PRELOADED = (accelerate, diffusers, peft, transformers)
 OBSERVER = Observer(known_place, ToyEmbedder())
@@ -52,15 +52,15 @@ def run(folder: Path, last: int | None = None) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
-    plan = LookPlan(1, OBSERVER)
-    trainer = tiny_trainer(looks=plan, max_train_steps=2, checkpointing_steps=1)
+    plan = PreviewPlan(1, OBSERVER)
+    trainer = tiny_trainer(previews=plan, max_train_steps=2, checkpointing_steps=1)
     files = RunFiles(folder / "anna.safetensors")
     if not finished(files):
         if files.state.exists():
             resume(trainer, files.state)
         judge = Judge.of(subject_set(), OBSERVER)
-        watcher = Watcher(trainer, plan, folder, judge, lambda path: write_subject(trainer, path, torch.float16))
-        finish(trainer, files, watcher, precision=torch.float32)
+        previewer = Previewer(trainer, plan, folder, judge, lambda path: write_subject(trainer, path, torch.float16))
+        finish(trainer, files, previewer, precision=torch.float32)
 
 
 def run_unchecked(folder: Path) -> None:

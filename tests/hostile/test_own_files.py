@@ -14,8 +14,8 @@ from training.cli.generate import GenerateOptions, generate
 from training.errors import MissingFile, RunMismatch
 from training.models.subject import HEADER, Subject, read_subject, subject_file
 from training.records import from_json, parse_json
+from training.runs.evaluations import Evaluation, read_evaluations
 from training.runs.files import RunFiles, finished
-from training.runs.looks import Look, read_looks
 from training.runs.session import finish
 
 SUBJECT_FIELDS = {
@@ -96,7 +96,7 @@ def test_a_renamed_folder_still_opens(tmp_path):
 
 
 LOOK = {"step": 1, "similarities": [0.5, None, 0, 1, 0.1, 0.2], "years": [None] * 6}
-LOOKS = {  # what looks.json holds, and what the message names besides the file
+SHEETS = {  # what looks.json holds, and what the message names besides the file
     "no list": ({}, [6]),
     "a step short": ([{key: LOOK[key] for key in ("similarities", "years")}], ["step"]),
     "text": ([LOOK | {"similarities": ["a"] * 6}], ["similarities", "'a'"]),
@@ -106,15 +106,15 @@ LOOKS = {  # what looks.json holds, and what the message names besides the file
 }
 
 
-@pytest.mark.parametrize("case", LOOKS)
+@pytest.mark.parametrize("case", SHEETS)
 def test_damaged_looks_are_refused(case):
-    looks, values = LOOKS[case]
+    evaluations, values = SHEETS[case]
     with refused("looks.json", *values):
-        read_looks(looks, "looks.json")
+        read_evaluations(evaluations, "looks.json")
 
 
 def test_looks_of_a_later_version_are_read():
-    assert read_looks([LOOK | {"smile": 1}], "looks.json") == [Look(**LOOK)]
+    assert read_evaluations([LOOK | {"smile": 1}], "looks.json") == [Evaluation(**LOOK)]
 
 
 @dataclass

@@ -8,7 +8,7 @@ from training.ages import fill_prompt
 from training.config import TrainingConfig
 from training.faces.observation import Observer
 from training.runs.build import FaceNetworks, flattering_judge
-from training.runs.looks import LookPlan
+from training.runs.evaluations import PreviewPlan
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ class Twin(ToyEmbedder):
     [(ToyEmbedder, "biometric", True), (Twin, "biometric", False), (ToyEmbedder, "cosine", False)],
 )
 def test_a_judge_that_is_also_the_loss_embedder_is_reported(judge, loss, flattered):
-    plan = LookPlan(1, Observer(known_place, judge()))
+    plan = PreviewPlan(1, Observer(known_place, judge()))
     networks = FaceNetworks(known_place, ToyEmbedder())
     remarks = flattering_judge(TrainingConfig(loss=loss), networks, plan)
     assert any(ToyEmbedder.name in remark for remark in remarks) == flattered

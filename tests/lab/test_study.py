@@ -32,9 +32,9 @@ from lab.study.spread import table as spread_table
 from lab.study.steps import compared, gain, steps_chosen
 from training.ages import AGE_CLASSES
 from training.biometrics.comparisons import against
-from training.report.build import DRAWN_ROW, Networks, build
+from training.report.build import GENERATED_ROW, Networks, build
 from training.world import recipe
-from training.world.recipe import draw_six, drawn_observer, subject_set, trainer_of
+from training.world.recipe import generate_six, subject_set, synthetic_observer, trainer_of
 
 OURS = Variant("ours", "ours", {})
 
@@ -107,7 +107,7 @@ def test_albums_have_the_same_number_of_photos_with_ages_and_the_truth_shows_the
     assert [len(subject.photos) for subject in sets] == [9, 9]
     assert Counter(photo.age for photo in sets[1].photos) == {8: 3, 28: 3, 60: 3}
     assert len({photo.image().tobytes() for photo in sets[1].photos}) == 9
-    observer = drawn_observer()
+    observer = synthetic_observer()
     true = [observer.observe(photo.name, photo.image(), photo.age) for photo in truth(WATCHED[0]).photos]
     spread = [observer.observe(photo.name, photo.image(), photo.age) for photo in sets[1].photos]
     child, old = true[:4], true[-4:]
@@ -148,18 +148,18 @@ def test_the_report_agrees_with_the_study_on_a_subject():
     expected = next(row for row in stored_rows("paths.jsonl") if row["variant"] == UNTRAINED.name)
     subject, config = subject_set(expected["subject"]), UNTRAINED.config(expected["seed"], 1)
     trainer = trainer_of(subject, None, config)
-    pictures = [picture for seed in WHOLE.noises for picture in draw_six(trainer, seed)]
-    observer = drawn_observer("age-judge")
+    pictures = [picture for seed in WHOLE.noises for picture in generate_six(trainer, seed)]
+    observer = synthetic_observer("age-judge")
     generated = [
         observer.observe(f"{number}", picture, age)
         for number, (picture, age) in enumerate(zip(pictures, expected["asked"], strict=True))
     ]
     photos = [observer.observe(photo.name, photo.image()) for photo in subject.photos]
     report = build(generated, photos, Networks("drawn-score", estimator="drawn-age-judge"))
-    assert np.allclose(report.row(DRAWN_ROW).comparisons.similarities, np.ravel(expected["mated"]), atol=0.02)
+    assert np.allclose(report.row(GENERATED_ROW).comparisons.similarities, np.ravel(expected["mated"]), atol=0.02)
     assert np.allclose([picture.estimate.years for picture in report.images.pictures], expected["years"], atol=1)
     (line,) = results([expected | {"variant": "ours"}], [OURS])
-    assert report.row(DRAWN_ROW).mean.value == pytest.approx(line.similarity.value, abs=0.005)
+    assert report.row(GENERATED_ROW).mean.value == pytest.approx(line.similarity.value, abs=0.005)
     assert report.ages.drawn.right == pytest.approx(line.age_accuracy.value)
 
 
@@ -245,8 +245,8 @@ def test_quick_mode_writes_a_whole_table(tmp_path, capsys, monkeypatch):
     assert all(f"| {trial.variant.label} |" in printed for trial in quick())
     names = {"README.md", "looks.jsonl", "gradients.json", "spread.jsonl", "paths.jsonl", "ages.png", "leakage.png"}
     assert {path.name for path in out.iterdir()} == names
-    looks = [json.loads(line) for line in (out / "looks.jsonl").read_text().splitlines()]
-    assert [look["trial"] for look in looks] == [f"{person}/{step}" for person in WATCHED[:1] for step in (1, 2)]
+    evaluations = [json.loads(line) for line in (out / "looks.jsonl").read_text().splitlines()]
+    assert [look["trial"] for look in evaluations] == [f"{person}/{step}" for person in WATCHED[:1] for step in (1, 2)]
     pulls = json.loads((out / "gradients.json").read_text())
     assert [pull["name"] for pull in pulls] == [variant.name for variant in LOSSES]
     assert all(abs(value) <= 1 for pull in pulls for value in pull["direction"])

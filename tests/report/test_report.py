@@ -24,7 +24,7 @@ from training.faces.embedders import UNKNOWN, Facts, Thresholds
 from training.faces.find import Face
 from training.faces.observation import ALIGNED, Observation, Observer
 from training.pictures.photos import Photo
-from training.report.build import BASE_ROW, DRAWN_ROW, REAL_ROW, Networks, build
+from training.report.build import BASE_ROW, GENERATED_ROW, REAL_ROW, Networks, build
 from training.report.files import as_json, write
 from training.report.page import CAPTIONS, NO_NON_MATED, page
 from training.report.plots import plots
@@ -84,7 +84,7 @@ def cosines(rows, columns):
 
 
 def test_comparisons_are_counted(report):
-    generated = report.row(DRAWN_ROW).comparisons
+    generated = report.row(GENERATED_ROW).comparisons
     assert (len(generated.pictures), generated.failures_to_detect) == (14, 1)
     assert generated.similarities == pytest.approx(cosines(IMAGES, PHOTOS), abs=1e-5)
     assert generated.similarities.size == 13 * 6
@@ -98,7 +98,7 @@ def test_comparisons_are_counted(report):
 
 def test_rows_hold_the_rates_of_their_comparisons(report):
     mated, non_mated = cosines(IMAGES, PHOTOS), cosines(people(60), PHOTOS)
-    row = report.row(DRAWN_ROW)
+    row = report.row(GENERATED_ROW)
     assert row.auc == pytest.approx(roc_auc_score([1] * len(mated) + [0] * len(non_mated), mated + non_mated))
     assert row.mean.low < row.mean.value < row.mean.high
     assert [point.supported for point in row.points] == [True, True, False, False]
@@ -180,7 +180,7 @@ def test_estimated_ages_are_compared_with_requested_and_known_ages(report):
 
 def test_an_fnmr_of_zero_has_no_interval():
     report = build(PHOTOS[:6], PHOTOS, Networks("one"), people(60))
-    point, fnmr = report.row(DRAWN_ROW).points[1], report.row(DRAWN_ROW).fnmr[1]
+    point, fnmr = report.row(GENERATED_ROW).points[1], report.row(GENERATED_ROW).fnmr[1]
     assert point.supported and point.fnmr == fnmr.value == 0 and np.isnan(fnmr.low)
 
 
@@ -201,7 +201,7 @@ def test_matchers_are_named_and_a_shared_matcher_adds_a_warning():
 
 def test_without_other_people_there_are_similarities_but_no_rates():
     report = build(IMAGES, PHOTOS, Networks("one"))
-    assert report.non_mated.similarities.size == 0 and np.isnan(report.row(DRAWN_ROW).eer)
+    assert report.non_mated.similarities.size == 0 and np.isnan(report.row(GENERATED_ROW).eer)
     assert any("FMR" in remark for remark in report.remarks) and "FNMR at" not in text(report)
     assert set(plots(report)) == {"similarities", "by-age"}
 
@@ -209,9 +209,9 @@ def test_without_other_people_there_are_similarities_but_no_rates():
 def test_one_photo_and_one_image():
     report = build(IMAGES[:1], PHOTOS[:1], Networks("one"), people(1))
     assert any("one reference photo" in remark for remark in report.remarks)
-    assert report.row(DRAWN_ROW).mean.value == pytest.approx(cosines(IMAGES[:1], PHOTOS[:1])[0], abs=1e-5)
-    assert np.isnan(report.row(DRAWN_ROW).mean.low) and not any(
-        point.supported for point in report.row(DRAWN_ROW).points
+    assert report.row(GENERATED_ROW).mean.value == pytest.approx(cosines(IMAGES[:1], PHOTOS[:1])[0], abs=1e-5)
+    assert np.isnan(report.row(GENERATED_ROW).mean.low) and not any(
+        point.supported for point in report.row(GENERATED_ROW).points
     )
     assert report.copies.pictures[0].memorised is None
     json.dumps(as_json(report), allow_nan=False)
@@ -221,7 +221,7 @@ def test_one_photo_and_one_image():
 @pytest.mark.parametrize("photos", [PHOTOS, [Observation("blurred", None)]])
 def test_a_report_without_any_face(photos, tmp_path):
     report = build([Observation("faceless", "old")], photos, Networks("one"), [Observation("other", None)])
-    assert np.isnan(report.row(DRAWN_ROW).mean.value)
+    assert np.isnan(report.row(GENERATED_ROW).mean.value)
     assert any("1 of 1" in remark for remark in report.remarks)
     for suffix in ("json", "csv", "html", "png"):
         write(report, tmp_path / f"r.{suffix}", {})

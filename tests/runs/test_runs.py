@@ -5,7 +5,7 @@ import torch
 
 from tests.parts import (
     FACE,
-    NO_LOOKS,
+    NO_PREVIEWS,
     SIDE,
     ToyEmbedder,
     known_place,
@@ -28,21 +28,21 @@ from training.models.stable_diffusion.keys import UNET_PREFIX, VAE_PREFIX
 from training.models.subject import read_subject
 from training.pictures.photos import Photo
 from training.runs.build import FaceNetworks, build_trainer
+from training.runs.evaluations import PreviewPlan
 from training.runs.files import run_files
-from training.runs.looks import LookPlan
-from training.runs.previews import draw_ages
+from training.runs.previews import generate_ages
 from training.runs.state import run_id
 
 
 def trainer(**options):
-    return tiny_trainer(looks=NO_LOOKS, **options)
+    return tiny_trainer(previews=NO_PREVIEWS, **options)
 
 
 def test_previews_are_six_ages_from_one_noise_that_change_as_it_trains():
     running = trainer(learning_rate=1e-2)
-    before, again = draw_ages(running), draw_ages(running)
+    before, again = generate_ages(running), generate_ages(running)
     running.run()
-    after = draw_ages(running)
+    after = generate_ages(running)
     assert [picture.size for picture in after] == [(SIDE, SIDE)] * 6
     assert [picture.tobytes() for picture in before] == [picture.tobytes() for picture in again]
     assert before[0].tobytes() != after[0].tobytes()
@@ -147,9 +147,9 @@ EVERYTHING = {  # that enters a step, changed one at a time
     "token": {"config": {"token": "ohwx"}},
     "class word": {"config": {"class_word": "woman"}},
     "side": {"config": {"resolution": 128}},
-    "who judges": {"looks": lambda: LookPlan(2, Observer(known_place, ToyEmbedder()))},
-    "who judges, by weights": {"looks": lambda: LookPlan(2, Observer(known_place, OtherEmbedder()))},
-    "patience": {"looks": lambda: LookPlan(2, Observer(known_place, ToyEmbedder()), 3)},
+    "who judges": {"previews": lambda: PreviewPlan(2, Observer(known_place, ToyEmbedder()))},
+    "who judges, by weights": {"previews": lambda: PreviewPlan(2, Observer(known_place, OtherEmbedder()))},
+    "patience": {"previews": lambda: PreviewPlan(2, Observer(known_place, ToyEmbedder()), 3)},
 }
 
 
@@ -174,7 +174,7 @@ def test_two_runs_that_would_give_different_weights_never_share_an_id():
     known = {what: _run_id(changes) for what, changes in EVERYTHING.items()} | {"as it was": _run_id({})}
     assert len(set(known.values())) == len(known), known
     assert _run_id({"model": lambda: _model(name="a copy.safetensors")}) == known["as it was"]
-    assert _run_id({"looks": lambda: LookPlan(5)}) == known["as it was"]  # previews that nobody judges
+    assert _run_id({"previews": lambda: PreviewPlan(5)}) == known["as it was"]  # previews that nobody judges
 
 
 def test_the_model_is_known_in_half_precision_too():

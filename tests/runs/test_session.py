@@ -9,8 +9,8 @@ from training.dreambooth.trainer import StopTraining
 from training.errors import MissingFile, NoFaceFound
 from training.runs import session
 from training.runs.build import FaceNetworks
+from training.runs.evaluations import PreviewPlan
 from training.runs.files import RunFiles
-from training.runs.looks import LookPlan
 from training.runs.state import StateIsAhead
 
 
@@ -79,7 +79,7 @@ def train(folder, reporter, model=None, faces=True, keeps_state=False, plan=None
 
 def test_a_session_trains_then_finds_the_finished_run(tmp_path):
     first, model = Recorder(), Closable()
-    run = train(tmp_path, first, model, plan=LookPlan(2))
+    run = train(tmp_path, first, model, plan=PreviewPlan(2))
     assert first.steps == [1, 2, 3] and first.previews == 2
     assert first.bars[:2] == ["reading images", "finding faces"]
     assert model.closed == 1
@@ -88,12 +88,12 @@ def test_a_session_trains_then_finds_the_finished_run(tmp_path):
         "anna.safetensors", "anna.json", "anna.png", "losses.csv", "curves.png"
     }  # fmt: skip
     second, model = Recorder(), Closable()
-    again = train(tmp_path, second, model, plan=LookPlan(2))
+    again = train(tmp_path, second, model, plan=PreviewPlan(2))
     assert second.steps == [] and model.closed == 1
     assert again.history == run.history and again.resumed_at is None
     (tmp_path / "anna.png").unlink()
     with pytest.raises(MissingFile, match=r"anna\.png"):
-        train(tmp_path, Recorder(), plan=LookPlan(2))
+        train(tmp_path, Recorder(), plan=PreviewPlan(2))
 
 
 def test_a_stopped_session_resumes_to_the_bit(tmp_path):

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from ..ages import AGE_CLASSES, display_name
 from ..biometrics.comparisons import against
-from ..catalogue import DRAWN_AGE_JUDGE
+from ..catalogue import SYNTHETIC_AGE_JUDGE
 from ..faces.age_estimators import CropAgeEstimator
 from ..faces.observation import Observer
 from ..options import check, option, spelled
@@ -18,7 +18,7 @@ from ..pictures.sheet import contact_sheet, headed
 from ..runs.curves import curves
 from ..runs.files import write_subject
 from ..runs.state import StateFile
-from ..world.recipe import SHOWN, YEARS, draw_six, drawn_observer, regularization_set, subject_set, trainer_of
+from ..world.recipe import SHOWN, YEARS, generate_six, regularization_set, subject_set, synthetic_observer, trainer_of
 from ..world.render.photos import SUBJECT, write_photos
 from ..world.shipped import age_estimator
 from .console import say
@@ -50,13 +50,13 @@ def demo(options: DemoOptions) -> int:
     say(f"Rendered {len(photos)} photos of one person, and other people of all ages, into {out}.")
     estimator = CropAgeEstimator(age_estimator())
     trainer = trainer_of(subject, regularization_set(), replace(SHOWN, max_train_steps=steps), estimator=estimator)
-    before = draw_six(trainer, NOISE)
+    before = generate_six(trainer, NOISE)
     with tqdm(total=steps, unit="step", desc="training") as bar:
         trainer.run(StateFile(trainer, out / "training-state.pt").save, [lambda _: bar.update()])
     write_subject(trainer, out / "subject.safetensors", torch.float16)
-    after = draw_six(trainer, NOISE)
+    after = generate_six(trainer, NOISE)
 
-    observer = drawn_observer("age-judge")  # the reward uses the other one
+    observer = synthetic_observer("age-judge")  # the reward uses the other one
     references = [observer.observe(f"photo {number}", photo) for number, photo in enumerate(photos, 1)]
     sheets = [(f"{len(photos)} photos at {YEARS:g} years", _row(photos, PHOTO, [""] * len(photos)))]
     for folder, heading, pictures in (
@@ -76,7 +76,7 @@ def demo(options: DemoOptions) -> int:
         photo_age=int(YEARS),
         trained_with="drawn-loss",
         embedder="drawn-score",
-        age_estimator=DRAWN_AGE_JUDGE,
+        age_estimator=SYNTHETIC_AGE_JUDGE,
         report=(out / "report.html", out / "report.json"),
     )
     say(f"\n$ python -m training score {spelled(scoring)}")
@@ -91,8 +91,10 @@ def _labels(pictures: list[Image.Image], observer: Observer, references: list) -
     # Every image has an estimate, because synthetic faces have a known place.
     years = [observation.estimate.years for observation in observations if observation.estimate]
     return [
-        f"{display_name(age)}\nsimilarity {similarity:.2f}\nlooks {looks:.0f} years"
-        for age, looks, similarity in zip(AGE_CLASSES, years, against(observations, references).means, strict=True)
+        f"{display_name(age)}\nsimilarity {similarity:.2f}\nlooks {evaluations:.0f} years"
+        for age, evaluations, similarity in zip(
+            AGE_CLASSES, years, against(observations, references).means, strict=True
+        )
     ]
 
 

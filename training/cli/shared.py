@@ -1,10 +1,10 @@
 """Help texts that several commands share."""
 
-from ..catalogue import DRAWN_AGE_JUDGE, DRAWN_AGES, FACE_API
+from ..catalogue import FACE_API, SYNTHETIC_AGE_JUDGE, SYNTHETIC_AGES
 
 AGE_ESTIMATORS = (
     f"{FACE_API}, the default if its files are present; a folder with a CLIP model in transformers format; or for "
-    f"synthetic faces {DRAWN_AGES} (to train with) and {DRAWN_AGE_JUDGE} (to judge with)"
+    f"synthetic faces {SYNTHETIC_AGES} (to train with) and {SYNTHETIC_AGE_JUDGE} (to judge with)"
 )
 EMBEDDER_HELP = (
     "face embedder: FaceNet, named by its training data, dlib or mobilefacenet; drawn-loss and drawn-score are for "

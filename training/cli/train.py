@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from ..catalogue import DRAWN_EMBEDDERS, EMBEDDERS, age_estimator_for, load_embedder
+from ..catalogue import EMBEDDERS, SYNTHETIC_EMBEDDERS, age_estimator_for, load_embedder
 from ..config import TrainingConfig
 from ..data.ages_in_names import AGES_HELP, BY_NAME, CAPTION_RULE, ESTIMATED
 from ..data.dataset import RegularizationSet, read_regularization_set
@@ -28,13 +28,13 @@ from ..options import check, option
 from ..pictures.photos import Bar, Photo, left_out, save
 from ..runs import session
 from ..runs.build import FaceNetworks
+from ..runs.evaluations import PREVIEW_EVERY, Evaluation, PreviewPlan, evaluation_sheet, sentences
 from ..runs.files import FinishedRun, RunFiles, finished
-from ..runs.looks import LOOK_EVERY, Look, LookPlan, look_sheet, sentences
 from .console import progress_bar, say
 from .generate import RUN_FILE, Run
 from .shared import AGE_ESTIMATORS, DOWNLOAD_HELP, EMBEDDER_HELP, WEIGHTS_HELP
 
-LOOKS = "looks"  # folder of the preview sheets
+SHEETS = "looks"  # folder of the preview sheets
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a scheduler's stop, a closed terminal
 
 
@@ -74,7 +74,7 @@ class TrainOptions:
         choices=EMBEDDERS,
     )
     look_every: int = option(
-        LOOK_EVERY, help="steps between the previews of --judge; each takes as long as 20 steps", low=0
+        PREVIEW_EVERY, help="steps between the previews of --judge; each takes as long as 20 steps", low=0
     )
     patience: int = option(
         0, help="stop when neither identity nor age improved in this many previews of --judge; 0: never", low=0
@@ -156,10 +156,10 @@ class Console:
         """A progress bar over images."""
         return progress_bar(task) if self.shows else iter
 
-    def show(self, images: list[Image.Image], look: Look | None) -> None:
+    def show(self, images: list[Image.Image], evaluation: Evaluation | None) -> None:
         """Writes the preview sheet of this step."""
-        if look:
-            save(look_sheet(images, look), self.out / LOOKS / f"step_{look.step}.png")
+        if evaluation:
+            save(evaluation_sheet(images, evaluation), self.out / SHEETS / f"step_{evaluation.step}.png")
 
     def check(self) -> None:
         """Nothing stops a preview: the signals' handlers only set a flag."""
@@ -218,10 +218,10 @@ def _rewards_age(config: TrainingConfig) -> bool:
     return config.reward_every > 0 and config.reward_age > 0
 
 
-def _networks(options: TrainOptions, config: TrainingConfig) -> tuple[FaceNetworks, LookPlan | None]:
+def _networks(options: TrainOptions, config: TrainingConfig) -> tuple[FaceNetworks, PreviewPlan | None]:
     """The networks of the training, and those that judge it."""
     weights, download = options.embedder_weights, options.download
-    needed = config.reads_faces or options.embedder in DRAWN_EMBEDDERS  # the latter bring their own face detector
+    needed = config.reads_faces or options.embedder in SYNTHETIC_EMBEDDERS  # the latter bring their own face detector
     embedder = load_embedder(options.embedder, weights, download) if needed else None
     judge = load_embedder(options.judge, weights, download) if options.judge else None
     estimator = None
@@ -234,7 +234,7 @@ def _networks(options: TrainOptions, config: TrainingConfig) -> tuple[FaceNetwor
         return networks, None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     observer = Observer(judge.detector or MTCNNDetector(), judge.to(device), estimator, device)
-    return networks, LookPlan(options.look_every, observer, options.patience)
+    return networks, PreviewPlan(options.look_every, observer, options.patience)
 
 
 def _images(options: TrainOptions, reporter: Console) -> tuple[list[Photo], RegularizationSet | None]:
@@ -259,11 +259,11 @@ def _write_run_file(options: TrainOptions, main: bool) -> None:
 
 def _best(run: FinishedRun, files: RunFiles) -> list[str]:
     """Which step a judge found best; empty without a judge."""
-    if not run.looks:
+    if not run.evaluations:
         return []
     return [
-        *sentences(run.looks),
-        f"The best is {run.file}; sheets in {files.folder / LOOKS}, curves in {files.curves}.",
+        *sentences(run.evaluations),
+        f"The best is {run.file}; sheets in {files.folder / SHEETS}, curves in {files.curves}.",
     ]
 
 

@@ -18,7 +18,7 @@ from .across import AcrossAges, across_ages
 
 TARGETS = (0.1, 0.01, 0.001, 0.0001)  # FMR
 GAPS = ((0, "under 10 years"), (10, "10 to 19 years"), (20, "20 to 39 years"), (40, "40 years or more"))
-REAL_ROW, BASE_ROW, DRAWN_ROW = "real photos, leave one out", "base model, untrained", "subject, drawn"
+REAL_ROW, BASE_ROW, GENERATED_ROW = "real photos, leave one out", "base model, untrained", "subject, drawn"
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def build(
     rows = [_row(REAL_ROW, photos.each_pair_once(), non_mated, resampled=False)]
     if untrained:
         rows.append(_row(BASE_ROW, against(untrained, references), non_mated))
-    rows.append(_row(DRAWN_ROW, generated, non_mated))
+    rows.append(_row(GENERATED_ROW, generated, non_mated))
     agreement = None
     if networks.estimator:
         real_faces = [(picture, picture.age) for picture in (*others, *references, *held_out)]

@@ -8,10 +8,10 @@ from PIL import Image, ImageDraw, ImageFont
 from ..ages import AGE_CLASSES, DISPLAY_NAMES
 from ..biometrics.rates import det, least_fmr
 from ..pictures.chart import COLOURS, HEIGHT, INK, PAPER, SMALL, TEXT, WIDTH, Axes, Colour, with_room
-from .build import BASE_ROW, DRAWN_ROW, REAL_ROW, AgeAgreement, BiometricReport
+from .build import BASE_ROW, GENERATED_ROW, REAL_ROW, AgeAgreement, BiometricReport
 
 BINS = 40
-ROW_COLOURS: dict[str, Colour] = {DRAWN_ROW: COLOURS[0], REAL_ROW: COLOURS[2], BASE_ROW: COLOURS[3]}
+ROW_COLOURS: dict[str, Colour] = {GENERATED_ROW: COLOURS[0], REAL_ROW: COLOURS[2], BASE_ROW: COLOURS[3]}
 NON_MATED = COLOURS[1]
 
 
@@ -44,7 +44,7 @@ def histogram(report: BiometricReport) -> Image.Image | None:
     for (name, _, colour), share in zip(series, shares, strict=True):
         axes.bars(edges, share, colour)
         axes.key(name, colour)
-    points = [point for point in report.row(DRAWN_ROW).points if point.supported]
+    points = [point for point in report.row(GENERATED_ROW).points if point.supported]
     axes.uprights([(point.threshold, f"FMR {100 * point.target:g} %") for point in points])
     return axes.picture()
 
@@ -86,10 +86,10 @@ def by_age(report: BiometricReport) -> Image.Image | None:
         axes.key("other people, mean", NON_MATED)
     for number, values in enumerate(means):
         for value in values:
-            axes.dot(number, value, ROW_COLOURS[DRAWN_ROW])
+            axes.dot(number, value, ROW_COLOURS[GENERATED_ROW])
         mean = sum(values) / len(values)
-        axes.line([(number - 0.2, mean), (number + 0.2, mean)], ROW_COLOURS[DRAWN_ROW])
-    axes.key("a drawn picture; bar: mean", ROW_COLOURS[DRAWN_ROW])
+        axes.line([(number - 0.2, mean), (number + 0.2, mean)], ROW_COLOURS[GENERATED_ROW])
+    axes.key("a drawn picture; bar: mean", ROW_COLOURS[GENERATED_ROW])
     return axes.picture()
 
 

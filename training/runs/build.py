@@ -23,7 +23,7 @@ from ..models.interface import Codec, TrainableModel
 from ..models.stable_diffusion.vae import LatentCodec
 from ..pictures.photos import Bar
 from ..weights import digest
-from .looks import LookPlan
+from .evaluations import PreviewPlan
 from .previews import preview_prompts
 
 
@@ -43,7 +43,7 @@ def build_trainer(
     regularization: RegularizationSet | None,
     config: TrainingConfig,
     networks: FaceNetworks = FaceNetworks(),
-    looks: LookPlan | None = None,
+    previews: PreviewPlan | None = None,
     extra_prompts: Iterable[str] = (),
     cpu: bool = False,
     decode_probability: DecodeProbability = decode_probability,
@@ -52,7 +52,7 @@ def build_trainer(
 ) -> Trainer:
     """A trainer on the best device; ``cpu`` leaves a GPU alone.
 
-    ``looks`` announces previews of the six ages, ``extra_prompts`` other images that will be generated.
+    ``previews`` announces previews of the six ages, ``extra_prompts`` other images that will be generated.
     ``decode_probability`` says how often an identity loss decodes at a timestep. ``bar`` shows the search for negatives
     of the triplet loss, ``say`` receives sentences about the photos. Raises UserError if settings and data do not fit.
     """
@@ -62,7 +62,7 @@ def build_trainer(
     inputs = model.inputs() | {
         "tiny VAE": digest(networks.tiny_vae.state_dict()) if networks.tiny_vae else "",
         "precision": precision,
-        "looks": looks.key if looks else "",
+        "looks": previews.key if previews else "",
         "processes": accelerator.num_processes,
     }
     model.denoiser.sample_timesteps(config.timestep_sampling)
@@ -88,7 +88,7 @@ def build_trainer(
         longest = max(max(instance.shape) for instance in instances)
         window = latent_window(data.face_squares, longest // decoder.factor, decoder.factor)
         reader = FaceReader(decoder, embedder, window, bf16=precision == "bf16")
-    prompts, reward = [*extra_prompts, *(preview_prompts(config) if looks else [])], None
+    prompts, reward = [*extra_prompts, *(preview_prompts(config) if previews else [])], None
     if config.reward_every:
         scorers = _reward_networks(config, networks, device)
         reward = Reward(model, data, config, decoder, scorers, bf16=precision == "bf16")
@@ -100,9 +100,9 @@ def build_trainer(
     return Trainer(model, data, config, accelerator, inputs, reader, reward, prompts)
 
 
-def flattering_judge(config: TrainingConfig, networks: FaceNetworks, looks: LookPlan | None) -> list[str]:
+def flattering_judge(config: TrainingConfig, networks: FaceNetworks, previews: PreviewPlan | None) -> list[str]:
     """A warning if the judge is the embedder that is trained with; empty otherwise."""
-    judge, embedder = looks.observer.embedder if looks and looks.observer else None, networks.embedder
+    judge, embedder = previews.observer.embedder if previews and previews.observer else None, networks.embedder
     if not (judge and embedder and config.reads_faces and digest(judge.state_dict()) == digest(embedder.state_dict())):
         return []
     return [

@@ -6,18 +6,18 @@ import numpy as np
 from PIL import Image
 
 from ..pictures.chart import COLOURS, HEIGHT, WIDTH, Axes
-from .looks import Look, best
+from .evaluations import Evaluation, best
 
 SMOOTHED = 0.1  # share of the run to average over: losses jump with the noise level of each step
 
 
-def curves(history: list[dict[str, float]], looks: Sequence[Look] = ()) -> Image.Image:
+def curves(history: list[dict[str, float]], evaluations: Sequence[Evaluation] = ()) -> Image.Image:
     """Each loss of ``history`` [steps], and identity, age and their product per evaluation if there are any."""
-    if not looks:
+    if not evaluations:
         return loss_curves(history)
     both = Image.new("RGB", (WIDTH, 2 * HEIGHT))
     both.paste(loss_curves(history), (0, 0))
-    both.paste(look_curves(looks, len(history)), (0, HEIGHT))
+    both.paste(evaluation_curves(evaluations, len(history)), (0, HEIGHT))
     return both
 
 
@@ -39,14 +39,14 @@ def loss_curves(history: list[dict[str, float]]) -> Image.Image:
     return axes.picture()
 
 
-def look_curves(looks: Sequence[Look], steps: int) -> Image.Image:
+def evaluation_curves(evaluations: Sequence[Evaluation], steps: int) -> Image.Image:
     """Identity, age and their product over ``steps``, with the best step marked."""
     axes = Axes("What the judges saw", "step", "0 to 1", (0, steps), (0, 1))
-    if chosen := best(looks):
+    if chosen := best(evaluations):
         axes.uprights([(chosen.step, "best")])
     parts = {"identity": "identity", "age": "age", "score": "identity x age"}
     for (part, name), colour in zip(parts.items(), COLOURS, strict=False):
-        values = [(look.step, getattr(look, part)) for look in looks]
+        values = [(evaluation.step, getattr(evaluation, part)) for evaluation in evaluations]
         axes.line(values, colour)
         for step, value in values:
             axes.dot(step, value, colour)

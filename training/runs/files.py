@@ -15,8 +15,8 @@ from ..models.subject import describe, save_subject
 from ..pictures.photos import Photo, save
 from ..records import from_json, read_json
 from .curves import curves
-from .looks import Look, best, read_looks
-from .watcher import step_file
+from .evaluations import Evaluation, best, read_evaluations
+from .previewer import step_file
 
 History = list[dict[str, float]]  # losses and metrics per step
 
@@ -61,7 +61,7 @@ class RunFiles:
 @dataclass(frozen=True)
 class _Record:
     losses: History
-    looks: list[Any]
+    evaluations: list[Any]
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ class FinishedRun:
     last: Path  # the subject after the last step
     history: History
     previews: list[Image.Image]  # one per age class after the last step; empty if there were no previews
-    looks: list[Look]  # empty without a judge
+    evaluations: list[Evaluation]  # empty without a judge
     resumed_at: int | None  # the step at which this call started training; None: it was finished already
 
     @property
     def file(self) -> Path:
         """The subject to use: the best evaluated step, or the last step without a judge."""
-        chosen = best(self.looks)
+        chosen = best(self.evaluations)
         return step_file(self.last.parent, chosen.step) if chosen else self.last
 
 
@@ -99,7 +99,9 @@ def finished(files: RunFiles, keep_state: bool = False) -> FinishedRun | None:
         files.state.unlink()
     source = str(files.record)
     record = from_json(_Record, read_json(files.record), source)
-    return FinishedRun(files.subject, record.losses, _split(files.previews), read_looks(record.looks, source), None)
+    return FinishedRun(
+        files.subject, record.losses, _split(files.previews), read_evaluations(record.evaluations, source), None
+    )
 
 
 def write_subject(trainer: Trainer, path: Path, dtype: torch.dtype, title: str = "") -> None:
@@ -109,14 +111,23 @@ def write_subject(trainer: Trainer, path: Path, dtype: torch.dtype, title: str =
 
 
 def write_run(
-    trainer: Trainer, files: RunFiles, looks: list[Look], previews: list[Image.Image], dtype: torch.dtype, title: str
+    trainer: Trainer,
+    files: RunFiles,
+    evaluations: list[Evaluation],
+    previews: list[Image.Image],
+    dtype: torch.dtype,
+    title: str,
 ) -> None:
     """Writes all files of a finished run, the subject last: if it exists, so does everything else."""
-    save(curves(trainer.history, looks), files.curves)
+    save(curves(trainer.history, evaluations), files.curves)
     if previews:
         save(_side_by_side(previews), files.previews)
     with written(files.record) as temporary:
-        record = {"losses": trainer.history, "looks": [asdict(look) for look in looks], "lowered": trainer.lowered}
+        record = {
+            "losses": trainer.history,
+            "looks": [asdict(evaluation) for evaluation in evaluations],
+            "lowered": trainer.lowered,
+        }
         temporary.write_text(json.dumps(record))
     write_subject(trainer, files.subject, dtype, title)
 

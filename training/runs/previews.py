@@ -22,7 +22,7 @@ def preview_prompts(config: TrainingConfig) -> list[str]:
     return ["", *_prompts(config)]
 
 
-def draw_ages(
+def generate_ages(
     trainer: Trainer,
     progress: Callable[[], None] = lambda: None,
     seed: int | None = None,

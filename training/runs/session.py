@@ -21,12 +21,12 @@ from ..files import check_room, clear_partial
 from ..models.interface import TrainableModel
 from ..pictures.photos import Bar, Photo, read_once
 from .build import FaceNetworks, build_trainer, flattering_judge
+from .evaluations import Evaluation, Judge, PreviewPlan, sentences
 from .files import FinishedRun, RunFiles, finished, write_losses, write_run, write_subject
 from .lease import Hold, leased
-from .looks import Judge, Look, LookPlan, sentences
 from .memory import memory_remarks, out_of_memory
+from .previewer import Previewer
 from .state import StateFile, StateIsAhead
-from .watcher import Watcher
 
 
 class Reporter(Protocol):
@@ -41,7 +41,7 @@ class Reporter(Protocol):
     def bar(self, task: str) -> Bar:
         """A progress bar over images."""
 
-    def show(self, images: list[Image.Image], look: Look | None) -> None:
+    def show(self, images: list[Image.Image], evaluation: Evaluation | None) -> None:
         """Shows a preview of the six ages."""
 
     def check(self) -> None:
@@ -61,7 +61,7 @@ class Inputs:
     config: TrainingConfig
     networks: FaceNetworks
     estimates_ages: bool = False  # whether the age estimator also gives photos of unknown age an age class
-    plan: LookPlan | None = None  # None: no previews
+    plan: PreviewPlan | None = None  # None: no previews
     tiny_vae_name: str = ""
     face_device: torch.device = torch.device("cpu")  # for reading the photos
     cpu: bool = False  # leaves a GPU alone
@@ -95,7 +95,7 @@ def train(inputs: Inputs, outputs: Outputs, reporter: Reporter) -> FinishedRun:
             inputs.regularization,
             config,
             inputs.networks,
-            looks=inputs.plan,
+            previews=inputs.plan,
             cpu=inputs.cpu,
             bar=reporter.bar("finding faces of other people"),
             say=reporter.say,
@@ -167,12 +167,12 @@ def _run(trainer: Trainer, subject: SubjectSet, inputs: Inputs, outputs: Outputs
             needs, advice = memory_remarks(trainer)
             reporter.say(needs)
             reporter.warn(*([advice] if advice else ()))
-        watcher = _watcher(trainer, subject, inputs.plan, files.folder, outputs.title, reporter, hold)
+        previewer = _previewer(trainer, subject, inputs.plan, files.folder, outputs.title, reporter, hold)
         with reporter.training(trainer) as progress:
             run = finish(
                 trainer,
                 files,
-                watcher,
+                previewer,
                 [*outputs.callbacks, progress],
                 outputs.precision,
                 outputs.keeps_state,
@@ -186,7 +186,7 @@ def _run(trainer: Trainer, subject: SubjectSet, inputs: Inputs, outputs: Outputs
 def finish(
     trainer: Trainer,
     files: RunFiles,
-    watcher: Watcher | None = None,
+    previewer: Previewer | None = None,
     callbacks: Iterable[Callback] = (),
     precision: torch.dtype = torch.float16,
     keeps_state: bool = False,
@@ -204,9 +204,9 @@ def finish(
         clear_partial(files.folder)
         check_room(files.folder, _size(trainer, precision, files.state.exists()))
     try:
-        if watcher:
-            watcher.resume()
-        trainer.run(state.save, [lambda _: hold(), *callbacks, *([watcher] if watcher else [])])
+        if previewer:
+            previewer.resume()
+        trainer.run(state.save, [lambda _: hold(), *callbacks, *([previewer] if previewer else [])])
     except TrainingEnough:  # already when it was resumed
         pass
     finally:
@@ -214,12 +214,12 @@ def finish(
             hold()
             write_losses(files.losses, trainer.history)
     try:
-        if watcher:
-            watcher.close()
+        if previewer:
+            previewer.close()
         hold()
         if main:
-            looks, previews = (watcher.looks, watcher.pictures) if watcher else ([], [])
-            write_run(trainer, files, looks, previews, precision, title)
+            evaluations, previews = (previewer.evaluations, previewer.images) if previewer else ([], [])
+            write_run(trainer, files, evaluations, previews, precision, title)
     except BaseException:  # such as a full disk; the last steps need not be trained again
         state.save()
         raise
@@ -228,19 +228,19 @@ def finish(
     elif main:
         files.state.unlink(missing_ok=True)
     trainer.accelerator.wait_for_everyone()
-    looks, previews = (watcher.looks, watcher.pictures) if watcher else ([], [])
-    return FinishedRun(files.subject, trainer.history, previews, looks, start)
+    evaluations, previews = (previewer.evaluations, previewer.images) if previewer else ([], [])
+    return FinishedRun(files.subject, trainer.history, previews, evaluations, start)
 
 
-def _watcher(
+def _previewer(
     trainer: Trainer,
     subject: SubjectSet,
-    plan: LookPlan | None,
+    plan: PreviewPlan | None,
     folder: Path,
     title: str,
     reporter: Reporter,
     hold: Hold,
-) -> Watcher | None:
+) -> Previewer | None:
     if plan is None:
         return None
     judge = Judge.of(subject, plan.observer) if plan.observer else None
@@ -248,7 +248,7 @@ def _watcher(
     def write(path: Path) -> None:
         write_subject(trainer, path, torch.float16, title)
 
-    return Watcher(trainer, plan, folder, judge, write, reporter.show, reporter.check, hold)
+    return Previewer(trainer, plan, folder, judge, write, reporter.show, reporter.check, hold)
 
 
 def _size(trainer: Trainer, precision: torch.dtype, resumed: bool) -> int:
@@ -261,4 +261,4 @@ def _size(trainer: Trainer, precision: torch.dtype, resumed: bool) -> int:
 
 
 def _results(run: FinishedRun) -> list[str]:
-    return [*reward_remarks(run.history), *(sentences(run.looks) if run.looks else ())]
+    return [*reward_remarks(run.history), *(sentences(run.evaluations) if run.evaluations else ())]

@@ -16,8 +16,8 @@ from ..faces.observation import Observer
 from ..models.interface import Preset
 from ..pictures.photos import Photo
 from ..runs.build import FaceNetworks, build_trainer
-from ..runs.looks import LookPlan
-from ..runs.previews import draw_ages
+from ..runs.evaluations import PreviewPlan
+from ..runs.previews import generate_ages
 from .model import base_model
 from .render.face import SIDE
 from .render.photos import age_set, photos
@@ -75,14 +75,14 @@ def trainer_of(
     ``estimator`` scores the ages of the reward, ``extra_prompts`` are those of other images that will be generated.
     """
     networks = FaceNetworks(known_place, world_embedder("loss"), estimator)
-    return build_trainer(base_model(), subject, regularization, config, networks, LookPlan(0), extra_prompts)
+    return build_trainer(base_model(), subject, regularization, config, networks, PreviewPlan(0), extra_prompts)
 
 
-def draw_six(trainer: Trainer, seed: int) -> list[Image.Image]:
+def generate_six(trainer: Trainer, seed: int) -> list[Image.Image]:
     """Generates the six ages from the noise of ``seed``."""
-    return draw_ages(trainer, seed=seed, preset=PRESET, batch_size=6)
+    return generate_ages(trainer, seed=seed, preset=PRESET, batch_size=6)
 
 
-def drawn_observer(ages: str = "age") -> Observer:
+def synthetic_observer(ages: str = "age") -> Observer:
     """Returns an observer with the scoring embedder, which no training here uses, and the age estimator ``ages``."""
     return Observer(known_place, world_embedder("score"), CropAgeEstimator(age_estimator(ages)))

@@ -11,11 +11,11 @@ from ..dreambooth.trainer import Progress, Trainer, TrainingEnough
 from ..files import written
 from ..models.subject import STEP_FILE
 from ..records import read_json
+from .evaluations import Evaluation, Judge, PreviewPlan, best, gained, read_evaluations
 from .lease import Hold
-from .looks import Judge, Look, LookPlan, best, gained, read_looks
-from .previews import draw_ages
+from .previews import generate_ages
 
-Show = Callable[[list[Image.Image], Look | None], None]
+Show = Callable[[list[Image.Image], Evaluation | None], None]
 Write = Callable[[Path], None]  # writes the subject as trained so far
 
 
@@ -24,7 +24,7 @@ def step_file(folder: Path, step: int) -> Path:
     return folder / STEP_FILE.format(step)
 
 
-class Watcher:
+class Previewer:
     """A trainer's callback that previews the six ages as ``plan`` says.
 
     With a ``judge``, each preview that scores higher than all before it is kept in ``folder`` by ``write``. ``show``
@@ -35,19 +35,19 @@ class Watcher:
     def __init__(
         self,
         trainer: Trainer,
-        plan: LookPlan,
+        plan: PreviewPlan,
         folder: Path,
         judge: Judge | None,
         write: Write,
-        show: Show = lambda images, look: None,
+        show: Show = lambda images, evaluation: None,
         check: Callable[[], None] = lambda: None,
         hold: Hold = lambda: None,
     ):
         self.trainer, self.plan, self.folder, self.judge = trainer, plan, folder, judge
         self.write, self.show, self.check, self.hold = write, show, check, hold
-        self.looks: list[Look] = []
-        self.pictures: list[Image.Image] = []  # of the latest preview
-        self.looked_at: int | None = None  # step
+        self.evaluations: list[Evaluation] = []
+        self.images: list[Image.Image] = []  # of the latest preview
+        self.previewed_at: int | None = None  # step
 
     def resume(self) -> None:
         """Continues from the evaluations in ``folder`` up to the trainer's step, adding one that a kill prevented.
@@ -58,47 +58,47 @@ class Watcher:
         if not self.judge or not step:
             return
         if self._record.is_file():
-            looks = read_looks(read_json(self._record), str(self._record))
-            self.looks = [look for look in looks if look.step <= step]
+            evaluations = read_evaluations(read_json(self._record), str(self._record))
+            self.evaluations = [evaluation for evaluation in evaluations if evaluation.step <= step]
         if self._due(step):
-            if all(look.step != step for look in self.looks):
-                self.look()
+            if all(evaluation.step != step for evaluation in self.evaluations):
+                self.preview()
             self._end_without_gain()
 
     def __call__(self, progress: Progress) -> None:
         """Called after each step. Raises TrainingEnough when patience runs out."""
         if self._due(progress.step):
-            self.look()
+            self.preview()
             self._end_without_gain()
 
-    def look(self) -> None:
+    def preview(self) -> None:
         """Generates, judges, keeps and shows the six ages at this step."""
-        main, self.looked_at = self.trainer.accelerator.is_main_process, self.trainer.step_number
+        main, self.previewed_at = self.trainer.accelerator.is_main_process, self.trainer.step_number
         if main:
-            self.pictures = draw_ages(self.trainer, self.check)
+            self.images = generate_ages(self.trainer, self.check)
         if self.judge:
             self._judge(self.judge)
         if main:
-            self.show(self.pictures, self.looks[-1] if self.looks else None)
+            self.show(self.images, self.evaluations[-1] if self.evaluations else None)
 
     def close(self) -> None:
         """Previews the last step if that is missing, and deletes files that are too large to keep."""
-        if self.looked_at != self.trainer.step_number:
-            self.look()
+        if self.previewed_at != self.trainer.step_number:
+            self.preview()
         main = self.trainer.accelerator.is_main_process
         if main and self.trainer.config.method == "full":  # each of these files is as large as the model
-            for look in self.looks:
-                if look != self.best:
-                    step_file(self.folder, look.step).unlink(missing_ok=True)
+            for evaluation in self.evaluations:
+                if evaluation != self.best:
+                    step_file(self.folder, evaluation.step).unlink(missing_ok=True)
 
     @property
-    def best(self) -> Look | None:
+    def best(self) -> Evaluation | None:
         """The evaluation with the highest score."""
-        return best(self.looks)
+        return best(self.evaluations)
 
     def _end_without_gain(self) -> None:
         last = self.trainer.step_number == self.trainer.config.max_train_steps
-        if self.judge and self.plan.patience and not last and not gained(self.looks, self.plan.patience):
+        if self.judge and self.plan.patience and not last and not gained(self.evaluations, self.plan.patience):
             raise TrainingEnough
 
     def _due(self, step: int) -> bool:
@@ -113,13 +113,13 @@ class Watcher:
         from accelerate.utils import broadcast_object_list
 
         main = self.trainer.accelerator.is_main_process
-        look = judge.look(self.trainer.step_number, self.pictures) if main else None
-        (look,) = broadcast_object_list([look])  # all processes must stop at the same step
-        self.looks = [earlier for earlier in self.looks if earlier.step != look.step] + [look]
+        evaluation = judge.evaluate(self.trainer.step_number, self.images) if main else None
+        (evaluation,) = broadcast_object_list([evaluation])  # all processes must stop at the same step
+        self.evaluations = [earlier for earlier in self.evaluations if earlier.step != evaluation.step] + [evaluation]
         if not main:
             return
         self.hold()  # judging takes a while
-        if self.best is look:
-            self.write(step_file(self.folder, look.step))
+        if self.best is evaluation:
+            self.write(step_file(self.folder, evaluation.step))
         with written(self._record) as temporary:
-            temporary.write_text(json.dumps([asdict(look) for look in self.looks], indent=1))
+            temporary.write_text(json.dumps([asdict(evaluation) for evaluation in self.evaluations], indent=1))

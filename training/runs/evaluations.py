@@ -16,11 +16,11 @@ from ..pictures.sheet import contact_sheet
 from ..records import from_json
 from ..weights import digest
 
-LOOK_EVERY = 250  # training steps, by default
+PREVIEW_EVERY = 250  # training steps, by default
 
 
 @dataclass(frozen=True)
-class LookPlan:
+class PreviewPlan:
     """When to preview, what judges the previews, and when to stop early.
 
     Previews every ``every`` steps (0: never) and after the last. ``observer`` judges each; its embedder should not be
@@ -48,7 +48,7 @@ class LookPlan:
 
 
 @dataclass(frozen=True)
-class Look:
+class Evaluation:
     """The evaluation after ``step`` of one image per age class."""
 
     step: int
@@ -80,37 +80,42 @@ class Look:
         return self.identity * self.age
 
 
-def read_looks(found: Any, source: str) -> list[Look]:
+def read_evaluations(found: Any, source: str) -> list[Evaluation]:
     """The evaluations in JSON read from ``source``. Raises UserError if it is damaged."""
-    looks = [from_json(Look, look, source) for look in found] if isinstance(found, list) else None
+    evaluations = (
+        [from_json(Evaluation, evaluation, source) for evaluation in found] if isinstance(found, list) else None
+    )
     ages = len(AGE_CLASSES)
-    if looks is None or any(len(look.similarities) != ages or len(look.years) != ages for look in looks):
+    if evaluations is None or any(
+        len(evaluation.similarities) != ages or len(evaluation.years) != ages for evaluation in evaluations
+    ):
         raise DamagedFile(f"{source} is damaged: it should list evaluations of the {ages} ages.")
-    return looks
+    return evaluations
 
 
-def best(looks: Sequence[Look]) -> Look | None:
+def best(evaluations: Sequence[Evaluation]) -> Evaluation | None:
     """The evaluation with the highest score, the earliest of equals; None if there is none."""
-    return max(looks, key=lambda look: look.score, default=None)
+    return max(evaluations, key=lambda evaluation: evaluation.score, default=None)
 
 
-def gained(looks: Sequence[Look], patience: int) -> bool:
+def gained(evaluations: Sequence[Evaluation], patience: int) -> bool:
     """Whether identity or age improved in the last ``patience`` evaluations."""
-    before, last = looks[:-patience], looks[-patience:]
+    before, last = evaluations[:-patience], evaluations[-patience:]
     return not before or any(
-        max(getattr(look, part) for look in last) > max(getattr(look, part) for look in before)
+        max(getattr(evaluation, part) for evaluation in last) > max(getattr(evaluation, part) for evaluation in before)
         for part in ("identity", "age")
     )
 
 
-def look_sheet(pictures: list[Image.Image], look: Look | None = None) -> Image.Image:
+def evaluation_sheet(pictures: list[Image.Image], evaluation: Evaluation | None = None) -> Image.Image:
     """The six images in two rows, each with its age and the evaluation if there is one."""
     labels = [display_name(age) for age in AGE_CLASSES]
-    if look:
-        verdicts = look.verdicts or [None] * len(labels)
-        seen = zip(labels, look.similarities, look.years, verdicts, strict=True)
+    if evaluation:
+        verdicts = evaluation.verdicts or [None] * len(labels)
+        seen = zip(labels, evaluation.similarities, evaluation.years, verdicts, strict=True)
         labels = [
-            f"{label}\n{_seen(similarity, years, meant, look.years_error)}" for label, similarity, years, meant in seen
+            f"{label}\n{_seen(similarity, years, meant, evaluation.years_error)}"
+            for label, similarity, years, meant in seen
         ]
     return contact_sheet(pictures, labels, columns=3)
 
@@ -126,21 +131,23 @@ def _seen(similarity: float | None, years: float | None, verdict: str | None, er
     return "\n".join(lines)
 
 
-def sentences(looks: Sequence[Look]) -> list[str]:
+def sentences(evaluations: Sequence[Evaluation]) -> list[str]:
     """Sentences that name the best step and the last."""
-    last = looks[-1]
-    chosen = best(looks) or last
-    lines = [f"Best of {len(looks)} previews: step {chosen.step}, {_words(chosen)}."]
+    last = evaluations[-1]
+    chosen = best(evaluations) or last
+    lines = [f"Best of {len(evaluations)} previews: step {chosen.step}, {_words(chosen)}."]
     if chosen != last:
         lines.append(f"The last, step {last.step}: {_words(last)}.")
-    if not any(years is not None for look in looks for years in look.years):
+    if not any(years is not None for evaluation in evaluations for years in evaluation.years):
         lines.append("There was no age estimator, so the best step is only the most similar one.")
     return lines
 
 
-def _words(look: Look) -> str:
-    missing = look.similarities.count(None)
-    return f"identity {look.identity:.2f} x age {look.age:.2f}" + (f", {missing} without a face" if missing else "")
+def _words(evaluation: Evaluation) -> str:
+    missing = evaluation.similarities.count(None)
+    return f"identity {evaluation.identity:.2f} x age {evaluation.age:.2f}" + (
+        f", {missing} without a face" if missing else ""
+    )
 
 
 @dataclass(frozen=True)
@@ -161,11 +168,11 @@ class Judge:
             )
         return cls(observer, [observer.read(photo.name, photo.image(), face, photo.age) for photo, face in seen])
 
-    def look(self, step: int, pictures: Sequence[Image.Image]) -> Look:
+    def evaluate(self, step: int, pictures: Sequence[Image.Image]) -> Evaluation:
         """Evaluates ``pictures``, one per age class in their order."""
         seen = [self.observer.observe(age, picture, age) for age, picture in zip(AGE_CLASSES, pictures, strict=True)]
         years = [one.estimate.years if one.estimate else None for one in seen]
         means = against(seen, self.references).nearest_in_age().means
         errors, thresholds = self.observer.age_errors, self.observer.embedder.facts.thresholds
         verdicts = [verdict(mean, thresholds) for mean in means] if thresholds else []
-        return Look(step, means, years, verdicts, errors.mean_absolute if errors else None)
+        return Evaluation(step, means, years, verdicts, errors.mean_absolute if errors else None)

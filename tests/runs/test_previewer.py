@@ -8,9 +8,9 @@ from training.dreambooth.trainer import StopTraining
 from training.errors import UserError
 from training.faces.observation import Observer
 from training.models.subject import read_subject
-from training.runs.looks import Judge, Look, LookPlan
-from training.runs.previews import draw_ages
-from training.runs.watcher import Watcher, step_file
+from training.runs.evaluations import Evaluation, Judge, PreviewPlan
+from training.runs.previewer import Previewer, step_file
+from training.runs.previews import generate_ages
 from training.weights import read_state_dict
 
 OBSERVER = Observer(known_place, ToyEmbedder())
@@ -23,36 +23,36 @@ class Told:
     def __init__(self, identity):
         self.identity = identity
 
-    def look(self, step, pictures):
-        return Look(step, [self.identity[step]] * 6, [None] * 6)
+    def evaluate(self, step, pictures):
+        return Evaluation(step, [self.identity[step]] * 6, [None] * 6)
 
 
 def trainer(plan, **options):
-    return tiny_trainer(looks=plan, **options)
+    return tiny_trainer(previews=plan, **options)
 
 
 def test_looks_come_every_so_often_and_after_the_last_step(tmp_path):
-    plan = LookPlan(2, OBSERVER)
+    plan = PreviewPlan(2, OBSERVER)
     running, shown = trainer(plan, max_train_steps=5, learning_rate=1e-2), []
     run = run_to_the_end(
         running, tmp_path / "run", plan, JUDGE, show=lambda pictures, look: shown.append((look.step, pictures))
     )
-    assert [step for step, _ in shown] == [look.step for look in run.looks] == [2, 4, 5]
-    pictures = draw_ages(running)
+    assert [step for step, _ in shown] == [look.step for look in run.evaluations] == [2, 4, 5]
+    pictures = generate_ages(running)
     assert [picture.tobytes() for picture in run.previews] == [picture.tobytes() for picture in pictures]
-    expected = JUDGE.look(5, pictures)
-    assert run.looks[-1].similarities == pytest.approx(expected.similarities)
-    assert run.looks[0].similarities != run.looks[-1].similarities
+    expected = JUDGE.evaluate(5, pictures)
+    assert run.evaluations[-1].similarities == pytest.approx(expected.similarities)
+    assert run.evaluations[0].similarities != run.evaluations[-1].similarities
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_the_best_step_is_kept_as_it_was_then(tmp_path, method):
-    running = trainer(LookPlan(1), max_train_steps=3, learning_rate=1e-2, method=method)
-    run = run_to_the_end(running, tmp_path / "run", LookPlan(1), Told({1: 0.3, 2: 0.8, 3: 0.5}))
+    running = trainer(PreviewPlan(1), max_train_steps=3, learning_rate=1e-2, method=method)
+    run = run_to_the_end(running, tmp_path / "run", PreviewPlan(1), Told({1: 0.3, 2: 0.8, 3: 0.5}))
     assert run.file == step_file(tmp_path / "run", 2) and read_subject(run.file).steps == 2
     assert read_subject(run.last).steps == 3
-    shorter = trainer(LookPlan(0), max_train_steps=2, learning_rate=1e-2, method=method)
-    expected = read_state_dict(run_to_the_end(shorter, tmp_path / "shorter", LookPlan(0)).file)
+    shorter = trainer(PreviewPlan(0), max_train_steps=2, learning_rate=1e-2, method=method)
+    expected = read_state_dict(run_to_the_end(shorter, tmp_path / "shorter", PreviewPlan(0)).file)
     found = read_state_dict(run.file)
     assert all(torch.equal(found[key], value) for key, value in expected.items())
     kept = step_file(tmp_path / "run", 1).is_file()
@@ -64,21 +64,21 @@ def test_a_look_leaves_nothing_in_a_run_that_became_anothers_meanwhile(tmp_path)
     def lost():
         raise UserError("another trains here")
 
-    running = trainer(LookPlan(1))
-    watcher = Watcher(running, LookPlan(1), tmp_path, Told({0: 0.5}), write=lambda path: path.touch(), hold=lost)
+    running = trainer(PreviewPlan(1))
+    previewer = Previewer(running, PreviewPlan(1), tmp_path, Told({0: 0.5}), write=lambda path: path.touch(), hold=lost)
     with pytest.raises(UserError, match="another trains here"):
-        watcher.look()
+        previewer.preview()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_patience_ends_the_run_which_is_then_finished(tmp_path):
     seen = Told({1: 0.5, 2: 0.4, 3: 0.4, 4: 0.9})
-    plan = LookPlan(1, patience=2)
+    plan = PreviewPlan(1, patience=2)
     running = trainer(plan, max_train_steps=4)
     run = run_to_the_end(running, tmp_path / "run", plan, seen)
     assert (running.step_number, len(run.history), run.file) == (3, 3, step_file(tmp_path / "run", 1))
     found = run_to_the_end(trainer(plan, max_train_steps=4), tmp_path / "run", plan, seen)
-    assert (found.resumed_at, found.looks, found.file) == (None, run.looks, run.file)
+    assert (found.resumed_at, found.evaluations, found.file) == (None, run.evaluations, run.file)
 
 
 def test_an_interrupted_run_remembers_its_looks(tmp_path):
@@ -88,12 +88,12 @@ def test_an_interrupted_run_remembers_its_looks(tmp_path):
 
     seen = Told({1: 0.3, 2: 0.8, 3: 0.5, 4: 0.6})
     with pytest.raises(StopTraining):
-        run_to_the_end(trainer(LookPlan(1), max_train_steps=4), tmp_path / "run", LookPlan(1), seen, [stop])
+        run_to_the_end(trainer(PreviewPlan(1), max_train_steps=4), tmp_path / "run", PreviewPlan(1), seen, [stop])
     assert len(json.loads((tmp_path / "run" / "looks.json").read_text())) == 2  # Cancel came before the third look,
-    run = run_to_the_end(trainer(LookPlan(1), max_train_steps=4), tmp_path / "run", LookPlan(1), seen)
-    assert [look.step for look in run.looks] == [1, 2, 3, 4]  # which is made up for, from the state of its step
+    run = run_to_the_end(trainer(PreviewPlan(1), max_train_steps=4), tmp_path / "run", PreviewPlan(1), seen)
+    assert [look.step for look in run.evaluations] == [1, 2, 3, 4]  # which is made up for, from the state of its step
     assert read_subject(run.file).steps == 2
-    assert [Look(**look) for look in json.loads((tmp_path / "run" / "looks.json").read_text())] == run.looks
+    assert [Evaluation(**look) for look in json.loads((tmp_path / "run" / "looks.json").read_text())] == run.evaluations
 
 
 def test_patience_that_was_at_its_end_ends_a_resumed_run_at_once(tmp_path):
@@ -101,16 +101,16 @@ def test_patience_that_was_at_its_end_ends_a_resumed_run_at_once(tmp_path):
         if look.step == 2:
             raise KeyboardInterrupt
 
-    plan, seen = LookPlan(1, patience=1), Told({1: 0.5, 2: 0.4})
+    plan, seen = PreviewPlan(1, patience=1), Told({1: 0.5, 2: 0.4})
     with pytest.raises(KeyboardInterrupt):
         run_to_the_end(trainer(plan), tmp_path / "run", plan, seen, show=killed)
     run = run_to_the_end(trainer(plan), tmp_path / "run", plan, seen)
-    assert len(run.history) == 2 and [look.step for look in run.looks] == [1, 2]
+    assert len(run.history) == 2 and [look.step for look in run.evaluations] == [1, 2]
 
 
 def test_a_longer_run_of_a_lora_goes_on_with_the_looks_of_the_shorter(tmp_path):
     seen = Told({1: 0.9, 2: 0.4, 3: 0.5, 4: 0.6})
     for steps in (2, 4, 2):
-        run = run_to_the_end(trainer(LookPlan(1), max_train_steps=steps), tmp_path / "run", LookPlan(1), seen)
-        assert [look.step for look in run.looks] == list(range(1, steps + 1))
+        run = run_to_the_end(trainer(PreviewPlan(1), max_train_steps=steps), tmp_path / "run", PreviewPlan(1), seen)
+        assert [look.step for look in run.evaluations] == list(range(1, steps + 1))
         assert read_subject(run.file).steps == 1

@@ -9,7 +9,7 @@ from training.errors import NoFaceFound
 from training.faces.age_estimators import AgeErrors
 from training.faces.embedders import Facts, Thresholds
 from training.faces.observation import Observer
-from training.runs.looks import Judge, Look, best, gained, look_sheet, sentences
+from training.runs.evaluations import Evaluation, Judge, best, evaluation_sheet, gained, sentences
 
 RIGHT = [5.0, 15.0, 25.0, 50.0, 70.0, 90.0]  # years, one within each class
 
@@ -26,35 +26,35 @@ class Calendar:
         return AgeEstimate(next(self.years), "old")
 
 
-def look(step=1, similarity=0.5, years=RIGHT):
-    return Look(step, [similarity] * 6, list(years))
+def evaluation(step=1, similarity=0.5, years=RIGHT):
+    return Evaluation(step, [similarity] * 6, list(years))
 
 
 def test_identity_is_the_mean_similarity_and_nothing_below_zero_or_without_a_face_counts():
-    assert look(similarity=0.5).identity == pytest.approx(0.5)
-    assert Look(1, [0.6, 0.6, 0.6, -0.9, None, 0.6], RIGHT).identity == pytest.approx(4 * 0.6 / 6)
+    assert evaluation(similarity=0.5).identity == pytest.approx(0.5)
+    assert Evaluation(1, [0.6, 0.6, 0.6, -0.9, None, 0.6], RIGHT).identity == pytest.approx(4 * 0.6 / 6)
 
 
 def test_age_falls_by_a_tenth_for_each_year_outside_the_class():
-    assert look().age == 1
-    assert look(years=[18.0, *RIGHT[1:]]).age == pytest.approx((5 + 0.5) / 6)  # a child is under 13
-    assert look(years=[90.0, *RIGHT[1:]]).age == pytest.approx(5 / 6)
-    assert look(years=[None, *RIGHT[1:]]).age == pytest.approx(5 / 6)
-    assert look(years=[None] * 6).age == 1
+    assert evaluation().age == 1
+    assert evaluation(years=[18.0, *RIGHT[1:]]).age == pytest.approx((5 + 0.5) / 6)  # a child is under 13
+    assert evaluation(years=[90.0, *RIGHT[1:]]).age == pytest.approx(5 / 6)
+    assert evaluation(years=[None, *RIGHT[1:]]).age == pytest.approx(5 / 6)
+    assert evaluation(years=[None] * 6).age == 1
 
 
 def test_the_best_is_the_earliest_with_the_highest_product():
-    old_face = look(2, 0.9, [90.0] * 6)
-    looks = [look(1, 0.5), old_face, look(3, 0.6), look(4, 0.6)]
-    assert max(looks, key=lambda one: one.identity) is old_face and best(looks).step == 3
+    old_face = evaluation(2, 0.9, [90.0] * 6)
+    evaluations = [evaluation(1, 0.5), old_face, evaluation(3, 0.6), evaluation(4, 0.6)]
+    assert max(evaluations, key=lambda one: one.identity) is old_face and best(evaluations).step == 3
     assert best([]) is None
 
 
 def test_patience_ends_when_neither_identity_nor_age_is_better_than_before():
-    rising = [look(1, 0.4), look(2, 0.5), look(3, 0.45), look(4, 0.5)]
+    rising = [evaluation(1, 0.4), evaluation(2, 0.5), evaluation(3, 0.45), evaluation(4, 0.5)]
     assert gained(rising[:2], 2) and gained(rising[:3], 2) and not gained(rising, 2)
-    younger = look(5, 0.3, RIGHT)
-    wrong = [look(number, 0.5, [90.0] * 6) for number in range(1, 5)]
+    younger = evaluation(5, 0.3, RIGHT)
+    wrong = [evaluation(number, 0.5, [90.0] * 6) for number in range(1, 5)]
     assert not gained(wrong, 2) and gained([*wrong, younger], 2)
 
 
@@ -62,7 +62,7 @@ def test_a_judge_compares_with_every_photo():
     photos = subject_set()
     judge = Judge.of(photos, Observer(known_place, ToyEmbedder(), Calendar([20.0] * 3 + RIGHT)))
     pictures = [photo.image() for photo in photos.photos] * 2
-    seen = judge.look(7, pictures)
+    seen = judge.evaluate(7, pictures)
     vectors = torch.stack([photo.vector for photo in judge.references])
     gram = vectors @ vectors.T
     assert seen.similarities == pytest.approx([*gram.mean(0).tolist()] * 2, abs=1e-5)
@@ -81,13 +81,13 @@ def test_a_judge_compares_each_age_with_the_photos_nearest_to_it():
     cosines = drawn @ photos.T
     nearest = [[0, 1], [0, 1], [0, 1, 2], [2], [2], [2]]  # young adults lie two classes from child and from elderly
     expected = [cosines[row, columns].mean().item() for row, columns in enumerate(nearest)]
-    assert seen.look(1, pictures).similarities == pytest.approx(expected, abs=1e-5)
-    assert all_of_them.look(1, pictures).similarities == pytest.approx(cosines.mean(1).tolist(), abs=1e-5)
+    assert seen.evaluate(1, pictures).similarities == pytest.approx(expected, abs=1e-5)
+    assert all_of_them.evaluate(1, pictures).similarities == pytest.approx(cosines.mean(1).tolist(), abs=1e-5)
 
 
 def test_a_picture_without_a_face_is_seen_as_one_and_photos_without_any_are_refused():
     blind = Judge.of(subject_set(), Observer(lambda image: [], ToyEmbedder()))
-    seen = blind.look(1, [picture(1)] * 6)
+    seen = blind.evaluate(1, [picture(1)] * 6)
     assert seen.similarities == [None] * 6 and seen.years == [None] * 6 and seen.score == 0
     assert "6 without a face" in sentences([seen])[0]
     with pytest.raises(NoFaceFound, match="2 photos"):
@@ -95,16 +95,16 @@ def test_a_picture_without_a_face_is_seen_as_one_and_photos_without_any_are_refu
 
 
 def test_the_report_names_the_chosen_step_and_what_was_not_judged():
-    told = sentences([look(100, 0.6), look(200, 0.5)])
+    told = sentences([evaluation(100, 0.6), evaluation(200, 0.5)])
     assert "step 100" in told[0] and "0.60" in told[0]
     assert "step 200" in told[1] and "0.50" in told[1]
-    assert len(told) == 2 and len(sentences([look()])) == 1
-    assert "age estimator" in sentences([look(years=[None] * 6)])[-1]
+    assert len(told) == 2 and len(sentences([evaluation()])) == 1
+    assert "age estimator" in sentences([evaluation(years=[None] * 6)])[-1]
 
 
 def test_the_sheet_has_room_for_what_was_seen():
     pictures = [picture(number) for number in range(6)]
-    bare, told = look_sheet(pictures), look_sheet(pictures, look())
+    bare, told = evaluation_sheet(pictures), evaluation_sheet(pictures, evaluation())
     assert bare.width == told.width and bare.height < told.height
 
 
@@ -114,11 +114,14 @@ def test_a_judge_with_thresholds_marks_each_age_and_says_its_own_error():
 
     estimator = Calendar(RIGHT * 2)  # of the photos too
     estimator.errors = AgeErrors("nowhere", 10, 6.6, {})
-    seen = Judge.of(subject_set(), Observer(known_place, Known(), estimator)).look(7, [picture(1)] * 6)
+    seen = Judge.of(subject_set(), Observer(known_place, Known(), estimator)).evaluate(7, [picture(1)] * 6)
     assert seen.verdicts == ["likely"] * 6 and seen.years_error == 6.6
-    told, bare = look_sheet([picture(1)] * 6, seen), look_sheet([picture(1)] * 6, replace(seen, verdicts=[]))
+    told, bare = (
+        evaluation_sheet([picture(1)] * 6, seen),
+        evaluation_sheet([picture(1)] * 6, replace(seen, verdicts=[])),
+    )
     assert told.height > bare.height
 
 
 def test_a_look_of_an_earlier_version_is_read():
-    assert Look(**{"step": 1, "similarities": [0.5] * 6, "years": RIGHT}) == look(1, 0.5)
+    assert Evaluation(**{"step": 1, "similarities": [0.5] * 6, "years": RIGHT}) == evaluation(1, 0.5)
