@@ -61,7 +61,7 @@ class RunFiles:
 @dataclass(frozen=True)
 class _Record:
     losses: History
-    evaluations: list[Any]
+    looks: list[Any]  # evaluations
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def finished(files: RunFiles, keep_state: bool = False) -> FinishedRun | None:
     source = str(files.record)
     record = from_json(_Record, read_json(files.record), source)
     return FinishedRun(
-        files.subject, record.losses, _split(files.previews), read_evaluations(record.evaluations, source), None
+        files.subject, record.losses, _split(files.previews), read_evaluations(record.looks, source), None
     )
 
 
