@@ -196,7 +196,6 @@ SCORE = ["score", "--reference", "{photos}", "--images", "{photos}", "--embedder
 @pytest.mark.parametrize(
     ("arguments", "values"),
     [
-<<<<<<< HEAD
         (["generate", "--subject", "missing", "--out", "x"], ["missing"]),
         ([*GENERATE, "--ages", "ancient"], ["ancient", "youngadults", 100]),
         ([*GENERATE, "--prompt", "a {city}"], ["a {city}", "{token}", "{class_word}", "{age}"]),
@@ -208,25 +207,6 @@ SCORE = ["score", "--reference", "{photos}", "--images", "{photos}", "--embedder
         ([*SCORE, "--report", "r.txt"], ["r.txt", ".json"]),
         ([*SCORE, "--photo-age", "130"], ["photo_age", 130, 0, 100]),
         ([*SCORE, "--age-estimator", "nowhere"], ["nowhere", "CLIP", "config.json"]),
-=======
-        (["generate", "--subject", "missing", "--out", "x"], "no subject at missing"),
-        (["generate", "--subject", "{subject}", "--out", "x", "--ages", "ancient"], "'ancient' is not an age"),
-        (["generate", "--subject", "{subject}", "--out", "x", "--prompt", "a {city}"], r"asks for \{city\}"),
-        (["generate", "--subject", "{checkpoint}", "--out", "x"], "no subject file"),
-        (["generate", "--subject", "{subject}", "--out", "x", "--resolution", "65"], "multiple of 8"),
-        (["generate", "--subject", "{subject}", "--out", "x", "--batch-size", "0"], "at least 1"),
-        (["score", "--reference", "missing", "--images", "missing"], "no folder missing for reference photos"),
-        (["score", "--reference", "{photos}", "--images", "{photos}"], "No face was found in any of the 2 reference"),
-        (
-            ["score", "--reference", "{photos}", "--images", "{photos}", "--report", "r.txt"],
-            r"must end in one of \.json",
-        ),
-        (["score", "--reference", "{photos}", "--images", "{photos}", "--photo-age", "130"], "from 0 to 100"),
-        (
-            ["score", "--reference", "{photos}", "--images", "{photos}", "--age-estimator", "no"],
-            r"\bno\b.*config\.json",
-        ),
->>>>>>> prose-b
     ],
 )
 def test_unusable_input_to_generate_and_score_is_refused(folders, checkpoint, arguments, values, capsys, monkeypatch):
