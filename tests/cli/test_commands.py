@@ -185,17 +185,20 @@ def test_earlier_results_are_left_alone(folders, checkpoint, capsys):
     [
         (["generate", "--subject", "missing", "--out", "x"], "no subject at missing"),
         (["generate", "--subject", "{subject}", "--out", "x", "--ages", "ancient"], "'ancient' is not an age"),
-        (["generate", "--subject", "{subject}", "--out", "x", "--prompt", "a {city}"], r"asks for \{city\}"),
+        (["generate", "--subject", "{subject}", "--out", "x", "--prompt", "a {city}"], r"\{city\}"),
         (["generate", "--subject", "{checkpoint}", "--out", "x"], "no subject file"),
         (["generate", "--subject", "{subject}", "--out", "x", "--resolution", "65"], "multiple of 8"),
         (["generate", "--subject", "{subject}", "--out", "x", "--batch-size", "0"], "at least 1"),
-        (["score", "--reference", "missing", "--images", "missing"], "no folder missing for reference photos"),
+        (["score", "--reference", "missing", "--images", "missing"], "missing .*reference photos"),
         (["score", "--reference", "{photos}", "--images", "{photos}"], "No face was found in any of the 2 reference"),
         (
             ["score", "--reference", "{photos}", "--images", "{photos}", "--report", "r.txt"],
             r"must end in one of \.json",
         ),
-        (["score", "--reference", "{photos}", "--images", "{photos}", "--photo-age", "130"], "from 0 to 100"),
+        (
+            ["score", "--reference", "{photos}", "--images", "{photos}", "--photo-age", "130"],
+            "photo_age is 130.* 0 .* 100",
+        ),
         (
             ["score", "--reference", "{photos}", "--images", "{photos}", "--age-estimator", "no"],
             "There is no CLIP in no",

@@ -27,8 +27,8 @@ def refused(server, graph):
 @pytest.mark.parametrize(
     ("change", "field", "sentence"),
     [
-        ({"name": "../anna"}, "name", "cannot name a file"),
-        ({"name": "/etc/anna"}, "name", "cannot name a file"),
+        ({"name": "../anna"}, "name", "'../anna'"),
+        ({"name": "/etc/anna"}, "name", "'/etc/anna'"),
         ({"resolution": 100_000}, "resolution", ""),
         ({"max_train_steps": 0}, "max_train_steps", ""),
         ({"ages": "missing"}, "folder", "no folder 'missing' under ComfyUI's input folder"),
@@ -114,7 +114,7 @@ def failing_graphs(server):
     graph = Studio()
     prompt = graph.prompt((graph.checkpoint, 1), "old", template="a {name}")
     graph.save(graph.draw((graph.checkpoint, 0), (prompt, 0)), "never")
-    yield graph, r"asks for \{name\}"
+    yield graph, r"\{name\}"
     graph = Studio()
     graph.save((graph.train(embedder=False), 5), "never")
     yield graph, "biometric loss compares faces and needs a face embedder"
@@ -135,7 +135,7 @@ def failing_graphs(server):
     graph = Studio()
     mask = (graph.add("SolidMask", value=1.0, width=64, height=64), 0)
     graph.save((graph.train(photos=graph.photos(["photo0.png"]), masks=mask), 5), "never")
-    yield graph, "photo 1 is 240 x 240 px and its mask 64 x 64 px"
+    yield graph, "photo 1 .*240 x 240 px.* 64 x 64 px"
     graph = Studio()
     graph.save((graph.add("IDAgingLoadPhotos", folder="aged", ages="auto"), 0), "never")
     yield graph, "Ages auto need somebody who sees ages"

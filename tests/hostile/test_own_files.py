@@ -121,7 +121,7 @@ class Choice:
 def test_what_a_record_does_not_say_has_its_default():
     assert from_json(Choice, {"name": "a"}, "x") == Choice("a")
     assert from_json(Choice, {"name": "a", "parts": {"b": 1}}, "x") == Choice("a", parts={"b": 1})
-    with pytest.raises(UserError, match="x is damaged: 'size' is 'b'.* a whole number or nothing"):
+    with pytest.raises(UserError, match=r"x is damaged: 'size' is 'b'.* a whole number or nothing"):
         from_json(Choice, {"name": "a", "size": "b"}, "x")
     with pytest.raises(UserError, match="x is damaged"):
         parse_json(b"\xff\xfe", "x")

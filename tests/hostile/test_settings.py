@@ -13,9 +13,9 @@ from training.runs.looks import LookPlan
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"instance_prompt": "photo of {token:>2000000000}"}, "asks for {token:>2000000000}"),
-        ({"instance_prompt": "photo of {token.__init__.__globals__}"}, "asks for {token.__init__.__globals__}"),
-        ({"regularization_prompt": "photo of a {age!r}"}, "asks for {age!r}"),
+        ({"instance_prompt": "photo of {token:>2000000000}"}, "{token:>2000000000}"),
+        ({"instance_prompt": "photo of {token.__init__.__globals__}"}, "{token.__init__.__globals__}"),
+        ({"regularization_prompt": "photo of a {age!r}"}, "{age!r}"),
         ({"instance_prompt": "photo of {token"}, "unbalanced braces"),
     ],
 )
