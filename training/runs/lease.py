@@ -30,50 +30,52 @@ class LeaseLost(Unavailable):
 def leased(folder: Path, tell: Callable[[str], None]) -> Generator[Hold, None, None]:
     """Reserves ``folder`` for this process, also on shared storage; creates it if it does not exist.
 
-    Takes over from a process of this machine that has ended at once, and from another machine's after DURATION without
-    renewal by this machine's clock; ``tell`` reports both. Raises RunIsTaken if the holder is alive. Call what is
-    yielded before each write: a process that was suspended may have lost its lease.
+    If the previous holder is a dead process on this machine, takes over at once; if it is on another machine, after
+    DURATION without a renewal by this machine's clock. ``tell`` reports both. Raises RunIsTaken if the holder is alive.
+    Call the yielded function before each write: a process that was suspended may have lost its lease.
     """
     from filelock import SoftFileLease, Timeout
 
-    made = not folder.exists()
+    created = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     lease = SoftFileLease(folder / LEASE, lease_duration=DURATION, heartbeat_interval=HEARTBEAT)
-    before = _seen(lease)
+    previous = _read_holder(lease)
     try:
         lease.acquire(blocking=False)
     except Timeout:
-        tell(f"{folder} is in use by {before or 'another process'}. Waiting up to {DURATION:.0f} s for it to respond.")
+        holder = previous or "another process"
+        tell(f"{folder} is in use by {holder}. Waiting up to {DURATION:.0f} s for it to respond.")
         try:
-            lease.acquire(DURATION + HEARTBEAT, cancel_check=lambda: _seen(lease) not in (before, None))
+            lease.acquire(DURATION + HEARTBEAT, cancel_check=lambda: _read_holder(lease) not in (previous, None))
         except Timeout:
+            holder = _read_holder(lease) or holder
             raise RunIsTaken(
-                f"{folder} is in use by {_seen(lease) or before or 'another process'}, which is training. Wait until "
-                "it ends, stop it, or use another folder."
+                f"{folder} is in use by {holder}, which is training. Wait until it ends, stop it, or use "
+                "another folder."
             ) from None
-    if before:
-        tell(f"Took over {folder} from {before}.")
+    if previous:
+        tell(f"Took over {folder} from {previous}.")
     token = lease.token
 
     def hold() -> None:
-        now = _seen(lease)
-        if now and now.token != token:
+        current = _read_holder(lease)
+        if current and current.token != token:
             raise LeaseLost(
-                f"{now} took over {folder} after this process stopped responding. This process writes nothing more; "
-                "the run continues there."
+                f"{current} took over {folder} after this process stopped responding. This process writes nothing "
+                "more; the run continues there."
             )
 
     try:
         yield hold
     finally:
         lease.release()
-        if made:
+        if created:
             with contextlib.suppress(OSError):  # not empty
                 folder.rmdir()
 
 
-class _Seen(NamedTuple):
-    """A holder's latest renewal."""
+class _Holder(NamedTuple):
+    """The process that holds a lease, and when it last renewed it."""
 
     host: str
     pid: int
@@ -85,11 +87,12 @@ class _Seen(NamedTuple):
         return f"process {self.pid} on {self.host} (last seen {when})"
 
 
-def _seen(lease: "SoftFileLease") -> _Seen | None:
+def _read_holder(lease: "SoftFileLease") -> _Holder | None:
+    """The current holder; None if there is none."""
     owner = lease.owner
     try:
         when = Path(lease.lock_file).stat().st_mtime
     except OSError:
         return None
     # filelock appends the container's id after a question mark.
-    return _Seen(owner.hostname.partition("?")[0], owner.pid, owner.token, when) if owner else None
+    return _Holder(owner.hostname.partition("?")[0], owner.pid, owner.token, when) if owner else None
