@@ -67,7 +67,7 @@ def test_from_photos_to_a_scored_sheet(server):
     report = outcome.outputs[texts["train"]]["text"][0]
     assert re.search(r"\b3 photos\b.*\b3\b", report)
     assert "child 1, teenager 0" in report
-    assert re.search(r"lora.*biometric.*4 steps", report)
+    assert re.search(r"lora.*biometric", report) and re.search(r"\b4 steps\b", report)
     assert re.search(r"[\d.]+ [GM]iB .*\d+ px.*gradient_checkpointing", report)
     score = outcome.outputs[texts["score"]]["text"][0]
     assert re.search(r"failures to detect\b.*\b6 of 6\b", score)  # the images are noise

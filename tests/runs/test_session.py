@@ -133,6 +133,6 @@ def test_running_out_of_memory_names_the_step_and_the_setting_to_change(tmp_path
 
             yield callback
 
-    with pytest.raises(session.TrainingFailed, match=r"\b2\b.*gradient_checkpointing"):
+    with pytest.raises(session.OutOfMemory, match=r"\b2\b.*gradient_checkpointing"):
         train(tmp_path, Full())
     assert (tmp_path / "training-state.pt").is_file()

@@ -134,6 +134,8 @@ def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Cal
             f"Stopped after step {reporter.step}; the state is saved. Continue with the same command and --resume."
         )
         return 130
+    except session.OutOfMemory as error:
+        raise session.OutOfMemory(f"{error} Then repeat the command with --resume.") from error
     reporter.say(*_best(run, files), f"Saved {files.subject}. Generate images with: {_generate_command(options.out)}")
     return 0
 

@@ -29,6 +29,10 @@ from .previewer import Previewer
 from .state import StateFile, StateIsAhead
 
 
+class OutOfMemory(TrainingFailed):
+    """The device ran out of memory. The steps before are saved."""
+
+
 class Reporter(Protocol):
     """What the user sees of a session."""
 
@@ -87,6 +91,7 @@ def train(inputs: Inputs, outputs: Outputs, reporter: Reporter) -> FinishedRun:
     """
     config, trainer = inputs.config, None
     subject = _read_subject(inputs, reporter)
+    judge = Judge.of(subject, inputs.plan.observer) if inputs.plan and inputs.plan.observer else None
     model = inputs.open_model()
     try:
         reporter.say(f"{model.name}: {model.family.name}, predicts {model.denoiser.prediction_type}")
@@ -103,9 +108,9 @@ def train(inputs: Inputs, outputs: Outputs, reporter: Reporter) -> FinishedRun:
         )
         reporter.say(*_settings(inputs), *model.remarks)
         reporter.warn(*flattering_judge(config, inputs.networks, inputs.plan))
-        return _run(trainer, subject, inputs, outputs, reporter)
+        return _run(trainer, judge, inputs, outputs, reporter)
     except torch.OutOfMemoryError as error:
-        raise TrainingFailed(out_of_memory(config, trainer.step_number if trainer else 0)) from error
+        raise OutOfMemory(out_of_memory(config, trainer.step_number if trainer else 0)) from error
     finally:
         model.close()
 
@@ -147,7 +152,7 @@ def _settings(inputs: Inputs) -> list[str]:
     return lines
 
 
-def _run(trainer: Trainer, subject: SubjectSet, inputs: Inputs, outputs: Outputs, reporter: Reporter) -> FinishedRun:
+def _run(trainer: Trainer, judge: Judge | None, inputs: Inputs, outputs: Outputs, reporter: Reporter) -> FinishedRun:
     files, accelerator = outputs.files(trainer), trainer.accelerator
     # Only the main process writes.
     lease = leased(files.folder, reporter.say) if accelerator.is_main_process else contextlib.nullcontext(lambda: None)
@@ -168,7 +173,7 @@ def _run(trainer: Trainer, subject: SubjectSet, inputs: Inputs, outputs: Outputs
             needs, advice = memory_remarks(trainer)
             reporter.say(needs)
             reporter.warn(*([advice] if advice else ()))
-        previewer = _previewer(trainer, subject, inputs.plan, files.folder, outputs.title, reporter, hold)
+        previewer = _previewer(trainer, judge, inputs.plan, files.folder, outputs.title, reporter, hold)
         with reporter.training(trainer) as progress:
             run = finish(
                 trainer,
@@ -235,7 +240,7 @@ def finish(
 
 def _previewer(
     trainer: Trainer,
-    subject: SubjectSet,
+    judge: Judge | None,
     plan: PreviewPlan | None,
     folder: Path,
     title: str,
@@ -244,7 +249,6 @@ def _previewer(
 ) -> Previewer | None:
     if plan is None:
         return None
-    judge = Judge.of(subject, plan.observer) if plan.observer else None
 
     def write(path: Path) -> None:
         write_subject(trainer, path, torch.float16, title)
