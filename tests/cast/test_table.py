@@ -3,7 +3,7 @@ import json
 import pytest
 
 from training.cast.table import read_table
-from training.cli.cast import COLUMNS
+from training.cli.cast_job import COLUMNS
 from training.errors import DamagedFile, InvalidData, InvalidSetting, MissingFile, UserError
 
 ROWS = {
