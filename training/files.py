@@ -20,7 +20,7 @@ _MARKS = (  # by suffix
     rb"\x89PNG.*Software\0Identity Aging",
     rb'.*<meta name="generator" content="Identity Aging">',
     rb'.{8}\{"__metadata__":.*"identity_aging',  # .safetensors: our keys of the metadata begin so
-    rb"PK\3\4.{26}training-state/",  # torch names the parts of an archive after its file
+    rb"PK\x03\x04.{26}training-state/",  # torch names the parts of an archive after its file
 )
 _MARKS_WITHIN = 8192  # bytes from the start of a file
 _OPENINGS = (  # of the tables and JSON, which have no place for a mark

@@ -210,7 +210,7 @@ def test_a_state_of_a_later_version_can_be_resumed(run, tmp_path):
 
 
 def test_shapes_that_would_broadcast_are_refused(run, tmp_path):
-    files, state = run
+    _, state = run
     name, weight = next(iter(state["weights"].items()))
     one = weight[:1, :1]
     moments = state["optimizer"]["state"]

@@ -1,5 +1,6 @@
 """What a cast checks before it works: that no file is lost, and what each subject was made from."""
 
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -12,14 +13,18 @@ from ..options import Option, options_of
 from ..runs.lease import LEASE
 from .cast_job import COLUMNS, EvaluationOptions, Job
 from .outputs import check_outside
+from .train import RESERVED
 
-RESERVED = (TABLE, PAGE, LEASE, "ages", "cast", "report")  # not names of subjects: a cast has other files called so
+# Not names of subjects, because a cast or a subject's folder has other files called so.
+_RESERVED = re.compile(
+    "|".join([re.escape(TABLE), re.escape(PAGE), re.escape(LEASE), "ages|cast|report", RESERVED]), re.I
+)
 
 
 def check_out(out: Path, names: Collection[str]) -> None:
     """Raises FileConflict if the cast would replace or lose something in ``out``."""
     for name in names:
-        if name.casefold() in RESERVED:
+        if _RESERVED.fullmatch(name):
             raise FileConflict(f"A subject cannot be called {name}, because a cast has other files of that name.")
     check_replaceable(out / TABLE, out / PAGE)
     if others := sorted(set(names_in(out)) - set(names)):

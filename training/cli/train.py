@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shlex
 import signal
 from collections.abc import Generator, Iterable
@@ -36,7 +37,7 @@ from .generate import RUN_FILE, Run
 from .shared import AGE_ESTIMATORS, DOWNLOAD_HELP, EMBEDDER_HELP, WEIGHTS_HELP
 
 SHEETS = "looks"  # folder of the preview sheets
-RESERVED = ("run", "looks", "curves")  # a run has other files of these names
+RESERVED = r"run|looks|curves|step_\d+"  # a run has other files of these names
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a scheduler's stop, a closed terminal
 
 
@@ -195,7 +196,7 @@ class Console:
 
 
 def _files(out: Path) -> RunFiles:
-    if out.name.casefold() in RESERVED:
+    if re.fullmatch(RESERVED, out.name, re.IGNORECASE):
         raise InvalidSetting(f"A subject cannot be called {out.name}, because a run has another file of that name.")
     return RunFiles(subject_file(out) if out.is_dir() else out / f"{out.name}.safetensors")
 

@@ -144,13 +144,13 @@ def to_tensor(image: Image.Image) -> Tensor:
 def save(picture: Image.Image, path: Path, **texts: str) -> None:
     """Writes ``picture`` to ``path`` atomically, in the format of the suffix.
 
-    A PNG gets ``texts`` by keyword, and our name, by which a later run knows that it may replace the file.
+    A PNG gets ``texts`` by keyword, and our name, so that a later run may replace the file. Other formats ignore both.
     """
     info = PngInfo()
     for keyword, text in {"Software": PROGRAM, **texts}.items():
         info.add_text(keyword, text)
     with written(path) as temporary:
-        picture.save(temporary, **({"pnginfo": info} if path.suffix.lower() == ".png" else {}))
+        picture.save(temporary, pnginfo=info)
 
 
 def blank(pixels: Tensor) -> bool:
