@@ -1,4 +1,4 @@
-"""Small parts that training tests are built from: real modules at toy size, pictures with a face at a known place."""
+"""Parts for training tests: real modules at toy size, and random images with a face at a fixed place."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -31,12 +31,12 @@ from training.runs.state import StateFile, StateIsAhead
 SIDE = 64  # px
 FACE = Face((16.0, 12.0, 44.0, 48.0))
 SHAPED = ((200, 400), (300, 300), (220, 400), (400, 200))
-SHAPED_SIDE = 192  # px; the smallest of which there is more than one shape
+SHAPED_SIDE = 192  # px; the smallest side that allows more than one shape
 NO_PREVIEWS = PreviewPlan(0)
 
 
 class ToyEmbedder(nn.Module):
-    """A random two-layer network in the place of FaceNet."""
+    """A random two-layer network that stands in for FaceNet."""
 
     name, crop, facts = "toy", SquareCrop(32), UNKNOWN
 
@@ -52,11 +52,13 @@ class ToyEmbedder(nn.Module):
 
 
 def picture(seed: int) -> Image.Image:
+    """A random image of SIDE x SIDE px."""
     pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return Image.fromarray(pixels).resize((SIDE, SIDE))
 
 
 def known_place(image: Image.Image) -> list[Face]:
+    """A face detector that finds FACE in every image."""
     return [FACE]
 
 
@@ -69,7 +71,7 @@ def subject_set(count: int = 3, faces: list[Face | None] | None = None) -> Subje
 
 
 def shaped_subject() -> SubjectSet:
-    """Four photos, which at SHAPED_SIDE have three shapes."""
+    """Four photos that have three shapes at SHAPED_SIDE."""
     photos = [Photo(f"{n}.png", picture(n).resize(size)) for n, size in enumerate(SHAPED)]
     return SubjectSet(photos, [Face((70.0, 60.0, 130.0, 130.0))] * len(photos), [])
 
@@ -122,12 +124,12 @@ def run_to_the_end(
     plan: PreviewPlan = NO_PREVIEWS,
     judge: Judge | None = None,
     callbacks: Iterable[Callback] = (),
-    show: Callable[..., object] = lambda pictures, look: None,
+    show: Callable[..., object] = lambda images, evaluation: None,
 ) -> FinishedRun:
-    """The run as the nodes end it: found again, resumed or trained."""
+    """Returns the run if it is finished; otherwise resumes or trains it, as the nodes do."""
     files = RunFiles(folder / f"{trainer.config.max_train_steps}_steps.safetensors")
-    if known := finished(files):
-        return known
+    if run := finished(files):
+        return run
     if files.state.is_file():
         with contextlib.suppress(StateIsAhead):
             resume(trainer, files.state)

@@ -33,7 +33,7 @@ more years off and leakage than DreamBooth at step {middle}, along paths that st
 means that no step meets both limits. Two limits at once are strict: a method equal to DreamBooth would seem a tenth
 worse.
 
-The [reward](../docs/settings.md#the-reward-train-on-the-pictures-that-are-asked-for) generates 4 images with 4
+The [reward](../docs/settings.md#the-reward) generates 4 images with 4
 sampling steps after every third training step; the small reward generates 2 images with 2 sampling steps.
 
 `python -m lab study` wrote this folder and resumes where it stopped; `paths.jsonl` holds every comparison.

@@ -35,16 +35,16 @@ def test_contrastive_equals_a_loop_over_pairs(batch, temperature):
             terms.append(-math.log(math.exp(similarity(views[i], views[partner])) / others))
         channels.append(sum(terms) / len(terms))
     expected = sum(channels) / len(channels)
-    found = contrastive(torch.tensor(prediction), torch.tensor(target), temperature).item()
-    assert found == pytest.approx(expected, abs=1e-9)
+    loss = contrastive(torch.tensor(prediction), torch.tensor(target), temperature).item()
+    assert loss == pytest.approx(expected, abs=1e-9)
 
 
-def test_contrastive_tells_the_right_pairs_from_shuffled_ones():
+def test_contrastive_is_lower_for_matching_pairs_than_for_shuffled_ones():
     target = latents(0, 4)
     assert contrastive(target, target) < contrastive(target.roll(1, 0), target)
 
 
-def test_cosine_equals_torchs_embedding_loss_per_channel():
+def test_cosine_equals_pytorchs_embedding_loss_per_channel():
     prediction, target = latents(0), latents(1)
     rows = [tensor.flatten(2).flatten(0, 1) for tensor in (prediction, target)]
     expected = nn.CosineEmbeddingLoss()(*rows, torch.ones(len(rows[0])))
@@ -52,36 +52,36 @@ def test_cosine_equals_torchs_embedding_loss_per_channel():
 
 
 @pytest.mark.parametrize("margin", [1.0, 0.2])
-def test_triplet_equals_torchs(margin):
+def test_triplet_equals_pytorchs_triplet_loss(margin):
     anchor, positive, negative = vectors(0), vectors(1), vectors(2)
-    theirs = nn.TripletMarginWithDistanceLoss(
+    pytorch_loss = nn.TripletMarginWithDistanceLoss(
         distance_function=lambda a, b: 1 - nn.functional.cosine_similarity(a, b), margin=margin, reduction="none"
     )
-    torch.testing.assert_close(triplet(anchor, positive, negative, margin), theirs(anchor, positive, negative))
+    torch.testing.assert_close(triplet(anchor, positive, negative, margin), pytorch_loss(anchor, positive, negative))
 
 
 def test_biometric_is_the_sum_of_absolute_differences():
-    found, expected = biometric(vectors(0), vectors(1)), np.abs(vectors(0).numpy() - vectors(1).numpy()).sum(axis=1)
-    np.testing.assert_allclose(found.numpy(), expected)
+    losses, expected = biometric(vectors(0), vectors(1)), np.abs(vectors(0).numpy() - vectors(1).numpy()).sum(axis=1)
+    np.testing.assert_allclose(losses.numpy(), expected)
 
 
-def test_reconstruction_is_the_mean_square():
+def test_reconstruction_is_the_mean_squared_error():
     prediction, target = latents(0), latents(1)
     assert reconstruction(prediction, target).item() == pytest.approx(((prediction - target).numpy() ** 2).mean())
 
 
-def test_a_perfect_prediction_costs_nothing():
+def test_the_losses_of_a_perfect_prediction_are_zero():
     assert cosine(latents(0), latents(0)).item() == pytest.approx(0, abs=1e-12)
     assert not biometric(vectors(0), vectors(0)).any()
     assert reconstruction(latents(0), latents(0)) == 0
 
 
-def test_decode_probability_is_the_weight_it_replaces():
+def test_decode_probability_equals_the_weight_that_it_replaces():
     t = torch.tensor([0, 250, 500, 1000])
     assert decode_probability(t, 1000).tolist() == pytest.approx([1, 0.5625, 0.25, 0])
 
 
-def test_a_weight_moves_the_reconstruction_to_where_it_lies_and_each_picture_counts_alike():
+def test_weights_focus_the_reconstruction_and_every_image_counts_equally():
     prediction, target = torch.randn(2, 4, 1, 8, 8), torch.randn(2, 4, 1, 8, 8)
     weight = torch.full((2, 8, 8), 0.1)
     weight[0, :, :4] = 1
@@ -89,5 +89,5 @@ def test_a_weight_moves_the_reconstruction_to_where_it_lies_and_each_picture_cou
     left, right = squares[0, :, :, :4].mean(), squares[0, :, :, 4:].mean()
     expected = ((left + 0.1 * right) / 1.1 + squares[1].mean()) / 2
     assert torch.isclose(reconstruction(prediction, target, weight), expected)
-    alike = reconstruction(prediction, target, torch.full((2, 8, 8), 0.1))
-    assert torch.isclose(alike, reconstruction(prediction, target))
+    uniform = reconstruction(prediction, target, torch.full((2, 8, 8), 0.1))
+    assert torch.isclose(uniform, reconstruction(prediction, target))

@@ -20,30 +20,30 @@ REPOSITORY = Path(__file__).parent.parent.parent
 
 
 def decoding_batch(trainer):
-    """The first batch in which a face is decoded."""
+    """The first batch with a decoded face."""
     return next(batch for number in itertools.count() if len((batch := trainer.data.sample(number)).decode))
 
 
 @pytest.mark.parametrize("loss", ["biometric", "triplet"])
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_identity_gradient_reaches_every_trainable_tensor(loss, method):
+def test_the_identity_gradient_reaches_every_trainable_tensor(loss, method):
     trainer = tiny_trainer(loss=loss, method=method, train_text_encoder=True, triplet_margin=2.0)
     with torch.no_grad():
         for name, weight in trainer.trainable.items():
             if "lora_B" in name:
-                weight.normal_(std=0.02)  # a fresh LoRA's B is zero, and so would be the gradient of its A
+                weight.normal_(std=0.02)  # B of a fresh LoRA is zero, which would make the gradient of A zero too
     trainer.terms(decoding_batch(trainer)).losses[loss].backward()
-    unread = {"k_proj.bias"}  # softmax ignores what is added to every key
-    silent = [
+    no_effect = {"k_proj.bias"}  # softmax ignores a constant added to every key
+    without_gradient = [
         name
         for name, weight in trainer.trainable.items()
-        if (weight.grad is None or not weight.grad.any()) and not any(part in name for part in unread)
+        if (weight.grad is None or not weight.grad.any()) and not any(part in name for part in no_effect)
     ]
-    assert silent == []
+    assert without_gradient == []
 
 
 @pytest.mark.parametrize("loss", ["biometric", "triplet"])
-def test_identity_gradient_agrees_with_a_finite_difference(loss):
+def test_the_identity_gradient_agrees_with_a_finite_difference(loss):
     trainer = tiny_trainer(loss=loss, method="full", train_text_encoder=False, triplet_margin=2.0)
     core, reader, batch = trainer.core, trainer.face_reader, decoding_batch(trainer)
     for module in (core, reader.codec, reader.embedder):
@@ -58,26 +58,25 @@ def test_identity_gradient_agrees_with_a_finite_difference(loss):
     weight = core.unet.conv_out.weight
     trainer.terms(batch).losses[loss].backward()
     direction = torch.randn(weight.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    claimed = (weight.grad * direction).sum().item()
+    analytic = (weight.grad * direction).sum().item()
 
     values, step = [], 1e-6
     with torch.no_grad():
         for sign in (1, -2):
             weight += sign * step * direction
             values.append(trainer.terms(batch).losses[loss].item())
-    assert claimed == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5)
-    assert abs(claimed) > 1e-6
+    assert analytic == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5)
+    assert abs(analytic) > 1e-6
 
 
-def test_expected_gradient_of_random_decodes_is_that_of_the_weighted_loss():
-    """Over all four outcomes of two coins, against the weighted sum written out."""
+def test_the_expected_gradient_of_random_decodes_is_that_of_the_weighted_loss():
+    """Compares the average over all outcomes of two decode decisions with the weighted sum."""
     trainer = tiny_trainer(method="full", train_batch_size=2, random_flip=False)
     batch = next(batch for number in itertools.count() if len((batch := trainer.data.sample(number)).decode) == 2)
     core, weight = trainer.core, trainer.core.unet.conv_out.weight
 
     def gradient(loss):
-        (found,) = torch.autograd.grad(loss, weight)
-        return found
+        return torch.autograd.grad(loss, weight)[0]
 
     probability = (1 - batch.t[:2].double() / 1000) ** 2
     expected = torch.zeros_like(weight)
@@ -99,16 +98,16 @@ def test_expected_gradient_of_random_decodes_is_that_of_the_weighted_loss():
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_every_loss_and_method_trains(loss, method):
     trainer = tiny_trainer(loss=loss, method=method, max_train_steps=4)
-    before, told = weights(trainer), []
-    trainer.run(callbacks=[told.append])
-    assert [progress.step for progress in told] == [1, 2, 3, 4]
+    before, progress_reports = weights(trainer), []
+    trainer.run(callbacks=[progress_reports.append])
+    assert [progress.step for progress in progress_reports] == [1, 2, 3, 4]
     assert any(not torch.equal(before[name], weight) for name, weight in weights(trainer).items())
     if loss != "none":
-        assert any(loss in progress.losses for progress in told)
+        assert any(loss in progress.losses for progress in progress_reports)
 
 
-def test_photo_is_learned():
-    """Over-fitting one photo, the reconstruction at fixed noise and t falls."""
+def test_a_single_photo_is_learned():
+    """Training on one batch with fixed noise and t lowers its reconstruction loss."""
     trainer = tiny_trainer(loss="none", method="full", regularized=False, learning_rate=3e-3)
     batch = trainer.data.sample(0)
     trainer.data.sample = lambda *_: batch
@@ -118,7 +117,7 @@ def test_photo_is_learned():
     assert last < 0.5 * first
 
 
-def test_same_seed_gives_the_same_bits_and_another_seed_does_not():
+def test_only_the_same_seed_gives_the_same_bits():
     results = []
     for seed in (5, 5, 6):
         trainer = tiny_trainer(seed=seed)
@@ -150,7 +149,7 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
     results = {}
     for name, batch, launcher in (
         ("one", 2, []),
-        ("two", 1, ["-m", "torch.distributed.run", "--nproc-per-node", "2"]),  # what accelerate launch starts on GPUs
+        ("two", 1, ["-m", "torch.distributed.run", "--nproc-per-node", "2"]),  # as accelerate launch does on GPUs
     ):
         folder = tmp_path / name
         folder.mkdir()
@@ -163,26 +162,27 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
         results[name] = torch.load(folder / "weights.pt")
     assert results["one"].keys() == results["two"].keys()
     for name, weight in results["one"].items():
-        torch.testing.assert_close(results["two"][name], weight, rtol=0, atol=1e-4, msg=name)  # it moved by 4e-3
+        # Training changes the weights by 4e-3.
+        torch.testing.assert_close(results["two"][name], weight, rtol=0, atol=1e-4, msg=name)
 
 
-def test_no_clipping_is_what_a_longest_gradient_of_0_means():
-    free, wide = (tiny_trainer(max_grad_norm=norm, max_train_steps=2) for norm in (0.0, 1e9))
-    for trainer in (free, wide):
+def test_a_max_grad_norm_of_0_disables_clipping():
+    unclipped, high_limit = (tiny_trainer(max_grad_norm=norm, max_train_steps=2) for norm in (0.0, 1e9))
+    for trainer in (unclipped, high_limit):
         trainer.run()
-    assert all(torch.equal(weights(wide)[name], weight) for name, weight in weights(free).items())
+    assert all(torch.equal(weights(high_limit)[name], weight) for name, weight in weights(unclipped).items())
 
 
 def test_accumulated_batches_count_as_one_step():
     trainer = tiny_trainer(gradient_accumulation_steps=3, max_train_steps=2)
-    drawn, draw = [], trainer.data.sample
-    trainer.data.sample = lambda number, *rest: drawn.append(number) or draw(number, *rest)
+    numbers, sample_batch = [], trainer.data.sample
+    trainer.data.sample = lambda number, *rest: numbers.append(number) or sample_batch(number, *rest)
     trainer.run()
-    assert drawn == [0, 1, 2, 3, 4, 5]
+    assert numbers == [0, 1, 2, 3, 4, 5]
     assert trainer.optimizer.optimizer.state[next(iter(trainer.trainable.values()))]["step"] == 2
 
 
-def test_gradient_checkpointing_changes_memory_not_weights():
+def test_gradient_checkpointing_does_not_change_the_weights():
     results = []
     for checkpointing in (False, True):
         trainer = tiny_trainer(gradient_checkpointing=checkpointing, max_train_steps=4)
@@ -193,8 +193,8 @@ def test_gradient_checkpointing_changes_memory_not_weights():
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_bf16_leaves_the_vae_exact(method):
-    """It is saved with a full checkpoint, so it must not have passed through 8 bits of mantissa."""
+def test_bf16_does_not_round_the_vae(method):
+    """A full checkpoint contains the VAE, so the VAE must never be cast to bfloat16."""
     trainer = tiny_trainer(mixed_precision="bf16", method=method, max_train_steps=4)
     trainer.run()
     before, after = (vae_to_state_dict(model.codec.vae) for model in (tiny_model(), trainer.model))
@@ -202,7 +202,7 @@ def test_bf16_leaves_the_vae_exact(method):
     assert any("biometric" in losses for losses in trainer.history)
 
 
-def test_bf16_trains_lora_weights_that_stay_float32():
+def test_lora_weights_stay_float32_under_bf16():
     trainer = tiny_trainer(mixed_precision="bf16", max_train_steps=4)
     before = weights(trainer)
     trainer.run()
@@ -213,13 +213,13 @@ def test_bf16_trains_lora_weights_that_stay_float32():
     assert trainer.core.alphas_cumprod.dtype == torch.float32
 
 
-def test_a_callback_can_draw_previews_without_changing_the_result():
+def test_previews_from_a_callback_do_not_change_the_result():
     prompts = ["photo of a sks person as child", "photo of a sks person as old"]
-    pictures = []
+    previews = []
 
     def preview(progress):
         noise = starting_noise(trainer.model.codec, SIDE, seed=0)
-        pictures.append(
+        previews.append(
             sample(trainer.model.denoiser, trainer.model.codec, prompts, noise, replace(PRESETS["fast"], steps=2))
         )
 
@@ -227,8 +227,8 @@ def test_a_callback_can_draw_previews_without_changing_the_result():
     plain.run()
     trainer = tiny_trainer(max_train_steps=3, previews=PreviewPlan(0))
     trainer.run(callbacks=[preview])
-    assert pictures[0].shape == (2, 3, SIDE, SIDE)
-    assert not torch.equal(pictures[0], pictures[2])
+    assert previews[0].shape == (2, 3, SIDE, SIDE)
+    assert not torch.equal(previews[0], previews[2])
     expected = weights(plain)
     assert all(torch.equal(expected[name], weight) for name, weight in weights(trainer).items())
 
@@ -248,16 +248,16 @@ def test_every_family_trains(family, tiny_vae):
 
 
 def test_both_prediction_types_agree_on_the_clean_latents():
-    epsilon, v = (tiny_model(SD1, kind).denoiser for kind in ("epsilon", "v_prediction"))
+    epsilon, v = (tiny_model(SD1, prediction_type).denoiser for prediction_type in ("epsilon", "v_prediction"))
     shape = (4, 4, SIDE // 8, SIDE // 8)
     x_0, noise, t = torch.randn(shape), torch.randn(shape), torch.tensor([0, 250, 700, 999])
     for denoiser in (epsilon, v):
         x_t = denoiser.noised(x_0, noise, t)
-        found = denoiser.predicted_x0(denoiser.target(x_0, noise, t), x_t, t)
-        torch.testing.assert_close(found, x_0, atol=2e-4, rtol=0)
+        predicted = denoiser.predicted_x0(denoiser.target(x_0, noise, t), x_t, t)
+        torch.testing.assert_close(predicted, x_0, atol=2e-4, rtol=0)
 
 
-def test_denoiser_agrees_with_diffusers_scheduler():
+def test_the_denoiser_agrees_with_the_scheduler_in_diffusers():
     from diffusers import DDPMScheduler
 
     denoiser = tiny_model(SD1, "v_prediction").denoiser

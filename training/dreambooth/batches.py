@@ -147,7 +147,7 @@ class TrainingData:
             for index, flip in zip(indices, row, strict=True)
         ]
         mean, std = (torch.stack(parts) for parts in zip(*posteriors, strict=True))
-        posterior_noise, noise = (noise[:, which, share].flatten(0, 1) for which in (0, 1))
+        posterior_noise, noise = (noise[:, part, share].flatten(0, 1) for part in (0, 1))
         flipped = flips[0, share].tolist()
         decoded = chance[share] < self.decode_probability(t[0, share], TIMESTEPS)
         return Batch(
@@ -234,10 +234,10 @@ class TrainingData:
 def latent_window(
     squares: list[tuple[float, float, float, float]], latent_side: int, factor: int, context: int = 2
 ) -> int:
-    """Side of the latent window that holds each face square plus ``context`` latents, at ``factor`` px per latent."""
+    """The side of a latent window that fits any face square plus ``context`` latents, at ``factor`` px per latent."""
     largest = max(right - left for left, _, right, _ in squares)
     return min(latent_side, math.ceil(largest / factor) + 2 * context)
 
 
-def _sha256(content: bytes, about: object) -> str:
-    return hashlib.sha256(content + repr(about).encode()).hexdigest()
+def _sha256(content: bytes, details: object) -> str:
+    return hashlib.sha256(content + repr(details).encode()).hexdigest()

@@ -31,14 +31,14 @@ class Negatives:
         bar: Bar = iter,
     ) -> "Negatives":
         """Detects and embeds the faces. Raises UserError if no image has a face."""
-        vectors, ages, without = [], [], []
+        vectors, ages, faceless = [], [], []
         for photo, age in zip(bar(regularization.photos), regularization.ages, strict=True):
             image, _ = cut_square(photo.image(), None, resolution, None)
             if face := next(iter(detector(image)), None):
                 vectors.append(embed_face(embedder, image, face, device))
                 ages.append(age)
             else:
-                without.append(photo.name)
+                faceless.append(photo.name)
         count = len(regularization.photos)
         if not vectors:
             raise NoFaceFound(
@@ -46,9 +46,9 @@ class Negatives:
                 "images. Use images with larger faces, or another loss."
             )
         remarks = []
-        if without:
+        if faceless:
             remarks.append(
-                f"No face was found in {len(without)} of {count} regularization images; they do not take part in the "
-                f"triplet loss: {abridged(without)}."
+                f"No face was found in {len(faceless)} of {count} regularization images; they do not take part in the "
+                f"triplet loss: {abridged(faceless)}."
             )
         return cls(torch.stack(vectors), ages, remarks)

@@ -1,4 +1,4 @@
-"""DreamBooth with an identity loss: the loop (Ruiz et al. 2023; Banerjee et al., IJCB 2023)."""
+"""The training loop of DreamBooth with an identity loss (Ruiz et al. 2023; Banerjee et al., IJCB 2023)."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ class Trainer:
         """Trains until ``max_train_steps``.
 
         Calls ``save`` every ``checkpointing_steps``, and before an exception leaves if the weights are those of a
-        whole step.
+        completed step.
         """
         callbacks, config = list(callbacks), self.config
         try:
@@ -270,13 +270,13 @@ class Trainer:
     def _require_finite(self, value: Tensor, terms: dict[str, Tensor]) -> None:
         if bool(self.accelerator.reduce(value.detach().float()).isfinite().all()):
             return
-        bad = [name for name, term in terms.items() if not term.isfinite().all()]
+        nonfinite = [name for name, term in terms.items() if not term.isfinite().all()]
         if self.has_finite_weights():
             advice = "The state before this step is saved. Resume from it with a lower learning rate."
         else:
             advice = "The weights are not finite either and were not saved. Start again with a lower learning rate."
         raise TrainingDiverged(
-            f"Training diverged at step {self.step_number + 1}: the {' and '.join(bad) or 'loss'} is not finite. "
+            f"Training diverged at step {self.step_number + 1}: the {' and '.join(nonfinite) or 'loss'} is not finite. "
             f"Likely causes: a learning rate that is too high (now {self.config.rate:g}), fp16 precision, or a damaged "
             f"photo or model. {advice}"
         )

@@ -1,4 +1,4 @@
-"""What a trainer asks of a model, whoever holds its network: diffusers (checkpoint.Model) or ComfyUI (in the nodes)."""
+"""What the trainer needs from a model. The command line implements it with diffusers, the nodes with ComfyUI."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,41 +16,41 @@ StateDict = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of a sampler."""
+    """Sampler settings."""
 
     scheduler: str  # class name in diffusers
     steps: int
     guidance: float
 
 
-class Kind(Protocol):
-    """A family of models."""
+class ModelFamily(Protocol):
+    """A family of models, such as SDXL."""
 
     @property
     def name(self) -> str:
-        """As people and subject files call it."""
+        """The name shown to users and written into subject files."""
 
     @property
     def modelspec(self) -> str:
-        """Architecture in ModelSpec headers."""
+        """The architecture in ModelSpec headers."""
 
 
 class Codec(Protocol):
-    """Pixels to latents as the network sees them, and back."""
+    """Encodes pixels to the latents that the network is trained on, and decodes them."""
 
-    factor: int  # px a latent
+    factor: int  # px per latent
 
     def shape(self, width: int, height: int) -> tuple[int, ...]:
-        """Of the latents of one picture of so many px: [C, h, w], or [C, 1, h, w] of a model of videos."""
+        """The shape of one image's latents, for its size in px: [C, h, w], or [C, 1, h, w] for video models."""
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the latents of ``pixels`` [B, 3, H, W] in [-1, 1]."""
+        """Returns the mean and standard deviation of the latents of ``pixels`` [B, 3, H, W] in [-1, 1]."""
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pixels [B, 3, H, W], about [-1, 1], float32. Gradients flow through."""
+        """Returns float32 pixels [B, 3, H, W], about [-1, 1]. Differentiable."""
 
     def to(self, *arguments: Any, **options: Any) -> Any:
-        """As a torch module's."""
+        """Moves or casts the codec, like ``torch.nn.Module.to``."""
 
 
 def starting_noise(codec: Codec, resolution: int, seed: int) -> Tensor:
@@ -61,63 +61,63 @@ def starting_noise(codec: Codec, resolution: int, seed: int) -> Tensor:
 class TrainableModel(Protocol):
     """A network, its text encoder and its VAE."""
 
-    name: str  # file name, or where it comes from
+    name: str  # file name or source
     sha256: str  # of the network before training
     fingerprint: str  # of the network, independent of how it was opened
-    remarks: list[str]  # sentences about what cannot be trained
+    remarks: list[str]  # sentences about parts that cannot be trained
 
     @property
-    def family(self) -> Kind:
-        """Which it is of."""
+    def family(self) -> ModelFamily:
+        """The family that the model belongs to."""
 
     @property
     def denoiser(self) -> Denoiser:
-        """The network with its text encoder; the parameters that are trained are among its own."""
+        """The network with its text encoder. It holds all trained parameters."""
 
     @property
     def codec(self) -> Codec:
-        """Its VAE."""
+        """The VAE."""
 
     @property
     def resolution(self) -> int:
-        """Side of the pictures that it was trained on, px."""
+        """Side of the images that the base model was trained on, px."""
 
     @property
     def guidance(self) -> float:
-        """How far drawings in a few steps go beyond the unconditional prediction; 1: it is not asked for."""
+        """Guidance scale for sampling in a few steps; 1 disables guidance."""
 
     def inputs(self) -> dict[str, Any]:
-        """What the result of a training takes from it, by name."""
+        """Everything about the model that a training's result depends on, by name."""
 
     def prepare(self, config: TrainingConfig, precision: str, device: torch.device) -> None:
-        """Into the number format "no" (float32), "bf16" or "fp16" and onto ``device``, before anything is trained."""
+        """Casts to ``precision``, "no" (float32), "bf16" or "fp16", and moves to ``device``. Call before training."""
 
     def freeze_text(self, prompts: list[str]) -> None:
-        """Encodes ``prompts`` once; from here on only these can be asked for."""
+        """Encodes ``prompts`` once; afterwards no other prompts can be used."""
 
     def release_text(self) -> None:
-        """Takes the text encoder, which is not asked any more, off the device."""
+        """Moves the text encoder off the device, since it is no longer needed."""
 
     def choose_trainable(self, config: TrainingConfig) -> None:
-        """Lets gradients reach what ``config`` trains, and nothing else."""
+        """Enables gradients for the parameters that ``config`` trains, and for no others."""
 
     def untrained(self) -> AbstractContextManager[Denoiser]:
-        """The network as it was before training, for the anchor of ``config``. Nothing is trained meanwhile."""
+        """A context with the network as it was before training, for the anchor. Do not train inside it."""
 
     def checkpoint_blocks(self, on: bool) -> None:
-        """Whether activations are computed again in the backward pass instead of kept."""
+        """Turns gradient checkpointing on or off: activations are recomputed in the backward pass instead of kept."""
 
     def saved_size(self, method: str) -> int:
-        """How many numbers ``trained`` holds at most."""
+        """The largest count of numbers that ``trained`` can return."""
 
     def close(self) -> None:
-        """Frees what the training took. The model cannot be trained afterwards."""
+        """Frees the resources of the training. The model cannot be trained afterwards."""
 
     def held(self) -> list[nn.Module]:
-        """Whatever has weights that stay in memory while it is trained."""
+        """The modules whose weights stay in memory during training."""
 
     def stepping(self, resolution: int) -> AbstractContextManager:
-        """Holds from the forward pass of a step to the end of its backward pass."""
+        """A context for one training step, from the start of its forward pass to the end of its backward pass."""
 
     def draw(
         self,
@@ -128,7 +128,10 @@ class TrainableModel(Protocol):
         batch_size: int,
         progress: Callable[[], None],
     ) -> Tensor:
-        """Pictures [B, 3, H, W] in [-1, 1] on the CPU, one a prompt, from one noise; quickly where no ``preset`` is."""
+        """Generates images [B, 3, H, W] in [-1, 1] on the CPU, one per prompt, all from the noise of ``seed``.
+
+        Without ``preset``, the model's fast preview sampler is used.
+        """
 
     def trained(self, method: str, lora_alpha: float) -> StateDict:
-        """What was trained: a LoRA's tensors, or those of a whole checkpoint, in the keys that other tools read."""
+        """The trained tensors under the keys that other tools read: a LoRA, or a whole checkpoint."""

@@ -15,10 +15,10 @@ def curves(history: list[dict[str, float]], evaluations: Sequence[Evaluation] = 
     """Each loss of ``history`` [steps], and identity, age and their product per evaluation if there are any."""
     if not evaluations:
         return loss_curves(history)
-    both = Image.new("RGB", (WIDTH, 2 * HEIGHT))
-    both.paste(loss_curves(history), (0, 0))
-    both.paste(evaluation_curves(evaluations, len(history)), (0, HEIGHT))
-    return both
+    chart = Image.new("RGB", (WIDTH, 2 * HEIGHT))
+    chart.paste(loss_curves(history), (0, 0))
+    chart.paste(evaluation_curves(evaluations, len(history)), (0, HEIGHT))
+    return chart
 
 
 def loss_curves(history: list[dict[str, float]]) -> Image.Image:
@@ -28,10 +28,10 @@ def loss_curves(history: list[dict[str, float]]) -> Image.Image:
     for name in names:
         steps = [number for number, losses in enumerate(history, 1) if name in losses]
         values = np.array([history[step - 1][name] for step in steps])
-        width = max(1, round(SMOOTHED * len(values)))
-        smooth = np.convolve(values, np.ones(width) / width, "valid")
-        lines[name] = list(zip(steps[width - 1 :], smooth / (smooth[0] or 1), strict=True))
-    top = max(height for line in lines.values() for _, height in line)
+        window = max(1, round(SMOOTHED * len(values)))
+        smooth = np.convolve(values, np.ones(window) / window, "valid")
+        lines[name] = list(zip(steps[window - 1 :], smooth / (smooth[0] or 1), strict=True))
+    top = max(value for line in lines.values() for _, value in line)
     axes = Axes("Losses while training", "step", "relative to the first steps", (0, len(history)), (0, 1.1 * top))
     for name, colour in zip(names, COLOURS, strict=False):
         axes.line(lines[name], colour)

@@ -1,4 +1,4 @@
-"""A judge's evaluation of the previews: how alike the subject is, and how old it looks at each age."""
+"""A judge's evaluation of the previews: the subject's identity and apparent age in each image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,15 +64,15 @@ class Evaluation:
 
     @property
     def age(self) -> float:
-        """How right the ages are, in [0, 1]: 1 within the class, 0 without a face or TOLERANCE years outside it.
+        """The mean age accuracy in [0, 1]: 1 per image within its class, falling to 0 at TOLERANCE years outside.
 
-        1 without an age estimator.
+        Images without a face count as 0. Without an age estimator, the result is 1.
         """
         if not any(years is not None for years in self.years):
             return 1.0
         pairs = zip(self.years, AGE_CLASSES, strict=True)
-        rights = [0.0 if years is None else max(0.0, 1 - years_off(years, age) / TOLERANCE) for years, age in pairs]
-        return sum(rights) / len(rights)
+        accuracies = [0.0 if years is None else max(0.0, 1 - years_off(years, age) / TOLERANCE) for years, age in pairs]
+        return sum(accuracies) / len(accuracies)
 
     @property
     def score(self) -> float:
@@ -80,10 +80,10 @@ class Evaluation:
         return self.identity * self.age
 
 
-def read_evaluations(found: Any, source: str) -> list[Evaluation]:
+def read_evaluations(entries: Any, source: str) -> list[Evaluation]:
     """The evaluations in JSON read from ``source``. Raises UserError if it is damaged."""
     evaluations = (
-        [from_json(Evaluation, evaluation, source) for evaluation in found] if isinstance(found, list) else None
+        [from_json(Evaluation, evaluation, source) for evaluation in entries] if isinstance(entries, list) else None
     )
     ages = len(AGE_CLASSES)
     if evaluations is None or any(
@@ -107,25 +107,25 @@ def gained(evaluations: Sequence[Evaluation], patience: int) -> bool:
     )
 
 
-def evaluation_sheet(pictures: list[Image.Image], evaluation: Evaluation | None = None) -> Image.Image:
+def evaluation_sheet(images: list[Image.Image], evaluation: Evaluation | None = None) -> Image.Image:
     """The six images in two rows, each with its age and the evaluation if there is one."""
     labels = [display_name(age) for age in AGE_CLASSES]
     if evaluation:
         verdicts = evaluation.verdicts or [None] * len(labels)
-        seen = zip(labels, evaluation.similarities, evaluation.years, verdicts, strict=True)
+        rows = zip(labels, evaluation.similarities, evaluation.years, verdicts, strict=True)
         labels = [
-            f"{label}\n{_seen(similarity, years, meant, evaluation.years_error)}"
-            for label, similarity, years, meant in seen
+            f"{label}\n{_label(similarity, years, likelihood, evaluation.years_error)}"
+            for label, similarity, years, likelihood in rows
         ]
-    return contact_sheet(pictures, labels, columns=3)
+    return contact_sheet(images, labels, columns=3)
 
 
-def _seen(similarity: float | None, years: float | None, verdict: str | None, error: float | None) -> str:
+def _label(similarity: float | None, years: float | None, likelihood: str | None, error: float | None) -> str:
     if similarity is None:
         return "no face"
     lines = [f"similarity {similarity:.2f}"]
-    if verdict:
-        lines.append(verdict)
+    if likelihood:
+        lines.append(likelihood)
     if years is not None:
         lines.append(f"looks {years:.0f}" + ("" if error is None else f" \N{PLUS-MINUS SIGN} {error:.0f}"))
     return "\n".join(lines)
@@ -139,7 +139,7 @@ def sentences(evaluations: Sequence[Evaluation]) -> list[str]:
     if chosen != last:
         lines.append(f"The last, step {last.step}: {_words(last)}.")
     if not any(years is not None for evaluation in evaluations for years in evaluation.years):
-        lines.append("There was no age estimator, so the best step is only the most similar one.")
+        lines.append("No age estimator was used, so the best step is the most similar one.")
     return lines
 
 
@@ -160,19 +160,19 @@ class Judge:
     @classmethod
     def of(cls, subject: SubjectSet, observer: Observer) -> "Judge":
         """Embeds the photos of ``subject``. Raises UserError if none has a face."""
-        seen = [(photo, face) for photo, face in zip(subject.photos, subject.faces, strict=True) if face]
-        if not seen:
+        with_face = [(photo, face) for photo, face in zip(subject.photos, subject.faces, strict=True) if face]
+        if not with_face:
             raise NoFaceFound(
                 f"The judge needs a face to compare with, and none was found in the {len(subject.photos)} photos. Use "
                 "photos with a larger face, or train without a judge."
             )
-        return cls(observer, [observer.read(photo.name, photo.image(), face, photo.age) for photo, face in seen])
+        return cls(observer, [observer.read(photo.name, photo.image(), face, photo.age) for photo, face in with_face])
 
-    def evaluate(self, step: int, pictures: Sequence[Image.Image]) -> Evaluation:
-        """Evaluates ``pictures``, one per age class in their order."""
-        seen = [self.observer.observe(age, picture, age) for age, picture in zip(AGE_CLASSES, pictures, strict=True)]
-        years = [one.estimate.years if one.estimate else None for one in seen]
-        means = against(seen, self.references).nearest_in_age().means
+    def evaluate(self, step: int, images: Sequence[Image.Image]) -> Evaluation:
+        """Evaluates ``images``, one per age class in the order of AGE_CLASSES."""
+        observations = [self.observer.observe(age, image, age) for age, image in zip(AGE_CLASSES, images, strict=True)]
+        years = [observation.estimate.years if observation.estimate else None for observation in observations]
+        means = against(observations, self.references).nearest_in_age().means
         errors, thresholds = self.observer.age_errors, self.observer.embedder.facts.thresholds
         verdicts = [verdict(mean, thresholds) for mean in means] if thresholds else []
         return Evaluation(step, means, years, verdicts, errors.mean_absolute if errors else None)

@@ -1,4 +1,4 @@
-"""The files of one run: where they are, what they hold, and how a finished run is read back."""
+"""The files of one run: their paths, their contents, and how to read a finished run."""
 
 import csv
 import json
@@ -72,7 +72,7 @@ class FinishedRun:
     history: History
     previews: list[Image.Image]  # one per age class after the last step; empty if there were no previews
     evaluations: list[Evaluation]  # empty without a judge
-    resumed_at: int | None  # the step at which this call started training; None: it was finished already
+    resumed_at: int | None  # the step at which this call started training; None: it was already finished
 
     @property
     def file(self) -> Path:

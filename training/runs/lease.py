@@ -33,62 +33,64 @@ class LeaseLost(Unavailable):
 def leased(folder: Path, tell: Callable[[str], None]) -> Generator[Hold, None, None]:
     """Reserves ``folder`` for this process, also on shared storage; creates it if it does not exist.
 
-    Takes over from a process of this machine that has ended at once, and from another machine's after DURATION without
-    renewal by this machine's clock; ``tell`` reports both. Raises RunIsTaken if the holder is alive, and FileConflict
-    if the lease's name belongs to another file. Call what is yielded before each write: a process that was suspended
-    may have lost its lease.
+    If the previous holder is a dead process on this machine, takes over at once; if it is on another machine, after
+    DURATION without a renewal by this machine's clock. ``tell`` reports both. Raises RunIsTaken if the holder is alive,
+    and FileConflict if another file has the lease's name. Call the yielded function before each write: a process that
+    was suspended may have lost its lease.
     """
     from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
-    made = not folder.exists()
+    created = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     lease = SoftFileLease(folder / LEASE, lease_duration=DURATION, heartbeat_interval=HEARTBEAT)
     _check_readable(lease, tell)
-    before = _seen(lease)
+    previous = _read_holder(lease)
     try:
         lease.acquire(blocking=False)
     except Timeout:
-        tell(f"{folder} is in use by {before or 'another process'}. Waiting up to {DURATION:.0f} s for it to respond.")
+        holder = previous or "another process"
+        tell(f"{folder} is in use by {holder}. Waiting up to {DURATION:.0f} s for it to respond.")
         try:
-            lease.acquire(DURATION + HEARTBEAT, cancel_check=lambda: _seen(lease) not in (before, None))
+            lease.acquire(DURATION + HEARTBEAT, cancel_check=lambda: _read_holder(lease) not in (previous, None))
         except Timeout:
+            holder = _read_holder(lease) or holder
             raise RunIsTaken(
-                f"{folder} is in use by {_seen(lease) or before or 'another process'}, which is training. Wait until "
-                "it ends, stop it, or use another folder."
+                f"{folder} is in use by {holder}, which is training. Wait until it ends, stop it, or use "
+                "another folder."
             ) from None
     except LeaseSettingsMismatch as error:
         raise RunIsTaken(
-            f"{folder / LEASE} was written by another program or version: {before}. Wait until it ends, or delete that "
-            "file."
+            f"{folder / LEASE} was written by another program or version: {previous}. Wait until it ends, or delete "
+            "that file."
         ) from error
-    if before:
-        tell(f"Took over {folder} from {before}.")
+    if previous:
+        tell(f"Took over {folder} from {previous}.")
     token = lease.token
 
     def hold() -> None:
-        now = _seen_twice(lease)
-        if now is None:
+        current = _read_holder_twice(lease)
+        if current is None:
             raise LeaseLost(
                 f"{folder / LEASE} is gone: another process took over after this one stopped responding, and ended. "
                 "This process writes nothing more. Use the results there, or repeat the command to continue from them."
             )
-        if now.token != token:
+        if current.token != token:
             raise LeaseLost(
-                f"{now} took over {folder} after this process stopped responding. This process writes nothing more; "
-                "the run continues there."
+                f"{current} took over {folder} after this process stopped responding. This process writes nothing "
+                "more; the run continues there."
             )
 
     try:
         yield hold
     finally:
         lease.release()
-        if made:
+        if created:
             with contextlib.suppress(OSError):  # not empty
                 folder.rmdir()
 
 
-class _Seen(NamedTuple):
-    """A holder's latest renewal."""
+class _Holder(NamedTuple):
+    """The process that holds a lease, and when it last renewed it."""
 
     host: str
     pid: int
@@ -100,29 +102,30 @@ class _Seen(NamedTuple):
         return f"process {self.pid} on {self.host} (last seen {when})"
 
 
-def _seen(lease: "SoftFileLease") -> _Seen | None:
+def _read_holder(lease: "SoftFileLease") -> _Holder | None:
+    """The current holder; None if there is none."""
     owner = lease.owner
     try:
         when = Path(lease.lock_file).stat().st_mtime
     except OSError:
         return None
     # filelock appends the container's id after a question mark.
-    return _Seen(owner.hostname.partition("?")[0], owner.pid, owner.token, when) if owner else None
+    return _Holder(owner.hostname.partition("?")[0], owner.pid, owner.token, when) if owner else None
 
 
-def _seen_twice(lease: "SoftFileLease") -> _Seen | None:
+def _read_holder_twice(lease: "SoftFileLease") -> _Holder | None:
     """The holder; if the lease cannot be read, looks again a moment later."""
-    seen = _seen(lease)
-    if seen is None:
+    holder = _read_holder(lease)
+    if holder is None:
         time.sleep(GLANCE)
-        seen = _seen(lease)
-    return seen
+        holder = _read_holder(lease)
+    return holder
 
 
 def _check_readable(lease: "SoftFileLease", tell: Callable[[str], None]) -> None:
     """Deletes an empty lease, which a crash or a full disk leaves. Raises FileConflict for a file that is no lease."""
     file = Path(lease.lock_file)
-    if not os.path.lexists(file) or _seen_twice(lease) or not os.path.lexists(file):
+    if not os.path.lexists(file) or _read_holder_twice(lease) or not os.path.lexists(file):
         return
     if not file.is_file() or file.is_symlink() or file.stat().st_size:
         raise FileConflict(

@@ -1,8 +1,8 @@
 """The memory that a training needs, counted before its first step.
 
-Runs one step at three small sizes and records the bytes alive after each operation. These are polynomials of the number
-of latents: constant for text, linear for activations, quadratic where attention keeps its matrix. Extrapolating each
-operation to the real size gives the peak. Not counted: what GPU libraries allocate beside tensors, such as cuDNN's
+Runs one step at three small sizes and records the bytes alive after each operation. Each count is a polynomial in the
+number of latents: constant for text, linear for activations, quadratic where attention keeps its matrix. Extrapolating
+each operation to the real size gives the peak. Not counted: what GPU libraries allocate beside tensors, such as cuDNN's
 workspace, and the images that the reward generates.
 """
 
@@ -42,11 +42,11 @@ class Ledger(TorchDispatchMode):
         super().__init__()
         self.alive = 0
         self.moments: list[int] = []
-        self._known: dict[int, weakref.ref] = {}
+        self._storages: dict[int, weakref.ref] = {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None) -> Any:
         """Runs ``func``. Operations on quantised tensors are first broken down into plain ones."""
-        if any(hasattr(kind, "__tensor_flatten__") for kind in types):
+        if any(hasattr(tensor_type, "__tensor_flatten__") for tensor_type in types):
             return NotImplemented
         if args and isinstance(args[0], Tensor):  # its memory is not new if the result is a view or in place
             self._note(args[0], new=False)
@@ -64,11 +64,11 @@ class Ledger(TorchDispatchMode):
         key, size = storage._cdata, storage.nbytes() if new else 0
 
         def forget(_: Any) -> None:
-            del self._known[key]
+            del self._storages[key]
             self.alive -= size
 
-        if key not in self._known:
-            self._known[key] = weakref.ref(storage, forget)
+        if key not in self._storages:
+            self._storages[key] = weakref.ref(storage, forget)
             self.alive += size
 
     def __enter__(self) -> "Ledger":
@@ -96,8 +96,8 @@ class Growth:
         """Bytes alive at any size: the Lagrange polynomial through the counted sizes, per operation."""
         return torch.stack(
             [
-                alive * math.prod((size - other) / (known - other) for other in self.moments if other != known)
-                for known, alive in self.moments.items()
+                alive * math.prod((size - other) / (counted - other) for other in self.moments if other != counted)
+                for counted, alive in self.moments.items()
             ]
         ).sum(0)
 
@@ -111,7 +111,7 @@ class Memory:
     """The memory of a training on its device, in bytes."""
 
     resolution: int  # px
-    factor: int  # px a latent
+    factor: int  # px per latent
     weights: int  # network, VAE and face embedder in their own number formats, and the trained weights
     optimizer: int
     update: int  # temporaries of the optimizer step
@@ -128,36 +128,37 @@ class Memory:
         peak = max(int(step.max()), int(step[-1]) + self.update, self.image.peak(latents))
         if self.face:  # decoded, forward and backward, while the network's activations are kept
             window = math.ceil(self.window * (resolution or self.resolution) / self.resolution)
-            face, kept = self.face[checkpointing].at(window**2), int(step[self.step[checkpointing].turn])
-            peak = max(peak, kept + int(face.max()), kept + int(face[self.face[checkpointing].turn]) + self.embedding)
+            face, activations = self.face[checkpointing].at(window**2), int(step[self.step[checkpointing].turn])
+            at_turn = int(face[self.face[checkpointing].turn])
+            peak = max(peak, activations + int(face.max()), activations + at_turn + self.embedding)
         return self.weights + self.optimizer + peak
 
     def sentence(self, checkpointing: bool) -> str:
         """A sentence for the report."""
-        here, there = ("on", "off") if checkpointing else ("off", "on")
+        current, other = ("on", "off") if checkpointing else ("off", "on")
         return (
             f"Memory: about {_text(self.needed(checkpointing))} at {self.resolution} px with gradient_checkpointing "
-            f"{here} ({there}: {_text(self.needed(not checkpointing))}), including {_text(self.weights)} of weights."
+            f"{current} ({other}: {_text(self.needed(not checkpointing))}), including {_text(self.weights)} of weights."
         )
 
     def advice(self, checkpointing: bool, free: int | None) -> str | None:
-        """What to do if ``free`` bytes beside the weights are too few; None if they suffice or are not known."""
-        needed, there = self.needed(checkpointing), (free or 0) + self.weights
-        if free is None or needed <= there:
+        """What to do if ``free`` bytes beside the weights are too few; None if they suffice or ``free`` is unknown."""
+        needed, available = self.needed(checkpointing), (free or 0) + self.weights
+        if free is None or needed <= available:
             return None
-        fitting = [side for side in RESOLUTIONS if side < self.resolution and self.needed(True, side) <= there]
-        if self.needed(True) <= there:
-            todo = f"Turn on gradient_checkpointing: {_text(self.needed(True))}."
+        fitting = [side for side in RESOLUTIONS if side < self.resolution and self.needed(True, side) <= available]
+        if self.needed(True) <= available:
+            remedy = f"Turn on gradient_checkpointing: {_text(self.needed(True))}."
         elif fitting:
             lower = _text(self.needed(True, fitting[-1]))
-            todo = f"Turn on gradient_checkpointing and set resolution to {fitting[-1]}: {lower}."
+            remedy = f"Turn on gradient_checkpointing and set resolution to {fitting[-1]}: {lower}."
         else:
-            todo = "Lower train_batch_size, or load the model in a smaller number format (fp8, int8, GGUF)."
-        return f"Training needs about {_text(needed)} of memory, and {_text(there)} are available. {todo}"
+            remedy = "Lower train_batch_size, or load the model in a smaller number format (fp8, int8, GGUF)."
+        return f"Training needs about {_text(needed)} of memory, and {_text(available)} are available. {remedy}"
 
 
 def memory_remarks(trainer: Trainer) -> tuple[str, str | None]:
-    """The memory that a training needs, as a sentence, and what to do if that is more than available."""
+    """The memory that a training needs, as a sentence, and what to do if less is available."""
     memory, checkpointing = count_memory(trainer), trainer.config.gradient_checkpointing
     return memory.sentence(checkpointing), memory.advice(checkpointing, free_memory(trainer.accelerator.device))
 
@@ -165,17 +166,19 @@ def memory_remarks(trainer: Trainer) -> tuple[str, str | None]:
 def out_of_memory(config: TrainingConfig, done: int) -> str:
     """The error for a device that ran out of memory in the step after ``done``."""
     where = f"at step {done + 1}; the steps before it are saved" if done else "before the first step"
-    todo = ["close other programs that use it"]
+    remedies = ["close other programs that use it"]
     if not config.gradient_checkpointing:
-        todo.append("turn on gradient_checkpointing")
+        remedies.append("turn on gradient_checkpointing")
     restart = "lower resolution or train_batch_size"
     if config.method == "full" and not config.use_8bit_adam:
         restart = f"turn on use_8bit_adam, {restart}"
-    return f"The GPU ran out of memory {where}. To continue, {' or '.join(todo)}. To start again with less, {restart}."
+    return (
+        f"The GPU ran out of memory {where}. To continue, {' or '.join(remedies)}. To start again with less, {restart}."
+    )
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that this process can still allocate on ``device``; None if that is not known."""
+    """Bytes that this process can still allocate on ``device``; None if unknown."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused

@@ -51,9 +51,10 @@ class Previewer:
         self.previewed_at: int | None = None  # step
 
     def resume(self) -> None:
-        """Continues from the evaluations in ``folder`` up to the trainer's step, adding one that a kill prevented.
+        """Continues from the evaluations in ``folder`` up to the trainer's step, and adds a missing one.
 
-        A step's state is saved before its preview. Raises TrainingEnough as a call does.
+        A step's state is saved before its preview, so a killed run may lack the last preview. Raises TrainingEnough
+        when patience runs out.
         """
         step = self.trainer.step_number
         if not self.judge or not step:

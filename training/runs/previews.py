@@ -13,12 +13,12 @@ from ..pictures.photos import blank, to_image
 
 
 def _prompts(config: TrainingConfig) -> list[str]:
-    named = {"token": config.token, "class_word": config.class_word}
-    return [fill_prompt(SAMPLING_PROMPT, age=age, **named) for age in AGE_CLASSES]
+    words = {"token": config.token, "class_word": config.class_word}
+    return [fill_prompt(SAMPLING_PROMPT, age=age, **words) for age in AGE_CLASSES]
 
 
 def preview_prompts(config: TrainingConfig) -> list[str]:
-    """The prompts that draw_ages needs once the text encoder is released."""
+    """The prompts that generate_ages needs once the text encoder is released."""
     return ["", *_prompts(config)]
 
 
@@ -35,8 +35,9 @@ def generate_ages(
     """
     seed = trainer.config.seed if seed is None else seed
     pixels = trainer.model.draw(_prompts(trainer.config), trainer.data.resolution, seed, preset, batch_size, progress)
-    if bad := sum(map(blank, pixels)):
+    if blanks := sum(map(blank, pixels)):
         warnings.warn(
-            f"{bad} of {len(pixels)} previews are a single colour: the model generates no usable images.", stacklevel=1
+            f"{blanks} of {len(pixels)} previews are a single colour: the model generates no usable images.",
+            stacklevel=1,
         )
-    return [to_image(picture) for picture in pixels]
+    return [to_image(image) for image in pixels]

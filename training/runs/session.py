@@ -53,7 +53,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is trained on what, and which networks read the faces."""
+    """The photos, the model, the settings, and the networks that read faces."""
 
     photos: Sequence[Photo]
     regularization: RegularizationSet | None
@@ -69,20 +69,21 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a run goes, and in which form."""
+    """Where and how a run is written."""
 
     files: Callable[[Trainer], RunFiles]
     title: str  # the subject's name
     precision: torch.dtype = torch.float16
     keeps_state: bool = False  # so that a longer run can continue
     callbacks: Iterable[Callback] = ()
-    on_start: Callable[[], None] = lambda: None  # called in the run's folder once the run is held
+    on_start: Callable[[], None] = lambda: None  # called once the run's folder is leased
 
 
 def train(inputs: Inputs, outputs: Outputs, reporter: Reporter) -> FinishedRun:
     """Trains a subject, resumes an interrupted run, or returns the same run if it is finished.
 
-    Raises UserError for inputs that cannot be trained, and what stops the training, with the state saved.
+    Raises UserError for inputs that cannot be trained. An exception that ends the training passes through after the
+    state is saved.
     """
     config, trainer = inputs.config, None
     subject = _read_subject(inputs, reporter)
@@ -148,7 +149,7 @@ def _settings(inputs: Inputs) -> list[str]:
 
 def _run(trainer: Trainer, subject: SubjectSet, inputs: Inputs, outputs: Outputs, reporter: Reporter) -> FinishedRun:
     files, accelerator = outputs.files(trainer), trainer.accelerator
-    # One process writes; the others train along.
+    # Only the main process writes.
     lease = leased(files.folder, reporter.say) if accelerator.is_main_process else contextlib.nullcontext(lambda: None)
     with lease as hold:
         if run := finished(files, outputs.keeps_state):
@@ -207,7 +208,7 @@ def finish(
         if previewer:
             previewer.resume()
         trainer.run(state.save, [lambda _: hold(), *callbacks, *([previewer] if previewer else [])])
-    except TrainingEnough:  # already when it was resumed
+    except TrainingEnough:  # patience had already run out when the run was resumed
         pass
     finally:
         if main and trainer.history:

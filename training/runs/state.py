@@ -28,7 +28,7 @@ class StateIsAhead(RunMismatch):
 
 @dataclass(frozen=True)
 class _State:
-    """What every state file holds, beside tensors."""
+    """The entries of every state file."""
 
     run: dict[str, Any]
     step: int
@@ -170,7 +170,7 @@ def _check_fit(trainer: Trainer, state: dict[str, Any]) -> None:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What the last bits of a result depend on beside the settings."""
+    """The parts of the setup that can change the last bits of a result."""
     cuda = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if cuda else torch.backends.cpu.get_cpu_capability(),
@@ -198,5 +198,5 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    words = str(value)
-    return words if len(words) <= 40 else f"{words[:8]}..."
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:8]}..."
