@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Callable, Generator
 from datetime import datetime
@@ -125,12 +126,16 @@ def _read_holder_twice(lease: "SoftFileLease") -> _Holder | None:
 def _check_readable(lease: "SoftFileLease", tell: Callable[[str], None]) -> None:
     """Deletes an empty lease, which a crash or a full disk leaves. Raises FileConflict for a file that is no lease."""
     file = Path(lease.lock_file)
-    if not os.path.lexists(file) or _read_holder_twice(lease) or not os.path.lexists(file):
+    if not os.path.lexists(file) or _read_holder_twice(lease):
         return
-    if not file.is_file() or file.is_symlink() or file.stat().st_size:
+    try:
+        status = file.lstat()
+    except FileNotFoundError:  # it has been released meanwhile
+        return
+    if status.st_size or not stat.S_ISREG(status.st_mode):
         raise FileConflict(
             f"{file} has the name that reserves this folder for one process, but is another file. Move it, or use "
             "another folder."
         )
-    file.unlink()
+    file.unlink(missing_ok=True)
     tell(f"Deleted {file}: it is empty, so the process that wrote it crashed.")
