@@ -27,7 +27,9 @@ class ProbeOptions:
 
     subject: Path = option(help="folder with photos of one person")
     target: Path = option(help="folder with photos of another person; the subject's photos are moved towards this one")
-    out: Path = option(Path("probe.png"), help="output image: each photo before and after, and the other person")
+    out: Path = option(
+        Path("probe.png"), help="output image: each photo before and after, and the other person", output="file"
+    )
     checkpoint: Path | None = option(None, help="model whose VAE encodes and decodes the photos")
     tiny_vae: Path | None = option(
         None,

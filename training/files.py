@@ -1,4 +1,4 @@
-"""Atomic file writes, checks before a write, and file hashes."""
+"""Atomic file writes, the rule about what they may replace, checks before a write, and file hashes."""
 
 import contextlib
 import hashlib
@@ -13,7 +13,25 @@ from pathlib import Path
 from .errors import FileConflict, Unavailable
 from .names import utf8_name
 
-PARTIAL = ".partial-"  # prefix of the temporary folders for unfinished files
+PARTIAL = ".identity-aging-partial-"  # prefix of the temporary folders for unfinished files
+
+PROGRAM = "Identity Aging"  # in the Software text of each PNG
+_MARKS = (  # by suffix
+    rb"\x89PNG.*Software\0Identity Aging",
+    rb'.*<meta name="generator" content="Identity Aging">',
+    rb'.{8}\{"__metadata__":.*"identity_aging',  # .safetensors: our keys of the metadata begin so
+    rb"PK\x03\x04.{26}training-state/",  # torch names the parts of an archive after its file
+)
+_MARKS_WITHIN = 8192  # bytes from the start of a file
+_OPENINGS = (  # of the tables and JSON, which have no place for a mark
+    b"set,image,age,face_found,",  # the report
+    b'{\n  "summary": {\n    "matcher": ',
+    b"name,state,similarity,yardstick,",  # a cast
+    b"step,reconstruction",  # a training: losses, run file, record, previews
+    b'{\n  "checkpoint": ',
+    b'{"losses": ',
+    b'[\n {\n  "step": ',
+)
 
 
 @contextlib.contextmanager
@@ -77,6 +95,26 @@ def check_writable(path: Path) -> None:
         ) from error
 
 
+def ours(path: Path) -> bool:
+    """Returns whether this program wrote the file: it has our mark, or begins as our tables and JSON do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(_MARKS_WITHIN)
+    opens_like_ours = head.replace(b"\r\n", b"\n").startswith(_OPENINGS)
+    return opens_like_ours or any(re.match(mark, head, re.DOTALL) for mark in _MARKS)
+
+
+def check_replaceable(*paths: Path) -> None:
+    """Raises FileConflict if one of ``paths`` exists and is not ``ours``: the rule for every output."""
+    foreign = [path for path in paths if os.path.lexists(path) and not ours(path)]
+    if foreign:
+        more = f" and {len(foreign) - 1} more files" if foreign[1:] else ""
+        raise FileConflict(
+            f"{foreign[0]}{more} would be replaced, but {PROGRAM} did not write it. Choose another output, or move it."
+        )
+
+
 def check_room(folder: Path, size: int) -> None:
     """Raises Unavailable if the disk of ``folder`` has fewer than ``size`` bytes free."""
     existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
@@ -93,7 +131,10 @@ def clear_partial(folder: Path, older_than: float = 0) -> None:
     Use 0 only if no other process writes to the folder.
     """
     for leftover in folder.glob(f"{PARTIAL}*"):
-        with contextlib.suppress(FileNotFoundError):  # another process of the same training was faster
+        # tempfile appends eight characters; anything else of that prefix is not ours.
+        if leftover.is_symlink() or not re.fullmatch(r"[a-z0-9_]{8}", leftover.name.removeprefix(PARTIAL)):
+            continue
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # another process was faster; it is a file
             if time.time() - leftover.stat().st_mtime >= older_than:
                 shutil.rmtree(leftover)
 

@@ -123,5 +123,5 @@ def test_scoring_uses_the_photo_ages_of_training(tmp_path, monkeypatch, trained,
         monkeypatch.setattr(command, step, replacement)
     values = {"checkpoint": tmp_path, "subject": tmp_path, "photo_ages": trained, "age_estimator": "drawn-ages"}
     (tmp_path / "anna").mkdir()
-    command._act(command._job(tmp_path / "anna", values))
+    command._act(command.job_of(tmp_path / "anna", values))
     assert scored_ages == [scored]

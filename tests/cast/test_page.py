@@ -2,7 +2,7 @@ import re
 import threading
 
 from training.cast import view
-from training.cast.entry import FAILED, FINISHED, TRAINING, Entry
+from training.cast.entry import FAILED, FINISHED, TRAINING, Entry, read_entry
 from training.cast.page import page
 from training.cast.view import View
 from training.errors import Unavailable
@@ -55,7 +55,7 @@ def test_the_view_survives_a_temporary_disk_failure(tmp_path, monkeypatch):
         raise Unavailable("The disk is full.")
 
     monkeypatch.setattr(View, "refresh", away)
-    with View(tmp_path, [folder]):
+    with View(tmp_path, {"anna": read_entry(folder)}):
         assert refreshed.wait(10)
         Entry(folder).save(state=FAILED, sentence="There is no folder photos/anna.")
         for _ in range(2):  # the first may have started before

@@ -1,9 +1,10 @@
 import json
+import time
 
 import pytest
 
 from training.cast.table import read_table
-from training.cli.cast import COLUMNS
+from training.cli.cast_job import COLUMNS
 from training.errors import DamagedFile, InvalidData, InvalidSetting, MissingFile, UserError
 
 ROWS = {
@@ -58,6 +59,13 @@ def test_three_formats_of_a_table_are_equal_and_paths_start_at_its_folder(tmp_pa
         ("t.json", "{", DamagedFile, ["t.json", "line 1 column 2"]),
         ("t.csv", "name,seed\nJ\xfcrgen,1\n", DamagedFile, ["t.csv", "UTF-8"]),
         ("t.json", '{"J\xfcrgen": {}}', DamagedFile, ["t.json", "UTF-8"]),
+        ("t.csv", "name,seed,seed\nanna,1,2\n", InvalidData, ["t.csv", "line 1", "'seed'"]),
+        ("t.csv", "name,max-train-steps,max_train_steps\nanna,1,2\n", InvalidData, ["max_train_steps"]),
+        ("t.csv", "name,name\nanna,bert\n", InvalidData, ["t.csv", "'name'"]),
+        ("t.csv", "name,seed,\nanna,1,2\n", InvalidData, ["anna", "column 3"]),
+        ("t.json", '{"anna": {"seed": 1}, "anna": {"seed": 2}}', InvalidData, ["t.json", "'anna'"]),
+        ("t.json", '{"anna": {"seed": 1, "seed": 2}}', InvalidData, ["t.json", "'seed'"]),
+        ("t.json", '{"anna": {"max-train-steps": 1, "max_train_steps": 2}}', InvalidData, ["anna", "max_train_steps"]),
         ("t.txt", "", InvalidSetting, ["t.txt", ".csv, .toml, .json"]),
         ("missing/t.csv", None, MissingFile, ["missing/t.csv"]),
     ],
@@ -81,3 +89,16 @@ def test_empty_cells_are_left_out(tmp_path, name, text):
     """As a path, " " or "" would name the table's own folder."""
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert read_table(tmp_path / name, COLUMNS) == {"anna": {"lora_layers": ("attention",)}}
+
+
+def test_empty_columns_of_a_spreadsheet_are_ignored(tmp_path):
+    (tmp_path / "t.csv").write_text("name,seed,,\nanna,1,,\n")
+    assert read_table(tmp_path / "t.csv", COLUMNS) == {"anna": {"seed": 1}}
+
+
+def test_a_table_with_20000_rows_is_read_in_seconds(tmp_path):
+    """Comparing each name with all others took minutes."""
+    (tmp_path / "t.csv").write_text("name,seed\n" + "".join(f"person {number},{number}\n" for number in range(20_000)))
+    start = time.process_time()
+    assert len(read_table(tmp_path / "t.csv", COLUMNS)) == 20_000
+    assert time.process_time() - start < 5

@@ -5,6 +5,7 @@ import json
 from PIL import Image
 
 from training.__main__ import main
+from training.files import ours
 
 
 def test_training_raises_the_similarity_to_the_subject(tmp_path):
@@ -18,4 +19,5 @@ def test_training_raises_the_similarity_to_the_subject(tmp_path):
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"photos", "ages", "before", "after", "subject.safetensors", "sheet.png", "losses.png",
                     "report.html", "report.json"}  # fmt: skip
+    assert all(ours(path) for path in tmp_path.rglob("*.*") if path.is_file()), "the same command may run again"
     assert main(["demo", "--out", str(tmp_path), "--steps", "0"]) == 2

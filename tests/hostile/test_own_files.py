@@ -11,7 +11,7 @@ from lab.study.trials import read as read_trials
 from tests.hostile.results import refused
 from tests.parts import resume, tiny_trainer
 from training.cli.generate import GenerateOptions, generate
-from training.errors import MissingFile, RunMismatch
+from training.errors import DamagedFile, MissingFile, RunMismatch
 from training.models.subject import HEADER, Subject, read_subject, subject_file
 from training.records import from_json, parse_json
 from training.runs.evaluations import Evaluation, read_evaluations
@@ -187,6 +187,8 @@ STATES = {
     "no weight": ("weights", {}),
     "no moments": ("optimizer", {}),
     "moments of another": ("optimizer", {"state": {}, "param_groups": [{"params": [0]}]}),
+    "fewer than no steps": ("step", -5),
+    "more steps than losses": ("step", 2),
 }
 
 
@@ -205,3 +207,49 @@ def test_a_state_of_a_later_version_can_be_resumed(run, tmp_path):
     trainer = tiny_trainer()
     resume(trainer, tmp_path / "training-state.pt")
     assert trainer.step_number == 3
+
+
+def test_shapes_that_would_broadcast_are_refused(run, tmp_path):
+    _, state = run
+    name, weight = next(iter(state["weights"].items()))
+    one = weight[:1, :1]
+    moments = state["optimizer"]["state"]
+    for changed in (
+        state | {"weights": state["weights"] | {name: one}},
+        state | {"optimizer": state["optimizer"] | {"state": moments | {0: moments[0] | {"exp_avg": one}}}},
+    ):
+        torch.save(changed, tmp_path / "training-state.pt")
+        with refused(tmp_path / "training-state.pt", error=DamagedFile):
+            resume(tiny_trainer(), tmp_path / "training-state.pt")
+
+
+def test_a_flipped_bit_in_a_state_is_refused_or_changes_nothing(run, tmp_path):
+    """Every place is tried in turn that is a multiple of a step; most of the file are weights and moments."""
+    files, state = run
+    content, path = files.state.read_bytes(), tmp_path / "training-state.pt"
+    refusals = 0
+    for place in range(0, len(content), len(content) // 60):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        trainer = tiny_trainer()
+        try:
+            resume(trainer, path)
+        except DamagedFile as error:
+            refusals += 1
+            assert str(path) in str(error)
+            continue
+        resumed = trainer.state_dict()
+        assert resumed["step"] == state["step"] and resumed["history"] == state["history"]
+        assert all(torch.equal(weight, state["weights"][name]) for name, weight in resumed["weights"].items())
+        for number, moments in resumed["optimizer"]["state"].items():
+            assert all(torch.equal(value, state["optimizer"]["state"][number][key]) for key, value in moments.items())
+    assert refusals > 30
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no state", None])
+def test_a_file_that_is_no_state_is_refused_as_one(run, tmp_path, content):
+    """``None``: half a state. A training state cannot be downloaded again."""
+    path = tmp_path / "training-state.pt"
+    path.write_bytes(run[0].state.read_bytes()[:20_000] if content is None else content)
+    with refused(path, "delete", error=DamagedFile) as raised:
+        resume(tiny_trainer(), path)
+    assert "download" not in str(raised.value).lower()

@@ -121,6 +121,22 @@ def test_partial_files_of_killed_writers_are_cleared_after_a_while(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
 
 
+def test_what_is_only_named_like_a_partial_file_is_kept(tmp_path):
+    """A folder of the user's, a file and a link."""
+    (tmp_path / f"{PARTIAL}holiday").mkdir()
+    (tmp_path / f"{PARTIAL}holiday" / "a.txt").touch()
+    (tmp_path / ".partial-downloads").mkdir()
+    (tmp_path / f"{PARTIAL}abcdefgh").touch()
+    (tmp_path / f"{PARTIAL}abcdefgi").symlink_to(tmp_path / ".partial-downloads")
+    (tmp_path / f"{PARTIAL}abcdefgj").symlink_to(tmp_path / "nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    for path in before:
+        os.utime(path, (0, 0), follow_symlinks=False)
+    clear_partial(tmp_path)
+    assert main(["world", "--photos", str(tmp_path), "--years", "200"]) == 2  # it also clears what is an hour old
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_two_writers_of_one_file_do_not_interfere(tmp_path):
     with written(tmp_path / "a.txt") as first, written(tmp_path / "a.txt") as second:
         first.write_text("first")

@@ -28,6 +28,14 @@ def write(out: Path, entries: Sequence[Entry]) -> None:
         temporary.write_text(page(out, entries), encoding="utf-8")
 
 
+def names_in(out: Path) -> list[str]:
+    """Returns the names of the subjects in the TABLE of an earlier cast in ``out``."""
+    if not (out / TABLE).is_file():
+        return []
+    with (out / TABLE).open(newline="", encoding="utf-8", errors="replace") as file:
+        return [name for row in csv.DictReader(file) if (name := row["name"])]
+
+
 def page(out: Path, entries: Sequence[Entry]) -> str:
     """Returns the HTML page; images and reports are links into the subjects' folders under ``out``."""
     environment = Environment(

@@ -11,25 +11,28 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from . import page
-from .entry import FAILED, FINISHED, RUNNING, Entry, read_entry
+from .entry import FAILED, FINISHED, RUNNING, Entry, read_again
 
 EVERY = 2.0  # s between reads of the entries
 
 
 class View:
-    """A context manager that shows the subjects in ``folders`` and updates their table and page in ``out``."""
+    """A context manager that shows the subjects of ``entries``, by name, and updates their table and page in ``out``.
 
-    def __init__(self, out: Path, folders: list[Path]):
-        self.out = out
-        self.entries = {folder: read_entry(folder) for folder in folders}
+    It replaces each entry by what is saved; the cast may replace an entry too.
+    """
+
+    def __init__(self, out: Path, entries: dict[str, Entry]):
+        self.out, self.entries = out, entries
+        self._over = {name for name, entry in entries.items() if self._ended(entry)}
         self._file = sys.stderr  # kept, as a subject in this process redirects it
-        self._bars: dict[Path, tqdm] = {}
+        self._bars: dict[str, tqdm] = {}
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "View":
-        ended = sum(self._ended(entry) for entry in self.entries.values())
-        self._all = tqdm(total=len(self.entries), initial=ended, unit="subject", file=self._file, disable=None)
+        count, over = len(self.entries), len(self._over)
+        self._all = tqdm(total=count, initial=over, unit="subject", file=self._file, disable=None)
         self._write()
         self._thread.start()
         return self
@@ -46,12 +49,14 @@ class View:
     def refresh(self) -> None:
         """Shows changed entries; rewrites the page if a state changed or REFRESH seconds have passed."""
         changed = False
-        for folder, previous in self.entries.items():
-            if self._ended(previous):
+        for name, previous in self.entries.items():
+            if name in self._over:
                 continue
-            entry = self.entries[folder] = read_entry(folder)
+            entry = read_again(previous)
+            if self.entries[name] is previous:
+                self.entries[name] = entry
             changed |= entry.state != previous.state
-            self._show(folder, entry)
+            self._show(name, entry)
         self._all.set_postfix_str(page.tally(list(self.entries.values())))
         if changed or time.monotonic() - self._written > page.REFRESH:
             self._write()
@@ -65,18 +70,19 @@ class View:
             with contextlib.suppress(UserError):  # a full or missing disk may come back; __exit__ tries once more
                 self.refresh()
 
-    def _show(self, folder: Path, entry: Entry) -> None:
-        bar = self._bars.get(folder)
+    def _show(self, name: str, entry: Entry) -> None:
+        bar = self._bars.get(name)
         if entry.state in RUNNING:
             if not bar:
-                bar = self._bars[folder] = tqdm(unit="step", leave=False, file=self._file, disable=None)
+                bar = self._bars[name] = tqdm(unit="step", leave=False, file=self._file, disable=None)
             bar.total = entry.steps or None
             bar.set_description(f"{entry.name} {entry.state} on {entry.node}", refresh=False)
             bar.n = entry.step
             bar.refresh()
         elif bar:
-            self._bars.pop(folder).close()
+            self._bars.pop(name).close()
         if self._ended(entry):
+            self._over.add(name)
             self._all.update()
             tqdm.write(f"{entry.name}: {entry.state}. {page.verdict(entry)}", file=self._file)
 

@@ -12,6 +12,7 @@ from ..biometrics.comparisons import against
 from ..catalogue import SYNTHETIC_AGE_JUDGE
 from ..faces.age_estimators import CropAgeEstimator
 from ..faces.observation import Observer
+from ..files import check_replaceable
 from ..options import check, option, spelled
 from ..pictures.photos import save
 from ..pictures.sheet import contact_sheet, headed
@@ -22,6 +23,7 @@ from ..world.recipe import SHOWN, YEARS, generate_six, regularization_set, subje
 from ..world.render.photos import SUBJECT, write_photos
 from ..world.shipped import age_estimator
 from .console import say
+from .outputs import visible_files
 from .score import ScoreOptions, score
 from .shared import LAST_PERSON, PERSON_HELP
 
@@ -44,6 +46,11 @@ class DemoOptions:
 def demo(options: DemoOptions) -> int:
     """Trains a held-out person of the synthetic world and writes everything into ``out``."""
     out, steps = options.out, options.steps
+    check_replaceable(
+        *visible_files(*(out / folder for folder in ("photos", "ages", "before", "after"))),
+        *(out / name for name in ("sheet.png", "losses.png", "report.html", "report.json")),
+        *(out / name for name in ("subject.safetensors", "training-state.pt")),
+    )
     write_photos(out, options.person, YEARS)
     subject = subject_set(options.person)
     photos = [photo.image() for photo in subject.photos]

@@ -5,14 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from tqdm import tqdm
 
 from ..ages import SAMPLING_PROMPT, age_words, display_name, parse_ages
 from ..config import MAX_SEED
 from ..errors import DamagedFile
-from ..files import check_writable, written
+from ..files import check_replaceable, check_writable
 from ..models.interface import starting_noise
 from ..models.stable_diffusion.open_subject import open_subject
 from ..models.stable_diffusion.sampler import PRESETS, sample
@@ -63,10 +62,15 @@ class GenerateOptions:
 
 
 def generate(options: GenerateOptions) -> int:
-    """Writes one PNG per age into the folder ``out``, and the contact sheet ``out``.png."""
+    """Writes one PNG per age into the folder ``out``, and the contact sheet ``out``.png.
+
+    Replaces images of earlier runs, but raises FileConflict before any work for others of the same names.
+    """
     sheet = options.out.with_name(f"{options.out.name}.png")
     check_writable(sheet)
     ages = parse_ages(options.ages)
+    files = [options.out / f"{age_words(age)}.png" for age in ages]
+    check_replaceable(*files, sheet)
     header = read_subject(options.subject)
     prompts = [header.prompt(age, options.prompt) for age in ages]
     base = options.checkpoint or _recorded_checkpoint(options.subject)
@@ -94,13 +98,9 @@ def generate(options: GenerateOptions) -> int:
         )
     _check_blank(pixels, ages)
     pictures = [to_image(picture) for picture in pixels]
-    remarks = _earlier_images(options.out, {f"{age_words(age)}.png" for age in ages}, sheet)
-    for picture, age, text in zip(pictures, ages, prompts, strict=True):
-        info = PngInfo()
-        info.add_text("prompt", text)
-        info.add_text("seed", str(options.seed))
-        with written(options.out / f"{age_words(age)}.png") as temporary:
-            picture.save(temporary, pnginfo=info)
+    remarks = _earlier_images(options.out, {file.name for file in files}, sheet)
+    for picture, file, text in zip(pictures, files, prompts, strict=True):
+        save(picture, file, prompt=text, seed=str(options.seed))
     save(contact_sheet(pictures, [display_name(age) for age in ages]), sheet)
     say(f"Saved {len(pictures)} ages to {options.out}, all from seed {options.seed}. Contact sheet: {sheet}", *remarks)
     return 0

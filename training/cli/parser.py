@@ -8,7 +8,8 @@ from typing import Any
 from ..cast.cluster import ClusterOptions
 from ..options import Option, options_of
 from . import cast, demo, generate, score, train, world
-from .outputs import checked
+from .cast_job import COLUMNS
+from .outputs import check_apart, checked
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ COMMANDS = {
         "train, generate and score a table of subjects, on one machine or a cluster; continues where it stopped",
         cast.cast,
         (cast.CastOptions, ClusterOptions),
-        cast.COLUMNS,
+        COLUMNS,
     ),
     "generate": Command("generate the subject at several ages", generate.generate, (generate.GenerateOptions,)),
     "score": Command("score how well the identity is preserved", score.score, (score.ScoreOptions,)),
@@ -43,10 +44,12 @@ COMMANDS = {
 def run_command(argv: Sequence[str] | None, program: str, commands: Mapping[str, Command]) -> int:
     """Runs the command named in ``argv`` and returns its exit code.
 
-    Raises UserError if an option has a value that is not allowed.
+    Raises UserError if an option has a value that is not allowed, or an output lies inside an input.
     """
     given = vars(_parser(program, commands).parse_args(argv))
     command = commands[given.pop("command")]
+    described = [option for kind in command.described for option in options_of(kind)]
+    check_apart({option: given[option.name] for option in (*described, *command.columns) if option.name in given})
     parts = []
     for described in command.described:
         values = {

@@ -12,10 +12,11 @@ from ..data.subject_photos import read_photos, with_ages
 from ..errors import InvalidSetting, NoFaceFound
 from ..faces.find import MTCNNDetector
 from ..faces.observation import Observer
+from ..files import check_replaceable
 from ..options import check, option
 from ..pictures.photos import Photo, left_out, read_folder, read_once
 from ..report.compare import Images, compare
-from ..report.files import REPORT_SUFFIXES, write
+from ..report.files import REPORT_SUFFIXES, files_of, write
 from ..report.text import text
 from .console import progress_bar, say
 from .shared import AGE_ESTIMATORS, DOWNLOAD_HELP, EMBEDDER_HELP, WEIGHTS_HELP
@@ -63,6 +64,7 @@ class ScoreOptions:
 
 def score(options: ScoreOptions) -> int:
     """Compares the faces in ``images`` with those in ``reference``, and both with other people's."""
+    check_replaceable(*(file for path in options.report for file in files_of(path)))
     images = _images(options)
     weights = options.embedder_weights
     name = options.embedder or scorer(weights, options.trained_with)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shlex
 import signal
 from collections.abc import Generator, Iterable
@@ -21,7 +22,7 @@ from ..dreambooth.trainer import Callback, Progress, StopTraining, Trainer
 from ..errors import FileConflict, InvalidSetting, MissingInput
 from ..faces.find import MTCNNDetector
 from ..faces.observation import Observer
-from ..files import written
+from ..files import check_replaceable, written
 from ..models.stable_diffusion.checkpoint import open_model, open_tiny_vae
 from ..models.subject import SAVE_PRECISIONS, subject_file
 from ..options import check, option
@@ -30,11 +31,13 @@ from ..runs import session
 from ..runs.build import FaceNetworks
 from ..runs.evaluations import PREVIEW_EVERY, Evaluation, PreviewPlan, evaluation_sheet, sentences
 from ..runs.files import FinishedRun, RunFiles, finished
+from ..runs.previewer import LOOKS
 from .console import progress_bar, say
 from .generate import RUN_FILE, Run
 from .shared import AGE_ESTIMATORS, DOWNLOAD_HELP, EMBEDDER_HELP, WEIGHTS_HELP
 
 SHEETS = "looks"  # folder of the preview sheets
+RESERVED = r"run|looks|curves|step_\d+"  # a run has other files of these names
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a scheduler's stop, a closed terminal
 
 
@@ -107,6 +110,8 @@ def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Cal
         raise FileConflict(
             f"{options.out} holds an unfinished run. Add --resume to continue it, or delete that folder first."
         )
+    if not files.state.exists():
+        _check_replaced(files)
     with process.local_main_process_first():  # which downloads for all
         networks, plan = _networks(options, config)
     photos, regularization = _images(options, reporter)
@@ -193,7 +198,16 @@ class Console:
 
 
 def _files(out: Path) -> RunFiles:
+    if re.fullmatch(RESERVED, out.name, re.IGNORECASE):
+        raise InvalidSetting(f"A subject cannot be called {out.name}, because a run has another file of that name.")
     return RunFiles(subject_file(out) if out.is_dir() else out / f"{out.name}.safetensors")
+
+
+def _check_replaced(files: RunFiles) -> None:
+    """Raises FileConflict if a new run would replace a file that this program did not write."""
+    folder, previews = files.folder, files.folder / SHEETS
+    check_replaceable(files.losses, files.curves, files.record, files.previews, folder / RUN_FILE, folder / LOOKS)
+    check_replaceable(*folder.glob("step_*.safetensors"), *previews.glob("step_*.png"))
 
 
 def _finished_already(files: RunFiles, resume: bool, reporter: Console) -> int:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from ..ages import MAX_AGE
 from ..errors import InvalidSetting, MissingInput
+from ..files import check_replaceable
 from ..options import check, option
 from ..world.model import export as write_checkpoint
 from ..world.render.photos import SUBJECT, write_photos
 from .console import say
+from .outputs import visible_files
 from .shared import LAST_PERSON, PERSON_HELP
 
 
@@ -37,6 +39,7 @@ def world(options: WorldOptions) -> int:
     """Writes the synthetic world's base model, a held-out subject's photos with a regularization set, or both."""
     folder, file = options.photos, options.export
     if folder:
+        check_replaceable(*visible_files(folder / "photos", folder / "ages"))  # others would be trained on as well
         write_photos(folder, options.person, options.years)
         say(f"Wrote {folder / 'photos'} (one person at {options.years:g} years) and {folder / 'ages'} (other people).")
     if file:

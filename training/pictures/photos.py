@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..errors import InvalidData, MissingFile
-from ..files import written
+from ..files import PROGRAM, written
 from .reading import Reading, UnreadablePictures, read_picture, suffixes
 
 MASK_ENDINGS = ("-mask", "_mask")  # a mask is named like its photo plus one of these
@@ -140,10 +141,16 @@ def to_tensor(image: Image.Image) -> Tensor:
     return (pixels / 127.5 - 1).permute(2, 0, 1).unsqueeze(0)
 
 
-def save(picture: Image.Image, path: Path) -> None:
-    """Writes ``picture`` to ``path`` atomically, in the format of the suffix."""
+def save(picture: Image.Image, path: Path, **texts: str) -> None:
+    """Writes ``picture`` to ``path`` atomically, in the format of the suffix.
+
+    A PNG gets ``texts`` by keyword, and our name, so that a later run may replace the file. Other formats ignore both.
+    """
+    info = PngInfo()
+    for keyword, text in {"Software": PROGRAM, **texts}.items():
+        info.add_text(keyword, text)
     with written(path) as temporary:
-        picture.save(temporary)
+        picture.save(temporary, pnginfo=info)
 
 
 def blank(pixels: Tensor) -> bool:

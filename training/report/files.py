@@ -16,11 +16,20 @@ from ..pictures.photos import Photo, save
 from ..records import finite
 from .build import TARGETS, BiometricReport, Row
 from .page import page
-from .plots import plots
+from .plots import PLOTS, plots
 from .text import mean
 
 REPORT_SUFFIXES = (".json", ".csv", ".html", ".png")
 _NO_RATES = dict.fromkeys(("threshold", "fmr", "fnmr", "interval"))
+
+
+def files_of(path: Path) -> list[Path]:
+    """Returns the files that ``write`` may write for ``path``: for .png one per plot, named after it."""
+    return [_plot_file(path, name) for name in PLOTS] if path.suffix.lower() == ".png" else [path]
+
+
+def _plot_file(path: Path, name: str) -> Path:
+    return path.with_name(f"{path.stem}-{name}.png")
 
 
 def write(report: BiometricReport, path: Path, pictures: Mapping[str, Photo]) -> list[Path]:
@@ -31,7 +40,7 @@ def write(report: BiometricReport, path: Path, pictures: Mapping[str, Photo]) ->
     """
     suffix = path.suffix.lower()
     if suffix == ".png":
-        files = {path.with_name(f"{path.stem}-{name}.png"): picture for name, picture in plots(report).items()}
+        files = {_plot_file(path, name): picture for name, picture in plots(report).items()}
         for file, picture in files.items():
             save(picture, file)
         return list(files)

@@ -15,15 +15,13 @@ ROW_COLOURS: dict[str, Colour] = {GENERATED_ROW: COLOURS[0], REAL_ROW: COLOURS[2
 NON_MATED = COLOURS[1]
 
 
+PLOTS = ("similarities", "det", "by-age", "ages")
+
+
 def plots(report: BiometricReport) -> dict[str, Image.Image]:
     """Returns every plot that has data, by a name that is safe in file names."""
-    images = {
-        "similarities": histogram(report),
-        "det": det_plot(report),
-        "by-age": by_age(report),
-        "ages": confusion(report),
-    }
-    return {name: image for name, image in images.items() if image}
+    images = (histogram(report), det_plot(report), by_age(report), confusion(report))
+    return {name: image for name, image in zip(PLOTS, images, strict=True) if image}
 
 
 def histogram(report: BiometricReport) -> Image.Image | None:

@@ -15,6 +15,7 @@ from .evaluations import Evaluation, Judge, PreviewPlan, best, gained, read_eval
 from .lease import Hold
 from .previews import generate_ages
 
+LOOKS = "looks.json"  # the evaluations of all previews so far
 Show = Callable[[list[Image.Image], Evaluation | None], None]
 Write = Callable[[Path], None]  # writes the subject as trained so far
 
@@ -108,7 +109,7 @@ class Previewer:
 
     @property
     def _record(self) -> Path:
-        return self.folder / "looks.json"
+        return self.folder / LOOKS
 
     def _judge(self, judge: Judge) -> None:
         from accelerate.utils import broadcast_object_list

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from ..records import from_json
 from ..weights import read_pickle
 
 NAMED = 5  # images listed in an error
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, LookupError, RuntimeError, ValueError)  # of a damaged archive
 
 
 class StateIsAhead(RunMismatch):
@@ -94,8 +97,7 @@ class StateFile:
         trainer, config = self.trainer, self.trainer.config
         if not self.path.is_file():
             raise MissingFile(f"There is nothing to resume: {self.path} does not exist. Start without resuming.")
-        state = read_pickle(self.path)
-        from_json(_State, state, str(self.path))
+        state = _read(self.path)
         slower = state.get("diverged", False) and config.rate < state["rate"]
         allowed = {"learning_rate": config.learning_rate} if slower else {}
         if differences := changes(state["run"] | allowed, run_identity(trainer)):
@@ -109,11 +111,10 @@ class StateFile:
                 "for more steps, or start a new run."
             )
         try:
+            _check_fit(trainer, state)
             trainer.load_state_dict(state)
-        except (LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise DamagedFile(
-                f"{self.path} is damaged: its weights or optimizer state do not fit. Delete it to start again."
-            ) from error
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise _damaged(self.path, "its steps, weights or optimizer state do not fit") from error
         remarks = []
         if slower:
             trainer.lower_rate(state["rate"])
@@ -128,6 +129,44 @@ class StateFile:
                 "run without interruption."
             )
         return remarks
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The content of a state file whose checksums are right. Raises DamagedFile."""
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch writes a CRC-32 of each part, but does not compare it
+            wrong = archive.testzip()
+    except _ZIP_ERRORS as error:
+        raise _damaged(path, "it is incomplete, or not a training state") from error
+    if wrong:
+        raise _damaged(path, f"the checksum of {wrong} is wrong")
+    try:
+        state = read_pickle(path)
+        from_json(_State, state, str(path))
+    except DamagedFile as error:
+        raise _damaged(path, "it does not hold a training state") from error
+    return state
+
+
+def _damaged(path: Path, reason: str) -> DamagedFile:
+    return DamagedFile(
+        f"{path} cannot be resumed from: {reason}. Restore it from a backup, or delete it to train from the start."
+    )
+
+
+def _check_fit(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Raises ValueError for what ``load_state_dict`` would accept, broadcast or fail on only in the next step."""
+    if not 0 <= state["step"] == len(state["history"]):
+        raise ValueError(f"{state['step']} steps with {len(state['history'])} losses")
+    weights = list(trainer.trainable.items())
+    for name, weight in weights:
+        if state["weights"][name].shape != weight.shape:
+            raise ValueError(f"{name} has the shape {tuple(state['weights'][name].shape)}")
+    for number, moments in state["optimizer"]["state"].items():
+        name, weight = weights[number]
+        for key in ("exp_avg", "exp_avg_sq", "state1", "state2"):  # AdamW, and its form with 8 bits
+            if key in moments and moments[key].shape != weight.shape:
+                raise ValueError(f"{key} of {name} has the shape {tuple(moments[key].shape)}")
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ..models.stable_diffusion import keys
 from ..models.stable_diffusion.checkpoint import model_from_state_dict
 from ..models.stable_diffusion.families import CONTEXT_LENGTH, END_OF_TEXT, SD1
 from ..models.stable_diffusion.model import Model
+from ..models.subject import VERSION
 from .captions import TEXT_WIDTH, filler
 from .shipped import shipped
 
@@ -63,4 +64,4 @@ def base_model() -> Model:
 def export(file: Path) -> None:
     """Writes the shipped base model to ``file`` as a checkpoint. Raises UserError; see shipped."""
     with written(file) as temporary:
-        save_file(base_checkpoint(), temporary)
+        save_file(base_checkpoint(), temporary, metadata={"identity_aging_world": VERSION})
