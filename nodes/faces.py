@@ -21,7 +21,8 @@ class AlignFaces(io.ComfyNode):
             display_name="Align Faces",
             category=CATEGORY,
             **search_aliases("face crop", "face detection", "mtcnn"),
-            description="Finds the main face of each image (large and central), turns it upright and crops it.",
+            description="Finds the main face of each image, turns it upright and crops it. The largest face is the "
+            "main one; of nearly equal ones, the most central.",
             is_input_list=True,
             inputs=[
                 io.Image.Input("images", tooltip="Images of any size, as a batch or a list."),
