@@ -33,7 +33,8 @@ def find_faces(photos: list[Photo], detector: FaceDetector, bar: Bar = iter) -> 
             )
         elif len(detected) > 1:
             remarks.append(
-                f"{photo.name}: {len(detected)} faces found. The largest is used; of nearly equal ones, the most central."
+                f"{photo.name}: {len(detected)} faces found. The largest is used; of nearly equal ones, the most "
+                "central."
             )
     return SubjectSet(photos, faces, remarks)
 
