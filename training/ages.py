@@ -108,7 +108,8 @@ def whole_years(text: str) -> int | None:
 
 def mentioned_years(text: str) -> set[int]:
     """Returns the ages in years that ``text`` mentions ("a 45-year-old on a beach" -> {45})."""
-    return {int(years) for years in re.findall(rf"\b({_YEARS})[- ]years?[- ]old\b", text.lower())}
+    # In ASCII, \b also lies between a Chinese character and a digit.
+    return {int(years) for years in re.findall(rf"\b({_YEARS})[- ]years?[- ]old\b", text.lower(), re.ASCII)}
 
 
 def parse_age(text: str | int) -> str | int:

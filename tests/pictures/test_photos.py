@@ -70,7 +70,7 @@ def test_sixteen_bit_grey_keeps_its_range(tmp_path):
 
 
 def tiff(path, levels):
-    """Writes grey ``levels`` as an uncompressed little-endian TIFF 6.0, so that the test does not depend on a writer."""
+    """Writes grey ``levels`` as a TIFF 6.0, little-endian and uncompressed, without the help of a library."""
     kind = {"u": 1, "i": 2, "f": 3}[levels.dtype.kind]
     entries = [(256, 4, levels.shape[1]), (257, 4, levels.shape[0]), (258, 3, 8 * levels.itemsize), (259, 3, 1),
                (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 4, levels.shape[0]), (279, 4, levels.nbytes),
