@@ -156,8 +156,8 @@ def failing_graphs(server):
     for name in ("name", "learning_rate"):
         graph = Studio()
         several = graph.add(
-            "IDAgingEditPrompts", ages="child, old", candidates=1, seed=0, words=edit_words_text(), template=EDIT_PROMPT,
-            class_word="person",
+            "IDAgingEditPrompts", ages="child, old", candidates=1, seed=0, words=edit_words_text(),
+            template=EDIT_PROMPT, class_word="person",
         )  # fmt: skip
         graph.save((graph.train(**{name: (several, 1)}), 5), "never")
         yield graph, "InvalidData", rf"\b{name}\b.*\b2\b"
