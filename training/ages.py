@@ -272,3 +272,16 @@ def fill_prompt(template: str, *, token: str = "", class_word: str = "", age: st
                 "{age}, without a format."
             )
     return "".join(text + (values[name] if name is not None else "") for text, name, _, _ in parts)
+
+
+def with_extra(prompt: str, extra: str) -> str:
+    """Adds the text ``extra`` to a finished prompt, after a comma.
+
+    Raises UserError for a choice such as {red|blue}: nothing here would choose, and the model would read the braces.
+    """
+    if choice := re.search(r"\{[^{}]*\|[^{}]*\}", extra):
+        raise InvalidSetting(
+            f"extra contains {choice[0]}, and choices in braces are not made here. Write one of them, or choose before "
+            "this node."
+        )
+    return f"{prompt}, {extra.strip()}" if extra.strip() else prompt

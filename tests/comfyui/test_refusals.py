@@ -153,6 +153,10 @@ def failing_graphs(server):
     graph[train]["inputs"]["vae"] = [graph.add("VAELoader", vae_name="pixel_space"), 0]
     graph.save((train, 5), "never")
     yield graph, "ModelMismatch", r"\b3\b.*Stable Diffusion 1.x.*\b4\b"
+    graph = Studio()
+    prompt = graph.prompt((graph.checkpoint, 1), "old", extra="in a {red|blue} coat")
+    graph.save(graph.generate((graph.checkpoint, 0), (prompt, 0)), "never")
+    yield graph, "InvalidSetting", r"extra.*\{red\|blue\}"
     for name in ("name", "learning_rate"):
         graph = Studio()
         several = graph.add(
@@ -200,7 +204,7 @@ def test_a_template_without_an_age_gives_a_warning(server):
     assert "'photo of a {token} {class_word}'" in warning and "{age}" in warning
 
 
-@pytest.mark.parametrize("number", range(14))
+@pytest.mark.parametrize("number", range(15))
 def test_a_failing_node_reports_a_plain_error_and_the_server_keeps_running(server, number):
     graph, exception_type, values = list(failing_graphs(server))[number]
     outcome = server.run(graph)
