@@ -87,8 +87,8 @@ def _palette_colours(image: Image.Image) -> int:
     """Returns the number of colours that an image with a palette shows; 0 if it has no palette or only greys."""
     if image.mode != "P":
         return 0
-    colours = {colour for _, colour in image.convert("RGB").getcolors(256)}
-    return len(colours) if any(len(set(colour)) > 1 for colour in colours) else 0
+    colours = np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)
+    return len(colours) if (colours != colours[:, :1]).any() else 0
 
 
 def _read_mask(source: Path | Image.Image) -> Image.Image:
