@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..training.errors import NoFaceFound
 from ..training.faces.find import cut_square, upright
 from ..training.pictures.sheet import annotated
+from .ui.checks import the_only
 from .ui.device import detector
 from .ui.images import to_batch, to_batches, to_pictures
 from .ui.progress import with_progress
@@ -21,7 +22,8 @@ class AlignFaces(io.ComfyNode):
             display_name="Align Faces",
             category=CATEGORY,
             **search_aliases("face crop", "face detection", "mtcnn"),
-            description="Finds the main face of each image (large and central), turns it upright and crops it.",
+            description="Finds the main face of each image, turns it upright and crops it. The largest face is the "
+            "main one; of nearly equal ones, the most central.",
             is_input_list=True,
             inputs=[
                 io.Image.Input("images", tooltip="Images of any size, as a batch or a list."),
@@ -65,6 +67,7 @@ class AlignFaces(io.ComfyNode):
     def execute(cls, images: list, size: list, margin: list, level_eyes: list) -> io.NodeOutput:
         """Processes all images in one call, so that one report covers them."""
         detect, pictures = detector(), to_pictures(images)
+        side, space, levels = the_only(size, "size"), the_only(margin, "margin"), the_only(level_eyes, "level_eyes")
         crops, marked, lines = [], [], []
         for number, picture in enumerate(with_progress(pictures), 1):
             faces = detect(picture)
@@ -72,8 +75,8 @@ class AlignFaces(io.ComfyNode):
             lines.append(f"image {number}: {len(faces)} face{'' if len(faces) == 1 else 's'} found")
             marked.append(annotated(picture, face.box if face else None, str(number) if face else f"{number}: no face"))
             if face:
-                levelled = upright(picture, face) if level_eyes[0] else (picture, face)
-                crops.append(cut_square(*levelled, size[0], margin[0])[0])
+                levelled = upright(picture, face) if levels else (picture, face)
+                crops.append(cut_square(*levelled, side, space)[0])
         if not crops:
             raise NoFaceFound(
                 f"No face found in any of the {len(pictures)} images. Use images with larger faces, seen from the "

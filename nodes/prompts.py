@@ -14,6 +14,7 @@ from ..training.ages import (
     fill_prompt,
     parse_age,
     parse_ages,
+    with_extra,
 )
 from ..training.config import MAX_SEED
 from ..training.edits import EDIT_PROMPT, edit_prompt, edit_words_text, read_edit_words
@@ -37,7 +38,8 @@ def _prompt_widgets() -> list[io.Input]:
             "extra",
             default="",
             multiline=True,
-            tooltip="Text to add to the prompt, after a comma: place, light, clothes.",
+            tooltip="Text to add to the prompt, after a comma: place, light, clothes. Parentheses weigh words, as in "
+            "CLIP Text Encode: (smiling:1.2).",
         ),
         SubjectSocket.Input("subject", optional=True, tooltip="Provides the token and the class word."),
         advanced(
@@ -65,8 +67,7 @@ def _prompt(
 ) -> str:
     if subject:
         token, class_word = subject.header.token, subject.header.class_word
-    prompt = fill_prompt(template, token=token, class_word=class_word, age=age)
-    return f"{prompt}, {extra.strip()}" if extra.strip() else prompt
+    return with_extra(fill_prompt(template, token=token, class_word=class_word, age=age), extra)
 
 
 def _warn_without_age(node: type[io.ComfyNode], template: str) -> None:

@@ -12,7 +12,7 @@ from ..training.report.compare import Images, compare
 from ..training.report.files import write
 from ..training.report.plots import plots
 from ..training.report.text import text
-from .ui.checks import ages_in_turn
+from .ui.checks import ages_in_turn, the_only
 from .ui.device import observer
 from .ui.estimator import CLIP_HELP, age_estimator
 from .ui.images import to_batch, to_batches, to_pictures
@@ -133,10 +133,13 @@ class IdentityReport(io.ComfyNode):
         held_out_ages=None,
     ) -> io.NodeOutput:
         """Observes all images, builds the report and writes its page."""
-        estimator = age_estimator(face_embedder[0], *(half and half[0] for half in (clip_vision, clip)))
-        matcher = observer(face_embedder[0], estimator)
-        generated = _photos("picture", images, ages)
-        others_of_known_age = zip(others[0].photos, others[0].ages, strict=True) if others else ()
+        embedder, age = the_only(face_embedder, "face_embedder"), the_only(photo_age, "photo_age")
+        prefix = the_only(filename_prefix, "filename_prefix")
+        halves = {"clip_vision": clip_vision, "clip": clip}
+        estimator = age_estimator(embedder, *(half and the_only(half, name) for name, half in halves.items()))
+        matcher = observer(embedder, estimator)
+        generated, age_set = _photos("picture", images, ages), the_only(others, "others") if others else None
+        others_of_known_age = zip(age_set.photos, age_set.ages, strict=True) if age_set else ()
         report = compare(
             Images(
                 generated,
@@ -149,7 +152,7 @@ class IdentityReport(io.ComfyNode):
                 _photos_of_subject("held-out photo", held_out, held_out_ages),
             ),
             matcher,
-            photo_age[0] if photo_age[0] >= 0 else None,
+            age if age >= 0 else None,
             bar=lambda task: with_progress,
         )
         originals, thresholds = [photo.image() for photo in generated], matcher.embedder.facts.thresholds
@@ -162,7 +165,7 @@ class IdentityReport(io.ComfyNode):
             [image.estimate.years if image.estimate else float("nan") for image in report.images.pictures],
             [point.fnmr if point.supported else float("nan") for point in report.row(GENERATED_ROW).points],
             text(report),
-            str(_written(report, filename_prefix[0], {photo.name: photo for photo in generated})),
+            str(_written(report, prefix, {photo.name: photo for photo in generated})),
         )
 
 

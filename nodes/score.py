@@ -8,7 +8,7 @@ from ..training.ages import display_name, parse_age
 from ..training.biometrics.comparisons import against, among
 from ..training.biometrics.copies import distinct
 from ..training.report.text import score_table
-from .ui.checks import repeat_for
+from .ui.checks import repeat_for, the_only
 from .ui.device import observer
 from .ui.images import to_batch, to_batches, to_pictures
 from .ui.progress import with_progress
@@ -64,7 +64,7 @@ class ScoreIdentity(io.ComfyNode):
     @classmethod
     def execute(cls, images: list, references: list, face_embedder: list, ages=None) -> io.NodeOutput:
         """Processes all images in one call."""
-        face_observer, pictures = observer(face_embedder[0]), to_pictures(images)
+        face_observer, pictures = observer(the_only(face_embedder, "face_embedder")), to_pictures(images)
         names = [f"image {number}" for number in range(1, len(pictures) + 1)]
         if ages:
             intended = repeat_for([display_name(parse_age(age)) for age in ages], len(pictures), "ages")

@@ -27,7 +27,7 @@ from ..training.runs.state import run_id
 from ..training.weights import read_state_dict
 from .in_place.copy import IN_PLACE, open_comfy
 from .in_place.subject import apply_subject
-from .ui.checks import sentence
+from .ui.checks import sentence, the_only
 from .ui.device import detector, face_device, give_back, make_room, observer, trains_on_cpu
 from .ui.estimator import age_estimator
 from .ui.folders import runs_folder, tiny_decoder_file
@@ -146,29 +146,34 @@ class TrainSubject(io.ComfyNode):
         return sentence(checked_name, name[0])
 
     @classmethod
-    def execute(
-        cls, model, clip, vae, photos, name, preview_every,
-        ages=(None,), face_embedder=(None,), judge=(None,), photo_ages=None, captions=None, masks=None, **widgets,
-    ) -> io.NodeOutput:  # fmt: skip
-        """Trains, resumes, or finds the same run finished on disk."""
-        config = config_of({key: value[0] for key, value in widgets.items()})
+    def execute(cls, photos, photo_ages=None, captions=None, masks=None, **inputs) -> io.NodeOutput:
+        """Trains, resumes, or finds the same run finished on disk. Photos are lists; a run has one of all else."""
+        one_each = {name: the_only(values, name) for name, values in inputs.items()}
+        return cls.train(photos_of(photos, photo_ages, captions, masks), **one_each)
+
+    @classmethod
+    def train(
+        cls, photos, model, clip, vae, name, preview_every, ages=None, face_embedder=None, judge=None, **widgets
+    ) -> io.NodeOutput:
+        """Trains one subject on ``photos``, a list of Photo."""
+        config = config_of(widgets)
         reporter = NodeReporter(cls.hidden.unique_id)
         outputs = session.Outputs(
-            files=lambda trainer: _files(trainer, checked_name(name[0])),
-            title=name[0],
+            files=lambda trainer: _files(trainer, checked_name(name)),
+            title=name,
             # The state of a full fine-tune is three times the size of the model.
             keeps_state=config.method == "lora",
         )
         with torch.inference_mode(False), torch.enable_grad():
             make_room()
-            networks, tiny = _networks(config, face_embedder[0], model[0])
+            networks, tiny = _networks(config, face_embedder, model)
             inputs = session.Inputs(
-                photos=photos_of(photos, photo_ages, captions, masks),
-                regularization=ages[0],
-                open_model=lambda: _open(config, model[0], clip[0], vae[0]),
+                photos=photos,
+                regularization=ages,
+                open_model=lambda: _open(config, model, clip, vae),
                 config=config,
                 networks=networks,
-                plan=_plan(preview_every[0], judge[0]),
+                plan=_plan(preview_every, judge),
                 tiny_vae_name=tiny,
                 face_device=face_device(),
                 cpu=trains_on_cpu(),
@@ -180,11 +185,11 @@ class TrainSubject(io.ComfyNode):
                 raise
             finally:
                 make_room()
-                for network in filter(None, (face_embedder[0], judge[0] and judge[0].embedder)):
+                for network in filter(None, (face_embedder, judge and judge.embedder)):
                     network.to(torch.device("cpu"))
         give_back()
-        subject = TrainedSubject(name[0], run.file, read_subject(run.file))
-        model, clip = apply_subject(subject, model[0], clip[0])
+        subject = TrainedSubject(name, run.file, read_subject(run.file))
+        model, clip = apply_subject(subject, model, clip)
         report = "\n".join([*reporter.sentences, str(run.file)])
         return io.NodeOutput(
             model,

@@ -15,6 +15,7 @@ from training.ages import (
     mentioned_age_classes,
     parse_age,
     parse_ages,
+    with_extra,
 )
 from training.errors import InvalidSetting
 
@@ -166,3 +167,11 @@ def test_a_sequence_does_not_mix_classes_and_years():
 )
 def test_age_is_read_from_the_file_name(name, age):
     assert age_of(name) == age
+
+
+def test_extra_text_follows_a_comma_and_choices_in_braces_are_refused():
+    assert with_extra("photo of a person", " in a (garden:1.2)\n") == "photo of a person, in a (garden:1.2)"
+    assert with_extra("photo of a person", "{curly}") == "photo of a person, {curly}"
+    assert with_extra("photo of a person", " \n") == "photo of a person"
+    with pytest.raises(InvalidSetting, match=r"extra.*\{red\|dark blue\}"):
+        with_extra("photo of a person", "a {red|dark blue} coat")

@@ -108,7 +108,8 @@ def whole_years(text: str) -> int | None:
 
 def mentioned_years(text: str) -> set[int]:
     """Returns the ages in years that ``text`` mentions ("a 45-year-old on a beach" -> {45})."""
-    return {int(years) for years in re.findall(rf"\b({_YEARS})[- ]years?[- ]old\b", text.lower())}
+    # In ASCII, \b also lies between a Chinese character and a digit.
+    return {int(years) for years in re.findall(rf"\b({_YEARS})[- ]years?[- ]old\b", text.lower(), re.ASCII)}
 
 
 def parse_age(text: str | int) -> str | int:
@@ -271,3 +272,16 @@ def fill_prompt(template: str, *, token: str = "", class_word: str = "", age: st
                 "{age}, without a format."
             )
     return "".join(text + (values[name] if name is not None else "") for text, name, _, _ in parts)
+
+
+def with_extra(prompt: str, extra: str) -> str:
+    """Adds the text ``extra`` to a finished prompt, after a comma.
+
+    Raises UserError for a choice such as {red|blue}: nothing here would choose, and the model would read the braces.
+    """
+    if choice := re.search(r"\{[^{}]*\|[^{}]*\}", extra):
+        raise InvalidSetting(
+            f"extra contains {choice[0]}, and choices in braces are not made here. Write one of them, or choose before "
+            "this node."
+        )
+    return f"{prompt}, {extra.strip()}" if extra.strip() else prompt

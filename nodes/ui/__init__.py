@@ -1,6 +1,6 @@
 """Code that the nodes share.
 
-checks.py      input checks for validate_inputs, and lists that repeat over a batch
+checks.py      input checks for validate_inputs, and the lengths of lists
 device.py      devices for the face networks, and freeing GPU memory
 estimator.py   the age estimator: CLIP, face-api, or the synthetic world's own
 folders.py     model, input and output folders

@@ -1,4 +1,4 @@
-"""Input checks for validate_inputs, and lists that repeat over a batch."""
+"""Input checks for validate_inputs, and the lengths of lists."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +25,23 @@ def sentence(check: Callable[..., Any], *values: Any) -> bool | str:
 def blame_only(name: str, result: bool | str) -> bool | str:
     """Prefixes an error with ``name``, so that web/identity_aging.js marks only that input."""
     return result if result is True else f"{name}: {result}"
+
+
+def the_only(values: Sequence[Any], name: str) -> Any:
+    """The value of the input ``name`` of a node that receives lists. Raises UserError unless it is exactly one."""
+    if len(values) != 1:
+        raise InvalidData(
+            f"{name} is a list of {len(values)} values, but this node takes one. Connect a single value, and queue the "
+            "graph once per value."
+        )
+    return values[0]
+
+
+def one_per_image(values: Sequence[Any], count: int, what: str) -> list[Any]:
+    """Returns ``values`` as a list. Raises UserError unless there are ``count`` of them."""
+    if len(values) != count:
+        raise InvalidData(f"Got {count} images but {len(values)} {what}. Score exactly these images, in this order.")
+    return [*values]
 
 
 def repeat_for(values: Sequence[Any], count: int, what: str) -> list[Any]:

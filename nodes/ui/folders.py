@@ -5,7 +5,7 @@ from pathlib import Path
 import folder_paths
 
 from ...training.pictures.masks import mask_beside
-from ...training.pictures.photos import image_files
+from ...training.pictures.photos import image_files, left_out
 
 FACENET = "facenet"  # models/facenet, for all face networks
 SUBJECTS = "aging_subjects"  # under models/loras and models/checkpoints
@@ -77,7 +77,8 @@ def input_folder_problem(name: str, what: str) -> bool | str:
             "press R and select it."
         )
     if not any(image_files(input_folder(name))):
-        return f"The folder '{name}' contains no images. Put {what} into it."
+        skipped = left_out(input_folder(name))
+        return " ".join([f"The folder '{name}' contains no images. Put {what} into it.", *skipped])
     return True
 
 

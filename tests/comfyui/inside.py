@@ -6,6 +6,7 @@ usage: python inside.py COMFYUI REPOSITORY CHECKPOINT FOLDER [tiny-sdxl]
 import importlib.util
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -101,6 +102,11 @@ def main():
         "family": opened.family.name,
         "epsilon": apart(ours(opened, prompt, x_t), theirs(model, clip, prompt, x_t)),
     }
+    weighted = r"photo of a (sks person:1.4) as ((old)), (in a (garden:0.6)) \(spring\) :)"
+    result["weighted_epsilon"] = apart(ours(opened, weighted, x_t), theirs(model, clip, weighted, x_t))
+    result["weights_change"] = apart(
+        ours(opened, weighted, x_t), ours(opened, re.sub(r"[():]|\d\.\d", "", weighted), x_t)
+    )
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     decoded = vae.decode(latents / opened.family.latent_scale) * 2 - 1
     result["decoded"] = apart(opened.codec.decode(latents).clamp(-1, 1).movedim(1, -1), decoded.reshape(1, 64, 64, 3))

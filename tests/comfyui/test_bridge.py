@@ -22,6 +22,7 @@ def run_inside(python, comfyui, checkpoint, folder, *options):
 def check(result, family):
     assert result["family"] == family
     assert result["epsilon"] < 2e-5
+    assert result["weighted_epsilon"] < 2e-5 < 1e-3 < result["weights_change"]
     assert result["decoded"] < 2e-5
     assert result["untouched"], "the graph's MODEL and CLIP were modified"
     assert result["trainable"], "a weight belongs to inference mode"

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from tests.comfyui.graphs import Studio, save_lora
 from tools.server import Refused
+from training.edits import EDIT_PROMPT, edit_words_text
 from training.faces.facenet import FACENET
 from training.models.subject import HEADER
 
@@ -152,6 +153,25 @@ def failing_graphs(server):
     graph[train]["inputs"]["vae"] = [graph.add("VAELoader", vae_name="pixel_space"), 0]
     graph.save((train, 5), "never")
     yield graph, "ModelMismatch", r"\b3\b.*Stable Diffusion 1.x.*\b4\b"
+    graph = Studio()
+    prompt = graph.prompt((graph.checkpoint, 1), "old", extra="in a {red|blue} coat")
+    graph.save(graph.generate((graph.checkpoint, 0), (prompt, 0)), "never")
+    yield graph, "InvalidSetting", r"extra.*\{red\|blue\}"
+    for name in ("name", "learning_rate"):
+        graph = Studio()
+        several = graph.add(
+            "IDAgingEditPrompts", ages="child, old", candidates=1, seed=0, words=edit_words_text(),
+            template=EDIT_PROMPT, class_word="person",
+        )  # fmt: skip
+        graph.save((graph.train(**{name: (several, 1)}), 5), "never")
+        yield graph, "InvalidData", rf"\b{name}\b.*\b2\b"
+    graph = Studio()
+    score = graph.add(
+        "IDAgingScoreIdentity", images=graph.photos(), references=graph.photos(), face_embedder=graph.embedder()
+    )
+    six = graph.photos(["photo0.png"] * 6)
+    graph.save((graph.add("IDAgingAgingSheet", images=six, similarities=(score, 1), columns=6), 0), "never")
+    yield graph, "InvalidData", r"\b6 images\b.*\b3 similarities\b"
 
 
 def a_lora_for_sdxl(server):
@@ -184,7 +204,7 @@ def test_a_template_without_an_age_gives_a_warning(server):
     assert "'photo of a {token} {class_word}'" in warning and "{age}" in warning
 
 
-@pytest.mark.parametrize("number", range(11))
+@pytest.mark.parametrize("number", range(15))
 def test_a_failing_node_reports_a_plain_error_and_the_server_keeps_running(server, number):
     graph, exception_type, values = list(failing_graphs(server))[number]
     outcome = server.run(graph)

@@ -1,5 +1,6 @@
 """Ages and captions of the subject's photos, and the prompts made from them."""
 
+import codecs
 import re
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 from tests.parts import FACE, picture, subject_set
 from training.ages import AgeEstimate
 from training.config import TrainingConfig
-from training.data.dataset import estimate_ages
+from training.data.dataset import estimate_ages, read_regularization_set
 from training.data.prompts import instance_prompt
 from training.data.subject_photos import ages_remarks, captions_remarks, listed, other_folders, read_photos, with_ages
 from training.errors import InvalidData, InvalidSetting
@@ -19,7 +20,7 @@ def folder_of(folder, names, captions=None):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         picture(0).save(folder / name)
     for name, text in (captions or {}).items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
     return folder
 
 
@@ -53,9 +54,9 @@ def test_age_of_a_photo(tmp_path, name, age):
 
 def test_the_age_comes_from_the_caption_if_file_and_folder_name_have_none(tmp_path):
     texts = {"a.txt": "a 71-year-old in a garden", "b.txt": "photo of a child", "c.txt": "a child beside an old",
-             "d.txt": "in a garden"}  # fmt: skip
-    by_name = ages(folder_of(tmp_path, ["a.png", "b.png", "c.png", "d.png"], texts))
-    assert list(by_name.values()) == [71, "child", None, None]
+             "d.txt": "in a garden", "e.txt": "一个45-year-old女人"}  # fmt: skip
+    by_name = ages(folder_of(tmp_path, ["a.png", "b.png", "c.png", "d.png", "e.png"], texts))
+    assert list(by_name.values()) == [71, "child", None, None, 45]
 
 
 def test_numbers_that_count_the_photos_are_not_ages(tmp_path):
@@ -67,6 +68,48 @@ def test_numbers_that_count_the_photos_are_not_ages(tmp_path):
 
 def test_numbers_followed_by_years_are_ages_even_if_consecutive(tmp_path):
     assert list(ages(folder_of(tmp_path, [f"{n} years.png" for n in (1, 2, 3)])).values()) == [1, 2, 3]
+
+
+TEXT = "a woman, né 王小明, in a garden"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TEXT.encode("utf-8"),
+        codecs.BOM_UTF8 + TEXT.encode("utf-8"),
+        codecs.BOM_UTF16_LE + TEXT.encode("utf-16-le"),  # Notepad's "Unicode"
+        codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"),
+        codecs.BOM_UTF32_LE + TEXT.encode("utf-32-le"),
+        codecs.BOM_UTF32_BE + TEXT.encode("utf-32-be"),
+        (TEXT.replace(", ", ",\r\n\t") + "\n").encode("utf-8"),
+    ],
+)
+def test_a_byte_order_mark_gives_the_encoding_and_is_no_text(tmp_path, content):
+    folder_of(tmp_path, ["a.png"])
+    (tmp_path / "a.txt").write_bytes(content)
+    assert [photo.caption for photo in read_photos(tmp_path, "photos")] == [TEXT]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TEXT.replace("王小明", "").encode("latin-1"),
+        "一个女人".encode("gb18030"),
+        "庭の中の女性".encode("shift-jis"),
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        "a woman".encode("utf-16-le"),
+        codecs.BOM_UTF16_LE + b"a\0b",
+        bytes(range(32)),
+    ],
+)
+def test_captions_that_are_no_text_are_refused_by_name(tmp_path, content):
+    folder_of(tmp_path, ["child_1.png"])
+    file = tmp_path / "child_1.txt"
+    file.write_bytes(content)
+    for read in (lambda: read_photos(tmp_path, "photos"), lambda: read_regularization_set(tmp_path)):
+        with pytest.raises(InvalidData, match=re.escape(str(file))):
+            read()
 
 
 @pytest.mark.parametrize(
@@ -137,6 +180,16 @@ CONFIG = TrainingConfig(class_word="woman")
         ({}, 8, "in a garden", "photo of a sks woman as child, in a garden"),
         ({}, 34, "a Woman beside a woman", "a sks Woman beside a woman, as youngadults"),
         ({}, 34, "a 34-year-old woman", "a 34-year-old sks woman"),
+        ({"class_word": "女人"}, None, "一个女人在花园里", "一个sks 女人在花园里"),
+        ({}, None, "一个sks女人在花园里", "一个sks女人在花园里"),
+        ({"class_word": "女性"}, None, "庭の中の女性です", "庭の中のsks 女性です"),
+        ({"class_word": "여자"}, None, "정원에 있는 여자가 웃는다", "정원에 있는 sks 여자가 웃는다"),
+        ({}, None, "sks가 웃는다", "sks가 웃는다"),
+        ({}, None, "庭のwomanです", "庭のsks womanです"),
+        ({"token": "安娜"}, None, "安娜在花园里", "安娜在花园里"),
+        ({"token": "<anna>"}, None, "a smiling <anna> outside", "a smiling <anna> outside"),
+        ({}, None, "a sksy womanizer", "photo of a sks woman, a sksy womanizer"),
+        ({"class_word": "жена"}, None, "моя жена и женат", "моя sks жена и женат"),
     ],
 )
 def test_prompts_of_photos(config, age, caption, prompt):

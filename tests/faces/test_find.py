@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from training.faces.find import Face, MTCNNDetector, crop_squares, upright
+from training.faces.find import Face, MTCNNDetector, crop_squares, main_first, upright
 
 FACE = Face((20.0, 10.0, 60.0, 70.0), ((30, 30), (50, 30), (40, 45), (32, 60), (48, 60)))
 
@@ -23,6 +23,39 @@ def test_the_face_in_a_real_photo_is_detected(detector, astronaut):
     left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
     assert left_eye[0] < nose[0] < right_eye[0] and left_mouth[0] < right_mouth[0]
     assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
+
+
+def square_face(side, center):
+    x, y = center
+    return Face((x - side / 2, y - side / 2, x + side / 2, y + side / 2))
+
+
+@pytest.mark.parametrize(
+    ("faces", "main"),
+    [
+        ({"bystander in the middle": (23, (500, 400)), "subject": (301, (180, 180))}, "subject"),
+        ({"subject": (156, (500, 150)), "print on the shirt": (120, (500, 400))}, "subject"),
+        ({"at the edge": (205, (900, 400)), "in the middle": (200, (480, 380))}, "in the middle"),
+        ({"at the edge": (205, (900, 400)), "in the middle": (160, (480, 380))}, "at the edge"),
+        ({"alone": (30, (20, 20))}, "alone"),
+    ],
+)
+def test_the_main_face_is_the_largest_or_the_most_central_of_nearly_equal_ones(faces, main):
+    boxes = {name: square_face(*face) for name, face in faces.items()}
+    ordered = main_first(list(boxes.values()), (1000, 800))
+    assert ordered[0] == boxes[main]
+    assert sorted(ordered[1:], key=lambda face: -face.side) == ordered[1:] and len(ordered) == len(faces)
+    assert main_first(list(boxes.values())[::-1], (1000, 800)) == ordered
+
+
+def test_a_large_face_at_the_edge_comes_before_a_small_one_in_the_middle(detector, astronaut):
+    head = astronaut.crop((100, 0, 356, 256))
+    canvas = Image.new("RGB", (1200, 800), "grey")
+    canvas.paste(head.resize((500, 500)), (0, 0))
+    canvas.paste(head.resize((80, 80)), (560, 360))
+    first, second = detector(canvas)
+    assert first.side > 150 > 50 > second.side
+    assert first.center[0] < 500 and abs(second.center[0] - 600) < 40
 
 
 def test_the_larger_and_more_central_face_comes_first(detector, astronaut):

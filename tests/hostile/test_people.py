@@ -5,6 +5,7 @@ import os
 import re
 import weakref
 from dataclasses import dataclass, field
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from tests.parts import FACE, known_place
 from training.__main__ import main
 from training.ages import age_of
 from training.data.dataset import find_faces, read_regularization_set
-from training.data.quality import PhotoQuality, quality_remarks
+from training.data.quality import PhotoQuality, quality_remarks, shared_remarks
 from training.faces.find import MTCNNDetector, RememberingDetector
 from training.faces.observation import Observation
 from training.pictures.photos import Photo
+from training.pictures.repeats import signature
 from training.report.build import Networks, build
 from training.report.page import page
 
@@ -114,6 +116,17 @@ def test_small_blurred_and_few_photos_are_reported_and_good_ones_are_not(astrona
     twice = [quality(name, image) for name, image in zip("abc", (turned[0], turned[1], turned[0]), strict=True)]
     (repeat,) = quality_remarks(twice, [512] * 3)
     assert re.findall(r"\b[abc]\b", repeat)[:2] == ["c", "a"]
+
+
+def test_photos_that_are_also_in_the_regularization_set_are_named_whatever_their_file(astronaut):
+    own = [Photo(f"{n}.png", astronaut.rotate(90 * n)) for n in range(3)]
+    memory = BytesIO()
+    own[1].image().resize((300, 300)).save(memory, "JPEG", quality=40)
+    others = [Photo("child_1.png", noise((64, 64))), Photo("old/x.jpg", Image.open(memory).convert("RGB"))]
+    signatures = [signature(photo.image()) for photo in (*own, *others)]
+    (warning,) = shared_remarks(own, others, signatures)
+    assert_holds(warning, 1, 3, "1.png (old/x.jpg)")
+    assert shared_remarks(own, others[:1], signatures[:4]) == shared_remarks(own, [], signatures[:3]) == []
 
 
 def test_repeated_images_are_searched_once(monkeypatch):

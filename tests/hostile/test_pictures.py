@@ -1,9 +1,12 @@
 """Image files with faults or rare formats: they are read, read with a remark, or refused."""
 
+import errno
+import os
 import re
 import struct
 import zlib
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,6 +285,29 @@ def test_files_that_are_left_out_are_named_with_the_reason(tmp_path, photo, name
     assert name in remark
     reason = remark.replace(str(tmp_path), "").replace(name, "").lower()
     assert NO_PHOTOS.intersection(re.findall("[a-z]+", reason)) == {expected} - {NO_IMAGE}
+
+
+def test_links_pipes_and_unreadable_folders_are_named_and_links_to_files_are_read(tmp_path, photo, monkeypatch):
+    for name in ("a.png", "34/b.png", "closed/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        photo.save(tmp_path / name)
+    (tmp_path / "good.png").symlink_to("a.png")
+    left = {"gone.png": "nowhere.png", "loop.png": "loop.png", "a.txt": "nowhere.txt", "71": "34", "34/up": ".."}
+    for name, target in left.items():
+        (tmp_path / name).symlink_to(target)
+    os.mkfifo(tmp_path / "pipe.png")
+    scandir = os.scandir
+
+    def closed_scandir(path):
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", closed_scandir)  # the super-user may read every folder
+    assert [read.name for read in read_folder(tmp_path, "photos")] == ["34/b.png", "a.png", "good.png"]
+    (remark,) = left_out(tmp_path)
+    assert_holds(remark, *left, "pipe.png", "closed", "Permission denied")
+    assert "good.png" not in remark
 
 
 def test_heic_files_without_pillow_heif_are_named_with_the_package(tmp_path, monkeypatch):

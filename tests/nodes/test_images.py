@@ -1,17 +1,12 @@
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-# Imported without its package, because the other modules need ComfyUI.
-_spec = importlib.util.spec_from_file_location(
-    "images", Path(__file__).parent.parent.parent / "nodes" / "ui" / "images.py"
-)
-images = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(images)
+from tests.nodes.pack import module
+
+images = module("nodes.ui.images")
+InvalidData = module("training.errors").InvalidData
 
 
 def test_8_bit_images_survive_the_round_trip_through_a_batch():
@@ -48,3 +43,12 @@ def test_grey_images_single_images_and_masks_are_accepted(shape, sizes):
 def test_images_of_one_size_become_one_batch_and_others_one_batch_each(sizes, batches):
     result = images.to_batches([Image.new("RGB", size) for size in sizes])
     assert [len(batch) for batch in result] == batches
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_images_and_masks_with_values_that_are_no_numbers_are_refused_by_number(value):
+    broken = torch.zeros(1, 4, 4, 3)
+    broken[0, 1, 2, 0] = value
+    for convert, tensor in ((images.to_pictures, broken), (images.to_masks, broken[..., 0])):
+        with pytest.raises(InvalidData, match=r"\b1 of 3\b.*\b2\b"):
+            convert([torch.zeros_like(tensor), tensor, torch.zeros_like(tensor)])

@@ -53,6 +53,57 @@ def test_a_damaged_but_usable_photo_has_no_mask(tmp_path):
     assert photo.read().oddities and mask_of(photo) is None
 
 
+def saved(path, values, palette=None):
+    image = Image.fromarray(values)
+    if palette:
+        image.putpalette([channel for colour in palette for channel in colour])
+    image.save(path)
+    return path
+
+
+LEFT = np.repeat([[1] * 32 + [0] * 32], 64, axis=0)  # a label map of half()
+RAMP = np.repeat([np.arange(64) * 65535 // 63], 64, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "palette"),
+    [
+        (LEFT.astype(np.uint8), None),
+        (LEFT.astype(np.uint16), None),
+        ((LEFT * 65535).astype(np.uint16), None),
+        (LEFT.astype(bool), None),
+        (LEFT.astype(np.uint8), [(0, 0, 0), (1, 1, 1)]),
+        (LEFT.astype(np.uint8), [(0, 0, 0), (128, 0, 0)]),
+        (1 - LEFT.astype(np.uint8), [(255, 255, 255), (0, 0, 0)]),
+    ],
+)
+def test_label_maps_palettes_and_deep_greys_are_white_on_the_person(tmp_path, values, palette):
+    mask = mask_of(Photo("a", picture(0), mask=saved(tmp_path / "a-mask.png", values, palette)))
+    assert np.array_equal(mask, half())
+
+
+def test_a_16_bit_mask_keeps_its_range(tmp_path):
+    mask = mask_of(Photo("a", picture(0), mask=saved(tmp_path / "a-mask.png", RAMP.astype(np.uint16))))
+    assert np.abs(np.asarray(mask) - RAMP / 257).max() <= 0.5
+
+
+def test_an_8_bit_mask_with_several_greys_is_unchanged():
+    soft = Image.fromarray((RAMP / 257 * 0.8).astype(np.uint8))
+    assert np.array_equal(mask_of(Photo("a", picture(0), mask=soft)), soft)
+
+
+@pytest.mark.parametrize(
+    ("values", "palette", "said"),
+    [
+        (np.arange(64 * 64).reshape(64, 64).astype(np.uint8) % 4, None, r"\b3\b.*\b255\b"),
+        (np.arange(64 * 64).reshape(64, 64).astype(np.uint8) % 3, [(0, 0, 0), (192, 128, 128), (0, 128, 0)], r"\b3 "),
+    ],
+)
+def test_a_map_of_several_labels_is_refused_by_the_name_of_its_photo(tmp_path, values, palette, said):
+    with pytest.raises(InvalidData, match=rf"x\.png.*{said}"):
+        mask_of(Photo("x.png", picture(0), mask=saved(tmp_path / "x-mask.png", values, palette)))
+
+
 def test_an_all_white_mask_is_none():
     assert mask_of(Photo("a", picture(0), mask=Image.new("L", (64, 64), "white"))) is None
 

@@ -1,4 +1,5 @@
 import re
+import struct
 
 import numpy as np
 import pytest
@@ -66,6 +67,50 @@ def test_sixteen_bit_grey_keeps_its_range(tmp_path):
     Image.fromarray(ramp).save(tmp_path / "a.png")
     expected = np.repeat((ramp / 257).round()[..., None], 3, axis=2)
     close(opened(tmp_path / "a.png"), expected, tolerance=1)
+
+
+def tiff(path, levels):
+    """Writes grey ``levels`` as a TIFF 6.0, little-endian and uncompressed, without the help of a library."""
+    kind = {"u": 1, "i": 2, "f": 3}[levels.dtype.kind]
+    entries = [(256, 4, levels.shape[1]), (257, 4, levels.shape[0]), (258, 3, 8 * levels.itemsize), (259, 3, 1),
+               (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 4, levels.shape[0]), (279, 4, levels.nbytes),
+               (339, 3, kind)]  # fmt: skip
+    rows = b"".join(struct.pack("<HHII", tag, size, 1, value) for tag, size, value in entries)
+    directory = struct.pack("<H", len(entries)) + rows + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + levels.nbytes) + levels.tobytes() + directory)
+
+
+RAMP = np.linspace(0, 1, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("kind", "white", "said"),
+    [
+        ("f4", 1, None), ("f4", 255, 255), ("f4", 65535, 65535), ("u4", 2**32 - 1, None), ("u4", 65535, 65535),
+        ("i4", 2**31 - 1, None), ("i4", 255, 255), ("i2", 2**15 - 1, None), ("u2", 65535, None),
+    ],
+)  # fmt: skip
+def test_grey_tiffs_keep_their_range(tmp_path, kind, white, said):
+    tiff(tmp_path / "a.tif", (RAMP * white).astype(kind))
+    reading = read_picture(tmp_path / "a.tif")
+    close(reading.image, np.repeat((RAMP * 255)[..., None], 3, axis=2), tolerance=1)
+    assert len(reading.oddities) == (said is not None)
+    if said:
+        assert str(said) in reading.oddities[0]
+
+
+def test_floats_above_white_are_clipped(tmp_path):
+    tiff(tmp_path / "a.tif", (RAMP * 1.08).astype("f4"))
+    close(opened(tmp_path / "a.tif"), np.repeat((RAMP * 1.08).clip(0, 1)[..., None] * 255, 3, axis=2), tolerance=1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_image_with_values_that_are_no_numbers_is_refused_by_name(tmp_path, value):
+    levels = RAMP.astype("f4")
+    levels[3, 5] = value
+    tiff(tmp_path / "a.tif", levels)
+    with pytest.raises(DamagedFile, match=rf"{re.escape(str(tmp_path / 'a.tif'))}.*nan"):
+        opened(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import contextlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -62,12 +63,12 @@ class Closable:
         self.closed += 1
 
 
-def train(folder, reporter, model=None, faces=True, keeps_state=False, plan=None, **settings):
+def train(folder, reporter, model=None, faces=True, keeps_state=False, plan=None, regularization=None, **settings):
     settings = {"resolution": SIDE, "crop": "photo", "max_train_steps": 3, "learning_rate": 1e-3} | settings
     detector = known_place if faces else lambda image: []
     inputs = session.Inputs(
         photos=subject_set().photos,
-        regularization=regularization_set(),
+        regularization=regularization or regularization_set(),
         open_model=model or Closable(),
         config=TrainingConfig(**settings),
         networks=FaceNetworks(detector, ToyEmbedder()),
@@ -94,6 +95,17 @@ def test_a_session_trains_and_the_next_one_reuses_the_finished_run(tmp_path):
     (tmp_path / "anna.png").unlink()
     with pytest.raises(MissingFile, match=r"anna\.png"):
         train(tmp_path, Recorder(), plan=PreviewPlan(2))
+
+
+def test_a_photo_of_the_subject_in_the_regularization_set_gives_a_warning(tmp_path):
+    others = regularization_set()
+    shared = replace(others, photos=[replace(subject_set().photos[1], name="child_0.png"), *others.photos[1:]])
+    reporters = {"clean": Recorder(), "shared": Recorder()}
+    for name, regularization in (("clean", others), ("shared", shared)):
+        train(tmp_path / name, reporters[name], regularization=regularization)
+    warnings = {name: [said for said in each.warned if "child_0.png" in said] for name, each in reporters.items()}
+    (warning,) = warnings["shared"]
+    assert "1 of 3 photos" in warning and "1.png" in warning and warnings["clean"] == []
 
 
 def test_a_stopped_session_resumes_to_the_bit(tmp_path):

@@ -42,7 +42,9 @@ class GenerateOptions:
     ages: str = option("all", help="'all', or a comma-separated list of age classes and whole years")
     seed: int = option(0, help="seed of the starting noise, which all ages share", low=0, high=MAX_SEED)
     checkpoint: Path | None = option(None, help="base model of a LoRA subject; by default the file it was trained on")
-    prompt: str = option(SAMPLING_PROMPT, help="prompt template with {token}, {class_word} and {age}")
+    prompt: str = option(
+        SAMPLING_PROMPT, help="prompt template with {token}, {class_word} and {age}; (words:1.2) weighs words"
+    )
     negative_prompt: str = option("", help="what the images should not show")
     preset: str = option(
         "fast",

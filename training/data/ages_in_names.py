@@ -1,5 +1,7 @@
 """Reads ages from file names, folder names and captions."""
 
+import codecs
+import unicodedata
 from itertools import combinations
 from pathlib import Path
 
@@ -23,6 +25,14 @@ CAPTION_RULE = (
 
 
 BY_NAME, ESTIMATED = "names", "auto"  # values of the ages option other than a list of ages
+
+BYTE_ORDER_MARKS = {  # UTF-16's mark begins UTF-32's, so UTF-32 comes first
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8-sig",
+}
 
 AGES_HELP = (
     f"ages in the photos: '{BY_NAME}' reads them from the start of the file name (34_beach.jpg, child_2.jpg), the "
@@ -54,9 +64,24 @@ def ages_said(path: Path, folder: Path, years: bool = False) -> dict[str, str | 
 
 
 def caption_of(path: Path) -> str:
-    """Returns the text of the .txt next to an image, as one line; "" without such a file."""
-    text = path.with_suffix(".txt")
-    return " ".join(text.read_text(encoding="utf-8", errors="replace").split()) if text.is_file() else ""
+    """Returns the text of the .txt next to an image, as one line; "" without such a file.
+
+    Raises UserError if the file is not text in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.
+    """
+    file = path.with_suffix(".txt")
+    if not file.is_file():
+        return ""
+    content = file.read_bytes()
+    encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
+    try:
+        caption = " ".join(content.decode(encoding).split())
+    except UnicodeDecodeError as error:
+        raise InvalidData(
+            f"The caption {file} is not text in {encoding.upper()} (byte {error.start}). Save it as UTF-8 or delete it."
+        ) from error
+    if any(unicodedata.category(character) == "Cc" for character in caption):
+        raise InvalidData(f"The caption {file} contains control characters. Save it as text in UTF-8 or delete it.")
+    return caption
 
 
 def is_age(name: str) -> bool:

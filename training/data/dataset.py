@@ -32,7 +32,10 @@ def find_faces(photos: list[Photo], detector: FaceDetector, bar: Bar = iter) -> 
                 f"{photo.name}: no face found. It is used for the reconstruction, not for the identity loss."
             )
         elif len(detected) > 1:
-            remarks.append(f"{photo.name}: {len(detected)} faces found. The largest, most central one is used.")
+            remarks.append(
+                f"{photo.name}: {len(detected)} faces found. The largest is used; of nearly equal ones, the most "
+                "central."
+            )
     return SubjectSet(photos, faces, remarks)
 
 

@@ -8,7 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..faces.find import Face, cut_square, square_side
-from ..pictures.repeats import repeated, signature
+from ..pictures.photos import Photo, abridged
+from ..pictures.repeats import copies, repeated, signature
 
 FEW = 3  # photos; fewer do not show enough of a person
 ENLARGED = 2  # the largest enlargement without a warning; beyond it, the model learns the blur
@@ -53,3 +54,18 @@ def quality_remarks(photos: Sequence[PhotoQuality], sides: Sequence[int]) -> lis
     for index, earlier in repeated([photo.signature for photo in photos]).items():
         remarks.append(f"{photos[index].name} repeats {photos[earlier].name}, so this image counts twice in training.")
     return remarks
+
+
+def shared_remarks(photos: Sequence[Photo], others: Sequence[Photo], signatures: Sequence[Tensor]) -> list[str]:
+    """Returns a warning that names the photos which are also in the regularization set ``others``; none without such.
+
+    ``signatures`` are those of the photos, then of the others, see repeats.signature.
+    """
+    shared = copies(signatures[: len(photos)], signatures[len(photos) :])
+    if not shared:
+        return []
+    pairs = [f"{photos[index].name} ({others[copy].name})" for index, copy in shared.items()]
+    return [
+        f"Warning: {len(shared)} of {len(photos)} photos are also in the regularization set: {abridged(pairs)}. The "
+        "model learns this face as other people's too. Remove these images from the regularization set."
+    ]

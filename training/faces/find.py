@@ -1,7 +1,8 @@
 """Detects faces and cuts them out of images."""
 
 import hashlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..pictures.photos import to_image, to_tensor
 
 CROP_SCALE = 1.1  # side of the default face square, relative to the longer side of the detector's box
 REMEMBERED = 10_000  # images; the faces of one image take about 1 kB
+NEARLY_EQUAL = 0.8  # of the largest area; the boxes of one face at two sizes differ by less
 DETECTION_SIDE = 1024  # px; larger images are searched at this size, which keeps all but very small faces
 
 
@@ -29,6 +31,12 @@ class Face:
         """The longer side of the box in px."""
         left, top, right, bottom = self.box
         return max(right - left, bottom - top)
+
+    @property
+    def area(self) -> float:
+        """The area of the box in px squared."""
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
 
     @property
     def center(self) -> tuple[float, float]:
@@ -87,7 +95,18 @@ def upright(image: Image.Image, face: Face) -> tuple[Image.Image, Face]:
 
 
 FaceDetector = Callable[[Image.Image], list[Face]]
-"""Returns the faces in an image, the most prominent one first."""
+"""Returns the faces in an image, the main one first."""
+
+
+def main_first(faces: Sequence[Face], size: tuple[int, int]) -> list[Face]:
+    """Sorts the faces of an image of ``size`` (width, height) from large to small, with the main face first.
+
+    The main face is the largest. If others are NEARLY_EQUAL to it, it is the one nearest to the image centre.
+    """
+    by_area = sorted(faces, key=lambda face: face.area, reverse=True)
+    candidates = [face for face in by_area if face.area >= NEARLY_EQUAL * by_area[0].area]
+    main = min(candidates, key=lambda face: math.dist(face.center, (size[0] / 2, size[1] / 2)), default=None)
+    return sorted(by_area, key=lambda face: face is not main)
 
 
 class MTCNNDetector:
@@ -100,10 +119,7 @@ class MTCNNDetector:
 
     @torch.no_grad()
     def __call__(self, image: Image.Image) -> list[Face]:
-        """Returns the faces of an RGB image, most prominent first.
-
-        Prominence is the area of the box minus twice its squared distance from the image centre.
-        """
+        """Returns the faces of an RGB image; see main_first."""
         shrink = min(1.0, DETECTION_SIDE / max(image.size))
         size = [max(1, round(side * shrink)) for side in image.size]
         searched = image.resize(size, Image.Resampling.LANCZOS) if shrink < 1 else image
@@ -117,13 +133,7 @@ class MTCNNDetector:
             left, top, right, bottom = map(float, box)
             marks = tuple((float(x), float(y)) for x, y in points)
             faces.append(Face((left, top, right, bottom), marks, float(probability)).moved(0, 0, 1 / shrink))
-        middle = np.array(image.size) / 2
-
-        def prominence(face: Face) -> float:
-            left, top, right, bottom = face.box
-            return (right - left) * (bottom - top) - 2 * float(((np.array(face.center) - middle) ** 2).sum())
-
-        return sorted(faces, key=prominence, reverse=True)
+        return main_first(faces, image.size)
 
 
 class RememberingDetector:

@@ -51,7 +51,7 @@ class Observer:
         return self.estimator.errors if self.estimator else None
 
     def observe(self, name: str, image: Image.Image, age: str | int | None = None) -> Observation:
-        """Detects the most prominent face in an image and measures it; see read."""
+        """Detects the main face in an image and measures it; see read."""
         return self.read(name, image, next(iter(self.detector(image)), None), age)
 
     def read(self, name: str, image: Image.Image, face: Face | None, age: str | int | None = None) -> Observation:

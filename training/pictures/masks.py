@@ -9,6 +9,8 @@ from ..errors import DamagedFile, InvalidData
 from .photos import MASK_ENDINGS, Photo
 from .reading import UnreadablePictures, read_as_stored
 
+WHITE = 0.5  # of the largest brightness; a mask whose brightest part is darker is not white anywhere
+
 
 def mask_beside(photo: Path) -> Path | None:
     """Returns the mask file next to ``photo``, such as name-mask.png, or None."""
@@ -19,14 +21,15 @@ def mask_beside(photo: Path) -> Path | None:
 def mask_of(photo: Photo) -> Image.Image | None:
     """Returns a grey image of the size of ``photo`` that is 255 on the person; None without a mask or if it is all 255.
 
-    Uses the transparency of the photo's mask, or its brightness if it is opaque. Without a mask, uses the transparency
-    of the photo's own file. Raises UserError if the mask cannot be read, differs in size from the photo, or is black.
+    Uses the transparency of the photo's mask, or its brightness if it is opaque (see _brightness). Without a mask, uses
+    the transparency of the photo's own file. Raises UserError if the mask cannot be read, differs in size from the
+    photo, or has no white.
     """
     if photo.mask is None:
         mask = _transparency(read_as_stored(photo.source)) if isinstance(photo.source, Path) else None
     else:
         stored = _read_mask(photo.mask)
-        mask = _transparency(stored) or stored.convert("L")
+        mask = _transparency(stored) or _brightness(stored, photo.name)
     if mask is None:
         return None
     image = photo.image()
@@ -62,6 +65,30 @@ def _transparency(image: Image.Image) -> Image.Image | None:
         return None
     alpha = image.convert("RGBA").getchannel("A")
     return None if alpha.getextrema()[0] == 255 else alpha
+
+
+def _brightness(image: Image.Image, name: str) -> Image.Image:
+    """Returns a mask in 8-bit grey. If it has a single value beside black, as label maps do, that value becomes 255.
+
+    Raises UserError, which calls the photo ``name``, if the mask has several values but no white, or several colours.
+    """
+    levels = np.asarray(image) if image.mode == "F" else np.asarray(image.convert("L"), dtype=np.float32) / 255
+    brightest = levels.max()
+    if ((levels == 0) | (levels == brightest)).all():
+        return Image.fromarray(np.where(levels > 0, 255, 0).astype(np.uint8))
+    labels = _palette_colours(image)
+    if brightest < WHITE or labels > 2:
+        found = f"{labels} colours" if labels > 2 else f"several greys up to {255 * brightest:.3g} of 255"
+        raise InvalidData(f"The mask of {name} has {found}. Paint the person white and the background black.")
+    return Image.fromarray((255 * levels).round().astype(np.uint8))
+
+
+def _palette_colours(image: Image.Image) -> int:
+    """Returns the number of colours that an image with a palette shows; 0 if it has no palette or only greys."""
+    if image.mode != "P":
+        return 0
+    colours = np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)
+    return len(colours) if (colours != colours[:, :1]).any() else 0
 
 
 def _read_mask(source: Path | Image.Image) -> Image.Image:

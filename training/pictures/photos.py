@@ -70,13 +70,20 @@ def left_out(folder: Path) -> list[str]:
 def _files(folder: Path) -> Iterator[tuple[Path, str | None]]:
     """Yields each file, sorted by path, and the reason why it is not a photo, or None.
 
-    Omits hidden files, captions and the masks of photos.
+    Sub-folders that are not searched count as files: links, which could lead in a circle, and unreadable ones. Omits
+    hidden files, captions and the masks of photos.
     """
-    paths = sorted(folder.rglob("*"))
+    unsearched: dict[Path, str] = {}
+    paths = sorted({*_walk(folder, unsearched), *unsearched})
     stems = {path.with_suffix("") for path in paths if path.suffix.lower() in suffixes()}
     for path in paths:
         parts = path.relative_to(folder).parts
-        if any(part.startswith(".") for part in parts) or not path.is_file() or path.suffix.lower() == ".txt":
+        if any(part.startswith(".") for part in parts):
+            continue
+        if why := unsearched.get(path) or _no_file(path):
+            yield path, why
+            continue
+        if path.suffix.lower() == ".txt":
             continue
         masked = (path.with_name(path.stem.removesuffix(ending)) for ending in MASK_ENDINGS if path.suffix == ".png")
         if any(photo.name != path.stem and photo in stems for photo in masked):
@@ -87,6 +94,24 @@ def _files(folder: Path) -> Iterator[tuple[Path, str | None]]:
             yield path, "HEIC needs the package pillow-heif: pip install pillow-heif" if heic else "not an image"
         else:
             yield path, f"its name contains '{min(not_photo_words)}'" if not_photo_words else None
+
+
+def _walk(folder: Path, unsearched: dict[Path, str]) -> Iterator[Path]:
+    """Yields the files in ``folder`` and its sub-folders; adds those it does not search to ``unsearched``."""
+
+    def unreadable(error: OSError) -> None:
+        unsearched[Path(error.filename)] = f"its files cannot be listed: {error.strerror}"
+
+    for parent, folders, files in os.walk(folder, onerror=unreadable):
+        unsearched |= {path: "a link to a folder" for name in folders if (path := Path(parent, name)).is_symlink()}
+        yield from (Path(parent, name) for name in files)
+
+
+def _no_file(path: Path) -> str | None:
+    """Returns why ``path`` cannot be read as a file, or None if it can."""
+    if path.is_file():
+        return None
+    return "a link that leads nowhere" if path.is_symlink() else "neither a file nor a folder"
 
 
 def abridged(names: Sequence[str]) -> str:

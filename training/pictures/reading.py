@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from ..errors import DamagedFile
 
@@ -18,6 +18,8 @@ from ..errors import DamagedFile
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "TGA", "PSD", "QOI")
 MOST_PIXELS = 2**28  # 1 GB in memory, and more than any camera has; larger files may be decompression bombs
 MANY_PIXELS = 100_000_000
+WHITES = (255, 2**16 - 1, 2**32 - 1)  # the largest values of 8, 16 and 32 bits
+OVERSHOOT = 1.1  # floats may exceed white by this factor, because sharpening and resizing overshoot
 MOST_MISSING = 0.1  # the largest fraction of rows that a damaged file may lack
 
 TURNS = {  # EXIF 2.32, tag 0x0112: how to turn a stored image upright
@@ -94,7 +96,10 @@ def read_picture(path: Path) -> Reading:
 
 
 def read_as_stored(path: Path) -> Image.Image:
-    """Reads an image file upright, in its own mode, with its transparency. Raises UnreadablePictures."""
+    """Reads an image file upright, in its own mode, with its transparency. Raises UnreadablePictures.
+
+    Grey of more than 8 bits becomes mode F, with 1 for white.
+    """
     with _unreadable_with_cause(path):
         return _decoded_or_salvaged(path, [])
 
@@ -130,7 +135,7 @@ def _pillows_limits(incomplete: bool) -> Generator[None, None, None]:
 
 
 def _decoded(path: Path, oddities: list[str], incomplete: bool = False) -> Image.Image:
-    """Returns the first frame, upright. Reads no other metadata, because damaged metadata would raise."""
+    """Returns the first frame as read_as_stored does. Reads no other metadata, because damaged ones would raise."""
     with _pillows_limits(incomplete), Image.open(path, formats=readers()) as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} px is more than the limit of {MOST_PIXELS:,} pixels")
@@ -140,13 +145,46 @@ def _decoded(path: Path, oddities: list[str], incomplete: bool = False) -> Image
         except _UNREADABLE as error:
             oddities.append(f"its EXIF data cannot be read ({error}), so the image is not rotated")
             turn = None
+        image = _with_white_at_one(image, oddities)
         return image if turn is None else image.transpose(turn)
+
+
+def _with_white_at_one(image: Image.Image, oddities: list[str]) -> Image.Image:
+    """Converts grey of more than 8 bits to mode F, with 1 for white; convert() would clip it at 255.
+
+    TIFFs hold 8 or 16 bits in 32 too, and floats of any range, so their white is the smallest usual one that is not
+    exceeded. Raises ValueError if a value is nan or infinite, or no white is large enough.
+    """
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    levels = np.asarray(image).astype(np.float64)
+    if not np.isfinite(levels).all():
+        raise ValueError("some of its pixels are nan or infinite")
+    white: float = 2**16 - 1
+    if image.mode == "F":
+        largest = levels.max()
+        white = next((white for white in (1, *WHITES) if largest <= OVERSHOOT * white), 0)
+        if white == 0:
+            raise ValueError(f"its pixels have values up to {largest:g}, more than 32 bits")
+        if white != 1:
+            oddities.append(f"its values go up to {largest:g}, so {white} is read as white")
+    elif isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode == "I":
+        signed = image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, (1,))[0] == 2
+        if not signed:
+            levels %= 2**32  # Pillow reads unsigned values as signed
+        full = 2 ** (image.tag_v2[TiffImagePlugin.BITSPERSAMPLE][0] - signed) - 1
+        white = next((white for white in WHITES if levels.max() <= white < full), full)
+        if white != full:
+            oddities.append(f"its values go up to {levels.max():g}, so {white} is read as white")
+    result = Image.fromarray((levels / white).clip(0, 1).astype(np.float32))
+    result.info = image.info
+    return result
 
 
 def _salvaged(path: Path, oddities: list[str]) -> Image.Image:
     """Decodes a damaged file. Raises ValueError if too many rows are missing; decoders fill these with one colour."""
     image = _decoded(path, oddities, incomplete=True)
-    pixels = np.asarray(image.convert("RGB"))
+    pixels = np.asarray(_eight_bit(image).convert("RGB"))
     filled = [(pixels == corner).all((1, 2)) for corner in (pixels[-1, -1], pixels[0, 0])]
     missing = max(len(list(takewhile(bool, rows))) for rows in (filled[0][::-1], filled[1]))
     if missing > MOST_MISSING * image.height:
@@ -154,11 +192,17 @@ def _salvaged(path: Path, oddities: list[str]) -> Image.Image:
     return image
 
 
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Converts mode F, with 1 for white, to 8-bit grey; returns any other image unchanged."""
+    if image.mode != "F":
+        return image
+    grey = Image.fromarray((255 * np.asarray(image)).round().astype(np.uint8))
+    grey.info = image.info
+    return grey
+
+
 def _srgb(image: Image.Image, oddities: list[str]) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey; convert() would clip it at 255
-        grey = Image.fromarray((np.asarray(image).astype(np.float32) / 257).round().astype(np.uint8))
-        grey.info = image.info
-        image = grey
+    image = _eight_bit(image)
     unprofiled = image.convert("RGBA" if image.has_transparency_data else "RGB")
     if (colours := _with_profile(image, oddities)) is None:
         colours = unprofiled if unprofiled.mode == "RGB" else unprofiled.convert("RGB")  # convert() always copies

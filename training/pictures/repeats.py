@@ -36,6 +36,14 @@ def repeated(pictures: Sequence[Tensor]) -> dict[int, int]:
     return {index: int(row[:index].argmax()) for index, row in enumerate(same) if row[:index].any()}
 
 
+def copies(pictures: Sequence[Tensor], others: Sequence[Tensor]) -> dict[int, int]:
+    """Returns the index of each grey image that has a duplicate among ``others``, and the index of the duplicate."""
+    if not pictures or not others:
+        return {}
+    same = correlation(pictures, others) >= SAME
+    return {index: int(row.argmax()) for index, row in enumerate(same) if row.any()}
+
+
 def _correlation(rows: Sequence[Tensor], columns: Sequence[Tensor]) -> np.ndarray:
     sides = [torch.stack(list(side)).double().flatten(1) for side in (rows, columns)]
     left, right = (torch.nn.functional.normalize(side - side.mean(1, keepdim=True)) for side in sides)

@@ -12,6 +12,7 @@ from PIL import Image
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..data.dataset import RegularizationSet, SubjectSet, estimate_ages, find_faces
 from ..data.people import people_remarks
+from ..data.quality import shared_remarks
 from ..data.subject_photos import ages_remarks, captions_remarks
 from ..dreambooth.reward import reward_remarks
 from ..dreambooth.trainer import Callback, Trainer, TrainingEnough
@@ -19,7 +20,8 @@ from ..errors import MissingFile, TrainingFailed
 from ..faces.observation import Observer
 from ..files import check_room, clear_partial
 from ..models.interface import TrainableModel
-from ..pictures.photos import Bar, Photo, read_once
+from ..pictures.photos import Bar, Photo, read_all
+from ..pictures.repeats import signature
 from .build import FaceNetworks, build_trainer, flattering_judge
 from .evaluations import Evaluation, Judge, PreviewPlan, sentences
 from .files import FinishedRun, RunFiles, finished, write_losses, write_run, write_subject
@@ -118,8 +120,13 @@ def train(inputs: Inputs, outputs: Outputs, reporter: Reporter) -> FinishedRun:
 def _read_subject(inputs: Inputs, reporter: Reporter) -> SubjectSet:
     """The photos with their faces and ages."""
     regularization = inputs.regularization
-    images = [*inputs.photos, *(regularization.photos if regularization else ())]
-    reporter.say(*read_once(images, reporter.bar("reading images")))
+    others = regularization.photos if regularization else []
+    signatures, remarks = [], []
+    for image, defects in read_all([*inputs.photos, *others], reporter.bar("reading images")):
+        signatures.append(signature(image))
+        remarks += defects
+    reporter.say(*remarks)
+    reporter.warn(*shared_remarks(inputs.photos, others, signatures))
     detector = inputs.networks.detector
     assert detector
     subject = find_faces(list(inputs.photos), detector, reporter.bar("finding faces"))

@@ -2,6 +2,7 @@
 
 families      how the three families differ, and network configs read from weight shapes
 keys          diffusers' keys to single-file keys and back
+emphasis      weights of words in a prompt
 text          prompts to conditioning
 unet          the UNet as a denoiser
 vae           pixels to latents and back

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .emphasis import weighted_parts
 from .families import CONTEXT_LENGTH, END_OF_TEXT, Family, Tower
 
 
@@ -19,17 +20,28 @@ def _clip_tokenizer():
 
 
 def tokenize(prompts: list[str], pad_token: int) -> Tensor:
-    """Token ids, int64 [B, 77]. Cuts longer prompts, with a warning that shows the part that was cut off."""
-    rows = []
+    """Token ids, int64 [B, 77], see weighted_tokens."""
+    return weighted_tokens(prompts, pad_token)[0]
+
+
+def weighted_tokens(prompts: list[str], pad_token: int) -> tuple[Tensor, Tensor]:
+    """Token ids, int64 [B, 77], and their weights, float32 [B, 77], see emphasis.
+
+    Cuts longer prompts, with a warning that shows the part that was cut off.
+    """
+    ids, weights = [], []
     for prompt in prompts:
-        tokens = _clip_tokenizer().encode(prompt)
+        parts = [(_clip_tokenizer().encode(text), weight) for text, weight in weighted_parts(prompt)]
+        tokens = [(token, weight) for part, weight in parts for token in part]
         limit = CONTEXT_LENGTH - 2
         if len(tokens) > limit:
-            rest = _clip_tokenizer().decode(tokens[limit:])
+            rest = _clip_tokenizer().decode([token for token, _ in tokens[limit:]])
             warnings.warn(f"The prompt has {len(tokens)} tokens, but only {limit} fit. Cut off: '{rest}'", stacklevel=2)
-        row = [END_OF_TEXT - 1, *tokens[:limit], END_OF_TEXT]
-        rows.append(row + [pad_token] * (CONTEXT_LENGTH - len(row)))
-    return torch.tensor(rows)
+        row = [(END_OF_TEXT - 1, 1.0), *tokens[:limit], (END_OF_TEXT, 1.0)]
+        row += [(pad_token, 1.0)] * (CONTEXT_LENGTH - len(row))
+        ids.append([token for token, _ in row])
+        weights.append([weight for _, weight in row])
+    return torch.tensor(ids), torch.tensor(weights)
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,18 @@ class TextTower(nn.Module):
 
     def forward(self, prompts: list[str]) -> tuple[Tensor, Tensor | None]:
         """Hidden states [B, 77, D] and, for a pooled tower, the projected embedding [B, P]."""
-        tokens = tokenize(prompts, self.spec.pad_token).to(self.text_model.embeddings.position_embedding.weight.device)
+        tokens, weights = weighted_tokens(prompts, self.spec.pad_token)
+        if (weights == 1).all():
+            return self._encode(tokens)
+        hidden, pooled = self._encode(torch.cat([tokens, tokenize([""], self.spec.pad_token)]))
+        hidden, without = hidden[:-1], hidden[-1:]
+        weights = weights[..., None].to(hidden)
+        # As ComfyUI weighs: away from the encoding of the empty prompt; the pooled embedding has no weights.
+        weighted = torch.where(weights == 1, hidden, without + weights * (hidden - without))
+        return weighted, None if pooled is None else pooled[:-1]
+
+    def _encode(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        tokens = tokens.to(self.text_model.embeddings.position_embedding.weight.device)
         output = self.text_model(tokens, output_hidden_states=True)
         hidden = output.hidden_states[-2] if self.spec.penultimate else output.last_hidden_state
         return hidden, None if self.text_projection is None else self.text_projection(output.pooler_output)
