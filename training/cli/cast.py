@@ -158,6 +158,7 @@ def _act(job: Job) -> None:
             impostors=evaluation.impostors,
             photo_age=evaluation.photo_age,
             photo_ages=BY_NAME if job.train.photo_ages == ESTIMATED else job.train.photo_ages,
+            birth_date=job.train.birth_date,
             age_estimator=evaluation.age_estimator,
             embedder=evaluation.matcher,
             trained_with=job.train.embedder if job.config.reads_faces else None,
@@ -192,7 +193,7 @@ def _job(folder: Path, values: dict[str, Any]) -> Job:
                 raise MissingInput(f"{column.name} is missing. Add it as a column, or give {column.flag} for all rows.")
         values = {key: value.resolve() if isinstance(value, Path) else value for key, value in values.items()}
         training: dict[str, Any] = _of(TrainOptions, values) | {"out": folder, "resume": True}
-        if "judge" in values or values.get("photo_ages") == ESTIMATED:
+        if "judge" in values or ESTIMATED in (values.get("photo_ages"), values.get("regularization_ages")):
             training["age_estimator"] = values.get("age_estimator")
         return Job(
             TrainOptions(**training),
