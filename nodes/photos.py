@@ -77,6 +77,7 @@ class LoadPhotos(io.ComfyNode):
                     display_name="birth date",
                     default="",
                     optional=True,
+                    advanced=True,
                     tooltip="The person's date of birth, YYYY-MM-DD. Photos of unknown age get the age at the date in "
                     "their EXIF data, which for a scan may be the date of the scan. Empty: dates are not used.",
                 ),

@@ -39,6 +39,7 @@ class LoadRegularizationSet(io.ComfyNode):
                     options=[BY_NAME, ESTIMATED],
                     default=BY_NAME,
                     optional=True,
+                    advanced=True,
                     tooltip="names: the name, folder or text of every image must say its age. auto: estimate the ages "
                     "that are missing; images without a face are left out.",
                 ),
