@@ -98,6 +98,8 @@ class TrainOptions:
         if not self.judge and self.patience:
             raise MissingInput("--patience counts previews of a judge: add --judge.")
         parse_birth_date(self.birth_date)
+        if self.regularization_ages == ESTIMATED and not self.regularization:
+            raise MissingInput(f"--regularization-ages {ESTIMATED} estimates the ages of a set: add --regularization.")
         for name in ("photo_ages", "regularization_ages"):
             if getattr(self, name) == ESTIMATED and not self.age_estimator:
                 raise MissingInput(
