@@ -64,8 +64,12 @@ class LoadRegularizationSet(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, folder: str, ages=BY_NAME) -> bool | str:
         """Rejects a folder that is missing or empty, and images without a known age unless ages are estimated."""
-        if (problem := blame_only("folder", input_folder_problem(folder, FACES))) is not True or ages != BY_NAME:
+        if (problem := blame_only("folder", input_folder_problem(folder, FACES))) is not True:
             return problem
+        if ages not in (BY_NAME, ESTIMATED, None):  # ComfyUI does not check an input that is checked here
+            return blame_only("ages", f"'{ages}' is not a way to read ages. Use {BY_NAME} or {ESTIMATED}.")
+        if ages != BY_NAME:
+            return True
         return blame_only("folder", sentence(read_regularization_set, input_folder(folder)))
 
     @classmethod
