@@ -8,15 +8,17 @@ from PIL import Image
 from ..training.ages import UNKNOWN_AGE
 from ..training.data.ages_in_names import BY_NAME, ESTIMATED
 from ..training.data.dataset import estimate_ages, find_faces
+from ..training.data.dates import parse_birth_date, with_birth_date
+from ..training.data.doubts import age_doubts
 from ..training.data.subject_photos import ages_remarks, listed, other_folders, read_photos, with_ages
-from ..training.errors import MissingInput
 from ..training.pictures.masks import mask_of
 from ..training.pictures.photos import Photo, left_out, read_all
+from .ui.checks import blame_only, sentence
 from .ui.device import detector
-from .ui.estimator import CLIP_HELP, age_estimator
+from .ui.estimator import CLIP_HELP, age_estimator, needed_age_estimator
 from .ui.folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .ui.images import to_batches
-from .ui.progress import tell, with_progress
+from .ui.progress import tell, warn, with_progress
 from .ui.results import kept_on_node, thumbnails
 from .ui.sockets import CATEGORY, FaceEmbedder, keeps_results, search_aliases
 
@@ -46,9 +48,10 @@ class LoadPhotos(io.ComfyNode):
                     "ages",
                     default=BY_NAME,
                     optional=True,
-                    tooltip="names: read the age from the start of the file name (34_beach.jpg, child_2.jpg), the "
-                    "folder name or a .txt file next to the photo. auto: also estimate the ages that are missing. Or "
-                    f"list one age per photo, in order, with {UNKNOWN_AGE} for unknown: 8, 8, {UNKNOWN_AGE}, old.",
+                    tooltip="names: read the age from the start of the file name (34_beach.jpg, child_2.jpg) or from "
+                    "names as in AgeDB, FG-NET, MORPH, UTKFace or MyTimeMachine, from the folder name or a .txt file "
+                    "next to the photo. auto: also estimate the ages that are missing. Or list one age per photo, in "
+                    f"order, with {UNKNOWN_AGE} for unknown: 8, 8, {UNKNOWN_AGE}, old.",
                 ),
                 FaceEmbedder.Input(
                     "face_embedder",
@@ -68,6 +71,15 @@ class LoadPhotos(io.ComfyNode):
                     optional=True,
                     tooltip="Also load the images in all sub-folders. Off: only from sub-folders named after an age "
                     "(child, 34).",
+                ),
+                io.String.Input(
+                    "birth_date",
+                    display_name="birth date",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="The person's date of birth, YYYY-MM-DD. Photos of unknown age get the age at the date in "
+                    "their EXIF data, which for a scan may be the date of the scan. Empty: dates are not used.",
                 ),
             ],
             outputs=[
@@ -98,9 +110,11 @@ class LoadPhotos(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, folder: str) -> bool | str:
-        """Rejects a folder that is missing or has no images."""
-        return input_folder_problem(folder, "your photos")
+    def validate_inputs(cls, folder: str, birth_date="") -> bool | str:
+        """Rejects a folder that is missing or has no images, and a birth date that is no date."""
+        if (problem := blame_only("folder", input_folder_problem(folder, "your photos"))) is not True:
+            return problem
+        return blame_only("birth_date", sentence(parse_birth_date, birth_date))
 
     @classmethod
     def fingerprint_inputs(cls, folder: str, **others) -> list[tuple[str, int, int]]:
@@ -109,8 +123,9 @@ class LoadPhotos(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, folder: str, ages=BY_NAME, face_embedder=None, clip_vision=None, clip=None, sub_folders=False
-    ) -> io.NodeOutput:
+        cls, folder: str, ages=BY_NAME, face_embedder=None, clip_vision=None, clip=None, sub_folders=False,
+        birth_date="",
+    ) -> io.NodeOutput:  # fmt: skip
         """Reads the photos, their ages, captions and masks."""
         path = input_folder(folder)
         others = [] if sub_folders else other_folders(path)
@@ -120,12 +135,14 @@ class LoadPhotos(io.ComfyNode):
         if others:
             remarks.append(f"Skipped sub-folders: {', '.join(others)}. Turn on sub_folders to include them.")
         tell(remarks, cls.hidden.unique_id)
-        if ages.strip() == ESTIMATED:
-            photos = _estimated(photos, face_embedder, clip_vision, clip)
-        else:
-            photos = with_ages(photos, ages)
-        age_lines = ages_remarks(photos) or ["No photo has a known age."]
-        report = "\n".join([f"{len(photos)} photos", *age_lines, *remarks])
+        estimates = ages.strip() == ESTIMATED
+        photos = with_birth_date(photos if estimates else with_ages(photos, ages), birth_date)
+        photos, doubts = _estimated(photos, estimates, face_embedder, clip_vision, clip)
+        warn(cls.hidden.unique_id, doubts)
+        age_lines = ages_remarks(photos)
+        if all(photo.age is None for photo in photos):
+            age_lines.insert(0, "No photo has a known age.")
+        report = "\n".join([f"{len(photos)} photos", *age_lines, *doubts, *remarks])
         pairs = zip(photos, pictures, strict=True)
         masks = [mask_of(photo) or Image.new("L", picture.size, "white") for photo, picture in pairs]
         return io.NodeOutput(
@@ -138,13 +155,16 @@ class LoadPhotos(io.ComfyNode):
         )
 
 
-def _estimated(photos: list[Photo], embedder, vision, words) -> list[Photo]:
-    """Fills in missing ages with estimates. Raises UserError without an age estimator."""
-    estimator = age_estimator(embedder, vision, words)
-    if estimator is None:
-        raise MissingInput(
-            f"ages = {ESTIMATED} needs an age estimator. Connect clip_vision and clip, or download face-api's network "
-            "with Load Face Embedder (weights = mobilefacenet, download on). For synthetic faces, connect drawn-loss "
-            "or drawn-score as face_embedder."
-        )
-    return estimate_ages(find_faces(photos, detector(embedder), with_progress), estimator).photos
+def _estimated(photos: list[Photo], fills: bool, embedder, vision, words) -> tuple[list[Photo], list[str]]:
+    """Returns the photos, with missing ages estimated if ``fills``, and warnings about stated ages.
+
+    Does nothing if no estimator is needed or connected. Raises UserError if ages are estimated without an estimator.
+    """
+    if not fills and all(part is None for part in (embedder, vision, words)):
+        return photos, []
+    choose = needed_age_estimator if fills else age_estimator
+    if (estimator := choose(embedder, vision, words)) is None:
+        return photos, []
+    subject = find_faces(photos, detector(embedder), with_progress)
+    doubts = age_doubts(subject, estimator)
+    return (estimate_ages(subject, estimator) if fills else subject).photos, doubts

@@ -16,7 +16,7 @@ OURS = "IDAging"
 SOCKET, TEXT, WIDGET, MODERN_WIDGET, MORE, BADGE = 20, 72, 24, 28, 28, 24
 SHOWN = {  # px, what a node shows below its widgets, or more sockets and widgets in newer ComfyUIs
     "LoadImage": 235, "PreviewImage": 230, "SaveImage": 180, "SaveVideo": 230, "PreviewAny": 160, "CreateVideo": 30,
-    "ImageBatch": 24, "IDAgingTrainSubject": 440, "IDAgingLoadPhotos": 280, "IDAgingDrawnWorld": 280,
+    "ImageBatch": 24, "IDAgingTrainSubject": 440, "IDAgingLoadPhotos": 252, "IDAgingDrawnWorld": 280,
     "IDAgingScoreIdentity": 70, "IDAgingSaveSubject": 60,
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 import torch
 
 from ...training.catalogue import SYNTHETIC_AGE_JUDGE, SYNTHETIC_AGES, age_estimator_for
+from ...training.data.ages_in_names import ESTIMATED
 from ...training.errors import MissingInput, ModelMismatch
 from ...training.faces.age_estimators import AgeEstimator, ZeroShotAgeEstimator
 from ...training.faces.embedders import FaceEmbedder
@@ -17,6 +18,18 @@ CLIP_HELP = (
 
 # The estimator that scores was trained on other people than the one that trains.
 SYNTHETIC_ESTIMATORS = {"drawn-loss": SYNTHETIC_AGES, "drawn-score": SYNTHETIC_AGE_JUDGE}
+
+
+def needed_age_estimator(embedder: FaceEmbedder | None, vision, words) -> AgeEstimator:
+    """Returns the age estimator for ages = auto. Raises UserError if there is none."""
+    estimator = age_estimator(embedder, vision, words)
+    if estimator is None:
+        raise MissingInput(
+            f"ages = {ESTIMATED} needs an age estimator. Connect clip_vision and clip, or download face-api's network "
+            "with Load Face Embedder (weights = mobilefacenet, download on). For synthetic faces, connect drawn-loss "
+            "or drawn-score as face_embedder."
+        )
+    return estimator
 
 
 def age_estimator(embedder: FaceEmbedder | None, vision, words) -> AgeEstimator | None:

@@ -120,12 +120,33 @@ def test_ages_are_estimated_before_training(tmp_path, checkpoint, capsys):
     assert "child, old" in capsys.readouterr().out
 
 
+def test_the_ages_of_the_regularization_set_are_estimated_and_contradicted_ages_are_named(tmp_path, checkpoint, capsys):
+    from training.world.render.photos import photos
+
+    for name, years in {"photos/8_school.png": 80, "photos/70_x.png": 75, "ages/a.png": 6, "ages/b.png": 80}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        photos(3, years, 1)[0].save(tmp_path / name)
+    sets = ["--subject", f"{tmp_path}/photos", "--regularization", f"{tmp_path}/ages", "--out", f"{tmp_path}/subject"]
+    small = ["--resolution", "64", "--max-train-steps", "1", "--embedder", "drawn-loss", "--age-estimator", "drawn-age"]
+    assert main(["train", "--checkpoint", str(checkpoint), *sets, *small, "--regularization-ages", "auto"]) == 0
+    out = capsys.readouterr().out
+    assert "child 1, teenager 0, youngadults 0, middleaged 0, elderly 0, old 1" in out
+    (warning,) = [line for line in out.splitlines() if "8_school.png (" in line]
+    assert "1 of 2" in warning and "70_x.png" not in warning
+
+
 @pytest.mark.parametrize(
     ("options", "values"),
     [
         (["--photo-ages", "8, 9, 10"], [2, 3, "8, 9, 10"]),
         (["--photo-ages", "8, ancient"], ["ancient", "youngadults", 100]),
         (["--photo-ages", "auto"], ["--photo-ages", "auto", "--age-estimator", "face-api"]),
+        (["--birth-date", "31.5.1984"], ["31.5.1984", "YYYY-MM-DD"]),
+        (
+            ["--regularization-ages", "auto", "--age-estimator", "drawn-age"],
+            ["--regularization-ages", "--regularization"],
+        ),
+        (["--regularization", "x", "--regularization-ages", "auto"], ["--regularization-ages", "--age-estimator"]),
         (["--checkpoint", "missing.safetensors"], ["missing.safetensors"]),
         (["--subject", "missing"], ["missing", "subject"]),
         (["--regularization", "missing"], ["missing", "regularization"]),

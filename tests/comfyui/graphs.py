@@ -9,9 +9,12 @@ from tools.server import Graph
 SIDE = 64  # px
 NODES = {
     "IDAgingLoadPhotos": (
-        ["folder", "ages", "face_embedder", "clip_vision", "clip"], ["IMAGE", "STRING", "STRING", "STRING", "MASK"]
+        ["folder", "ages", "face_embedder", "clip_vision", "clip", "birth_date"],
+        ["IMAGE", "STRING", "STRING", "STRING", "MASK"],
     ),
-    "IDAgingLoadRegularizationSet": (["folder"], ["IDAGING_AGE_SET", "STRING"]),
+    "IDAgingLoadRegularizationSet": (
+        ["folder", "ages", "face_embedder", "clip_vision", "clip"], ["IDAGING_AGE_SET", "STRING"]
+    ),
     "IDAgingAlignFaces": (["images", "size", "margin", "level_eyes"], ["IMAGE", "IMAGE", "STRING"]),
     "IDAgingLoadFaceEmbedder": (["weights", "download"], ["IDAGING_FACE_EMBEDDER"]),
     "IDAgingJudgeTraining": (["face_embedder", "clip_vision", "clip", "patience"], ["IDAGING_JUDGE"]),

@@ -56,6 +56,17 @@ def test_a_missing_subject_is_rejected(server):
     assert marked == ["subject_file"] and "'loras/missing.st'" in messages
 
 
+@pytest.mark.parametrize(
+    ("node", "field", "value"),
+    [("IDAgingLoadPhotos", "birth_date", "31.5.1984"), ("IDAgingLoadRegularizationSet", "ages", "guess")],
+)
+def test_an_invalid_birth_date_or_way_to_read_ages_is_rejected(server, node, field, value):
+    graph = Studio()
+    graph.add("PreviewAny", source=(graph.add(node, folder="ages", **{field: value}), 1))
+    _, messages = rejected(server, graph)
+    assert all(f" - {field}: '{value}'" in line for line in messages.splitlines())
+
+
 def test_an_invalid_age_is_rejected_before_the_queue_runs(server):
     graph = Studio()
     prompt = graph.prompt((graph.checkpoint, 1), "grandma", template="a {name}")

@@ -5,12 +5,13 @@ import re
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
-from tests.comfyui.graphs import Studio
+from tests.comfyui.graphs import Studio, run_ok, text_of
 from training.models.interface import starting_noise
 from training.models.stable_diffusion.checkpoint import open_model
 from training.world.model import export
+from training.world.render.photos import photos as rendered
 from training.world.render.photos import write_photos
 
 SIDE, STEPS, SEED = 64, 12, 7
@@ -118,3 +119,22 @@ def test_the_report_estimates_the_ages_of_synthetic_faces_without_a_clip(server,
     estimates = [float(text) for text in outcome.outputs[years]["text"]]
     assert len(estimates) == 8
     assert abs(sum(estimates) / 8 - 28) < 10
+
+
+def test_a_birth_date_contradicted_ages_and_an_age_set_without_ages(server, world):
+    exif = Image.Exif()
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.DateTimeOriginal: "2024:06:01 12:00:00"}
+    faces = {"dated/8_school.png": 80, "dated/b.png": 75, "unaged/a.png": 6, "unaged/b.png": 80}
+    for name, years in faces.items():
+        (server.base / "input" / name).parent.mkdir(exist_ok=True)
+        rendered(3, years, 1)[0].save(server.base / "input" / name, exif=exif if name == "dated/b.png" else b"")
+    graph = WorldStudio()
+    embedder = graph.embedder("drawn-score")
+    loaded = graph.add("IDAgingLoadPhotos", folder="dated", face_embedder=embedder, birth_date="1949-05-31")
+    others = graph.add("IDAgingLoadRegularizationSet", folder="unaged", ages="auto", face_embedder=embedder)
+    texts = [text_of(graph, link) for link in ((loaded, 3), (others, 1))]
+    outcome = run_ok(server, graph)
+    photos, ages = (outcome.outputs[node]["text"][0] for node in texts)
+    (warning,) = [line for line in photos.splitlines() if "8_school.png (" in line]
+    assert "8, 75" in photos and "1 of 2" in warning and "b.png" not in warning
+    assert re.search(r"\bchild 1\b.*\bold 1\b", ages)

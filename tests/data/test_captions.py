@@ -63,7 +63,7 @@ def test_numbers_that_count_the_photos_are_not_ages(tmp_path):
     names = [f"{number}_anna.png" for number in (3, 1, 2)]
     assert set(ages(folder_of(tmp_path, names)).values()) == {None}
     folder_of(tmp_path, ["71_anna.png"])
-    assert set(ages(tmp_path).values()) == {1, 2, 3, 71}
+    assert set(ages(tmp_path).values()) == {None}
 
 
 def test_numbers_followed_by_years_are_ages_even_if_consecutive(tmp_path):
@@ -160,6 +160,16 @@ def test_remarks_list_the_ages_and_the_use_of_captions():
     listing, unknown = ages_remarks([replace(photos[0], age=8), *photos[1:]])
     assert "8, ?, ?" in listing and "2 of 3 photos" in unknown
     assert ages_remarks(photos) == captions_remarks(subject_set(3).photos, used=True) == []
+
+
+def test_remarks_say_where_ages_are_from_and_name_unclear_numbers(tmp_path):
+    photos = read_photos(
+        folder_of(tmp_path / "agedb", ["17_MariaCallas_40_f.png", "18_MariaCallas_41_f.png"]), "photos"
+    )
+    assert any("AgeDB" in remark and "2 of 2" in remark for remark in ages_remarks(photos))
+    assert not any("AgeDB" in remark for remark in ages_remarks(with_ages(photos, "40, ?")))
+    (remark,) = ages_remarks(read_photos(folder_of(tmp_path / "own", ["3_anna.png", "4_anna.png", "x.png"]), "photos"))
+    assert "2 of 3" in remark and "3_anna.png" in remark and "4_anna.png" in remark and "x.png" not in remark
 
 
 CONFIG = TrainingConfig(class_word="woman")

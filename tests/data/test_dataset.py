@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from tests.parts import FACE, SIDE, picture, regularization_set, subject_set, tiny_trainer
-from training.ages import AGE_CLASSES
+from training.ages import AGE_CLASSES, AgeEstimate
 from training.data.dataset import find_faces, read_regularization_set
 from training.dreambooth.batches import latent_window
 from training.errors import InvalidData
@@ -62,6 +62,42 @@ def test_the_report_counts_each_class_and_warns_of_empty_ones(tmp_path):
     assert counts.startswith("3 ") and "child 2, teenager 0, youngadults 0, middleaged 0, elderly 0, old 1" in counts
     assert "teenager, youngadults, middleaged, elderly" in warning
     assert "child" not in warning and "old" not in warning
+
+
+def test_names_of_published_sets_give_the_age_classes(tmp_path):
+    names = ["5_0_0_20170109142408075.jpg.chip.jpg", "16_1_20170109142408075.jpg", "110_1_2_20170109142408075.jpg"]
+    images = read_regularization_set(folder_of(tmp_path, *names))
+    ages = dict(zip((photo.name for photo in images.photos), images.ages, strict=True))
+    assert ages == dict(zip(names, ("child", "teenager", "old"), strict=True))
+    assert "UTKFace" in images.report and "3 of 3" in images.report
+
+
+def test_folders_and_texts_have_priority_over_the_names_of_published_sets(tmp_path):
+    assert read_regularization_set(folder_of(tmp_path, "elderly/001A02.png")).ages == ["elderly"]
+
+
+class SaysOld:
+    name, errors = "stub", None
+
+    def __call__(self, image, face):
+        return AgeEstimate(80.0, "old")
+
+
+def test_missing_ages_are_estimated_and_images_without_a_face_are_left_out(tmp_path):
+    folder = folder_of(tmp_path, "child_1.png", "a.png", "b.png")
+    Image.new("RGB", (SIDE, SIDE), "white").save(tmp_path / "b.png")
+    images = read_regularization_set(
+        folder, SaysOld(), lambda image: [] if image.getpixel((0, 0))[0] == 255 else [FACE]
+    )
+    assert [photo.name for photo in images.photos] == ["a.png", "child_1.png"] and images.ages == ["old", "child"]
+    estimated, left_out = images.remarks
+    assert "1 of 3" in estimated and "stub" in estimated and "1 of 3" in left_out and "b.png" in left_out
+    assert estimated in images.report and left_out in images.report
+
+
+def test_a_set_of_which_nothing_is_left_is_refused(tmp_path):
+    with pytest.raises(InvalidData, match=r"1 of 1 .*\ba\.png"):
+        read_regularization_set(folder_of(tmp_path, "a.png"), SaysOld(), lambda image: [])
 
 
 def marked(face, size=(300, 200)):

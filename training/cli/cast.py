@@ -154,6 +154,7 @@ def _act(job: Job) -> None:
             impostors=evaluation.impostors,
             photo_age=evaluation.photo_age,
             photo_ages=BY_NAME if job.train.photo_ages == ESTIMATED else job.train.photo_ages,
+            birth_date=job.train.birth_date,
             age_estimator=evaluation.age_estimator,
             embedder=evaluation.matcher,
             trained_with=job.train.embedder if job.config.reads_faces else None,

@@ -93,7 +93,7 @@ def job_of(folder: Path, values: dict[str, Any]) -> Job:
                 raise MissingInput(f"{column.name} is missing. Add it as a column, or give {column.flag} for all rows.")
         values = {key: value.resolve() if isinstance(value, Path) else value for key, value in values.items()}
         training: dict[str, Any] = _of(TrainOptions, values) | {"out": folder, "resume": True}
-        if "judge" in values or values.get("photo_ages") == ESTIMATED:
+        if "judge" in values or ESTIMATED in (values.get("photo_ages"), values.get("regularization_ages")):
             training["age_estimator"] = values.get("age_estimator")
         return Job(
             TrainOptions(**training),

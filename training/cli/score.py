@@ -8,7 +8,8 @@ from ..biometrics.comparisons import with_face
 from ..catalogue import EMBEDDERS, SCORERS, age_estimator_for, how_made, load_embedder, matcher_name, scorer
 from ..data.ages_in_names import AGES_HELP, BY_NAME
 from ..data.dataset import read_regularization_set
-from ..data.subject_photos import read_photos, with_ages
+from ..data.dates import BIRTH_DATE_HELP, parse_birth_date, with_birth_date
+from ..data.subject_photos import notes_remarks, read_photos, with_ages
 from ..errors import InvalidSetting, NoFaceFound
 from ..faces.find import MTCNNDetector
 from ..faces.observation import Observer
@@ -37,6 +38,7 @@ class ScoreOptions:
         None, help="age of the subject in reference photos of unknown age, years", low=0, high=MAX_AGE
     )
     photo_ages: str = option(BY_NAME, help=AGES_HELP)
+    birth_date: str = option("", help=BIRTH_DATE_HELP)
     held_out: Path | None = option(
         None,
         help="folder with photos of the subject that were not trained on, with ages in their names, folders or .txt "
@@ -57,6 +59,7 @@ class ScoreOptions:
 
     def __post_init__(self):
         check(self)
+        parse_birth_date(self.birth_date)
         for path in self.report:
             if path.suffix.lower() not in REPORT_SUFFIXES:
                 raise InvalidSetting(f"--report {path} must end in one of {', '.join(REPORT_SUFFIXES)}.")
@@ -92,10 +95,13 @@ def score(options: ScoreOptions) -> int:
 def _images(options: ScoreOptions) -> Images:
     """All images with their ages, each read once so that damaged ones are reported before the comparison."""
     references = with_ages(read_photos(options.reference, "reference photos"), options.photo_ages)
+    references = with_birth_date(references, options.birth_date)
     generated = _with_ages(read_folder(options.images, "images to score"))
     others = _with_ages(read_folder(options.impostors, "images of other people")) if options.impostors else []
     untrained = _with_ages(read_folder(options.untrained, "untrained images")) if options.untrained else []
     held_out = read_photos(options.held_out, "held-out photos") if options.held_out else []
+    held_out = with_birth_date(held_out, options.birth_date)
+    say(*notes_remarks([*references, *held_out]))
     if options.regularization:
         regularization = read_regularization_set(options.regularization)
         others += [

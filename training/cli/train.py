@@ -17,6 +17,7 @@ from ..catalogue import EMBEDDERS, SYNTHETIC_EMBEDDERS, age_estimator_for, load_
 from ..config import TrainingConfig
 from ..data.ages_in_names import AGES_HELP, BY_NAME, CAPTION_RULE, ESTIMATED
 from ..data.dataset import RegularizationSet, read_regularization_set
+from ..data.dates import BIRTH_DATE_HELP, parse_birth_date, with_birth_date
 from ..data.subject_photos import captions_remarks, read_photos, with_ages
 from ..dreambooth.trainer import Callback, Progress, StopTraining, Trainer
 from ..errors import FileConflict, InvalidSetting, MissingInput
@@ -83,17 +84,31 @@ class TrainOptions:
         0, help="stop when neither identity nor age improved in this many previews of --judge; 0: never", low=0
     )
     age_estimator: str | None = option(
-        None, help=f"age estimator for --judge, --photo-ages {ESTIMATED} and --reward-every: {AGE_ESTIMATORS}"
+        None,
+        help=f"age estimator for --judge, --photo-ages {ESTIMATED}, --regularization-ages {ESTIMATED} and "
+        f"--reward-every; a warning names photos whose stated age it contradicts: {AGE_ESTIMATORS}",
+    )
+    birth_date: str = option("", help=BIRTH_DATE_HELP)
+    regularization_ages: str = option(
+        BY_NAME,
+        help=f"'{BY_NAME}': every regularization image must say its age; '{ESTIMATED}': the others are estimated by "
+        "--age-estimator",
+        choices=(BY_NAME, ESTIMATED),
     )
 
     def __post_init__(self):
         check(self)
         if not self.judge and self.patience:
             raise MissingInput("--patience counts previews of a judge: add --judge.")
-        if self.photo_ages == ESTIMATED and not self.age_estimator:
-            raise MissingInput(
-                f"--photo-ages {ESTIMATED} needs an age estimator. Add --age-estimator: {AGE_ESTIMATORS}."
-            )
+        parse_birth_date(self.birth_date)
+        if self.regularization_ages == ESTIMATED and not self.regularization:
+            raise MissingInput(f"--regularization-ages {ESTIMATED} estimates the ages of a set: add --regularization.")
+        for name in ("photo_ages", "regularization_ages"):
+            if getattr(self, name) == ESTIMATED and not self.age_estimator:
+                raise MissingInput(
+                    f"--{name.replace('_', '-')} {ESTIMATED} needs an age estimator. Add --age-estimator: "
+                    f"{AGE_ESTIMATORS}."
+                )
 
 
 def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Callback] = ()) -> int:
@@ -114,7 +129,7 @@ def train(options: TrainOptions, config: TrainingConfig, callbacks: Iterable[Cal
         _check_replaced(files)
     with process.local_main_process_first():  # which downloads for all
         networks, plan = _networks(options, config)
-    photos, regularization = _images(options, reporter)
+    photos, regularization = _images(options, networks, reporter)
     inputs = session.Inputs(
         photos=photos,
         regularization=regularization,
@@ -222,11 +237,11 @@ def _finished_already(files: RunFiles, resume: bool, reporter: Console) -> int:
 
 
 def _check_estimator(options: TrainOptions, config: TrainingConfig) -> None:
-    used = options.judge or options.photo_ages == ESTIMATED or _rewards_age(config)
+    used = options.judge or ESTIMATED in (options.photo_ages, options.regularization_ages) or _rewards_age(config)
     if options.age_estimator and not used:
         raise InvalidSetting(
-            "Nothing uses --age-estimator here. It is for --judge, for --reward-every, and for photos of unknown age: "
-            f"--photo-ages {ESTIMATED}."
+            "Nothing uses --age-estimator here. It is for --judge, for --reward-every, and for images of unknown age: "
+            f"--photo-ages {ESTIMATED}, --regularization-ages {ESTIMATED}."
         )
 
 
@@ -253,12 +268,19 @@ def _networks(options: TrainOptions, config: TrainingConfig) -> tuple[FaceNetwor
     return networks, PreviewPlan(options.look_every, observer, options.patience)
 
 
-def _images(options: TrainOptions, reporter: Console) -> tuple[list[Photo], RegularizationSet | None]:
+def _images(
+    options: TrainOptions, networks: FaceNetworks, reporter: Console
+) -> tuple[list[Photo], RegularizationSet | None]:
     """The photos, with ages and captions as the options say, and the regularization set."""
-    regularization = read_regularization_set(options.regularization) if options.regularization else None
+    regularization = None
+    if options.regularization:
+        estimator = networks.estimator if options.regularization_ages == ESTIMATED else None
+        bar = reporter.bar("finding faces of unknown age")
+        regularization = read_regularization_set(options.regularization, estimator, networks.detector, bar)
     photos = read_photos(options.subject, "photos of the subject")
     if options.photo_ages != ESTIMATED:
         photos = with_ages(photos, options.photo_ages)
+    photos = with_birth_date(photos, options.birth_date)
     if not options.captions:
         reporter.say(*captions_remarks(photos, used=False))
         photos = [replace(photo, caption=None) for photo in photos]

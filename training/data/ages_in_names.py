@@ -10,7 +10,6 @@ from ..ages import (
     age_class,
     display_name,
     leading_age_class,
-    leading_years,
     mentioned_age_classes,
     mentioned_years,
     same_age,
@@ -35,31 +34,28 @@ BYTE_ORDER_MARKS = {  # UTF-16's mark begins UTF-32's, so UTF-32 comes first
 }
 
 AGES_HELP = (
-    f"ages in the photos: '{BY_NAME}' reads them from the start of the file name (34_beach.jpg, child_2.jpg), the "
-    f"folder name or a .txt next to the photo; or give one age per photo, sorted by file name: 8, 8, {UNKNOWN_AGE}, old"
+    f"ages in the photos: '{BY_NAME}' reads them from the start of the file name (34_beach.jpg, child_2.jpg) or from "
+    "names as in AgeDB, FG-NET, MORPH, UTKFace or MyTimeMachine, from the folder name or a .txt next to the photo; or "
+    f"give one age per photo, sorted by file name: 8, 8, {UNKNOWN_AGE}, old"
 )
 
 
-def ages_said(path: Path, folder: Path, years: bool = False) -> dict[str, str | int]:
+def ages_said(path: Path, folder: Path, years: bool = False, number: str | int | None = None) -> dict[str, str | int]:
     """Returns the ages in an image's file name, folder name and caption, by source; the first has priority.
 
     See CAPTION_RULE. ``folder`` is the root of the data set, whose own name is ignored. With ``years``, ages in years
-    count too: 34_beach.jpg, a folder 34, "a 34-year-old" in the caption.
+    count too: a folder 34, "a 34-year-old" in the caption. ``number`` is the age that numbers.numbers_in_names reads in
+    the file name.
     """
     caption = caption_of(path)
     mentioned: set[str | int] = {*mentioned_age_classes(caption), *(mentioned_years(caption) if years else ())}
     parent = path.parent.name if path.parent != folder else ""
+    parent_years = whole_years(parent) if years else None
     ages: dict[str, str | int | None] = {
-        "its name": leading_age_class(path.stem),
-        "its folder": age_class(parent),
+        "its name": leading_age_class(path.stem) if number is None else number,
+        "its folder": age_class(parent) if parent_years is None else parent_years,
         "its caption": mentioned.pop() if len(mentioned) == 1 else None,
     }
-    if years:
-        ages |= {
-            source: age
-            for source, age in (("its name", leading_years(path.stem)), ("its folder", whole_years(parent)))
-            if age is not None
-        }
     return {source: age for source, age in ages.items() if age is not None}
 
 

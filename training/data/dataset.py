@@ -4,12 +4,14 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..ages import AGE_CLASSES, mentioned_age_classes
+from ..ages import AGE_CLASSES, as_class, mentioned_age_classes
 from ..errors import InvalidData
 from ..faces.age_estimators import AgeEstimator
 from ..faces.find import Face, FaceDetector
 from ..pictures.photos import Bar, Photo, abridged, read_folder
 from .ages_in_names import CAPTION_RULE, ages_said
+from .numbers import published_ages
+from .subject_photos import notes_remarks
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,16 @@ class RegularizationSet:
 
     photos: list[Photo]
     ages: list[str]
+    remarks: tuple[str, ...] = ()  # sentences about ages that were estimated, and about images that have none
 
     @property
     def report(self) -> str:
-        """The number of images per age class, and a warning that lists the classes without images."""
+        """The number of images per age class, where the ages are from, and a warning about classes without images."""
         counts = Counter(self.ages)
         lines = [
             f"{len(self.photos)} regularization images: " + ", ".join(f"{age} {counts[age]}" for age in AGE_CLASSES)
         ]
+        lines += [*notes_remarks(self.photos), *self.remarks]
         if missing := [age for age in AGE_CLASSES if not counts[age]]:
             lines.append(
                 f"Warning: no regularization image for {', '.join(missing)}. The model will learn these ages least."
@@ -69,14 +73,16 @@ class RegularizationSet:
         return "\n".join(lines)
 
 
-def read_regularization_set(folder: Path) -> RegularizationSet:
+def read_regularization_set(
+    folder: Path, estimator: AgeEstimator | None = None, detector: FaceDetector | None = None, bar: Bar = iter
+) -> RegularizationSet:
     """Reads a folder of regularization images; CAPTION_RULE says where their age classes come from.
 
-    Raises UserError, with a list of the files, if images have no age class or have several in their names.
+    With ``estimator`` and ``detector``, images of unknown age get an estimated class, and those without a face are left
+    out. Raises UserError, with a list of the files, if images have several age classes in their names, or if any have
+    none and ages are not estimated.
     """
-    photos = read_folder(folder, "regularization images")
-    paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
-    ages = [next(iter(ages_said(path, folder).values()), None) for path in paths]
+    photos, remarks = _with_named_ages(read_folder(folder, "regularization images"), folder), ()
     classes_in_names = {photo.name: mentioned_age_classes(Path(photo.name).stem) for photo in photos}
     if several := [
         f"{name} ({', '.join(sorted(classes))})" for name, classes in classes_in_names.items() if len(classes) > 1
@@ -85,9 +91,48 @@ def read_regularization_set(folder: Path) -> RegularizationSet:
             f"{len(several)} of {len(photos)} images in {folder} have more than one age class in their names: "
             f"{', '.join(several)}. Keep one age class per name."
         )
-    if unknown := [photo.name for photo, age in zip(photos, ages, strict=True) if age is None]:
+    if estimator and detector:
+        photos, remarks = _with_estimated_ages(photos, estimator, detector, bar)
+    if unknown := [photo.name for photo in photos if photo.age is None]:
         raise InvalidData(
             f"{len(unknown)} of {len(photos)} images in {folder} have no known age class: {abridged(unknown)}. The age "
             f"class is read from {CAPTION_RULE}. The six classes are: {', '.join(AGE_CLASSES)}."
         )
-    return RegularizationSet(photos, [str(age) for age in ages])
+    return RegularizationSet(photos, [as_class(photo.age) for photo in photos if photo.age is not None], remarks)
+
+
+def _with_named_ages(photos: list[Photo], folder: Path) -> list[Photo]:
+    """Returns ``photos`` with the ages that name, folder or caption say, else those of a published set's layout."""
+    paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
+    labelled = []
+    for photo, path, (number, layout) in zip(photos, paths, published_ages(paths), strict=True):
+        if (age := next(iter(ages_said(path, folder).values()), None)) is None:
+            labelled.append(replace(photo, age=number, age_note=layout))
+        else:
+            labelled.append(replace(photo, age=age))
+    return labelled
+
+
+def _with_estimated_ages(
+    photos: list[Photo], estimator: AgeEstimator, detector: FaceDetector, bar: Bar
+) -> tuple[list[Photo], tuple[str, ...]]:
+    """Returns the photos whose age is known or can be estimated, and sentences about the others.
+
+    Raises UserError if none is left.
+    """
+    unknown = [photo for photo in photos if photo.age is None]
+    estimated = estimate_ages(find_faces(unknown, detector, bar), estimator).photos if unknown else []
+    by_name = {photo.name: photo for photo in estimated if photo.age is not None}
+    faceless = {photo.name: photo for photo in unknown if photo.name not in by_name}
+    remarks = []
+    if by_name:
+        remarks.append(f"{len(by_name)} of {len(photos)} images: age class estimated by {estimator.name}.")
+    if faceless:
+        remarks.append(
+            f"{len(faceless)} of {len(photos)} images are left out, because they have no known age and no face to "
+            f"estimate it from: {abridged([*faceless])}."
+        )
+    kept = [by_name.get(photo.name, photo) for photo in photos if photo.name not in faceless]
+    if not kept:
+        raise InvalidData(" ".join([*remarks, "Use images with a larger face, or name them by age (child_0001.jpg)."]))
+    return kept, tuple(remarks)

@@ -1,19 +1,15 @@
 """Reads the subject's photos from a folder, with their ages, captions and masks."""
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..ages import (
-    UNKNOWN_AGE,
-    leading_years,
-    parse_photo_ages,
-)
+from ..ages import UNKNOWN_AGE, parse_photo_ages
 from ..errors import InvalidData
 from ..pictures.masks import mask_beside
-from ..pictures.photos import Photo, image_files, read_folder
+from ..pictures.photos import Photo, abridged, image_files, read_folder
 from .ages_in_names import BY_NAME, ages_said, agreed_age, caption_of, is_age
+from .numbers import numbers_in_names
 
 
 def other_folders(folder: Path) -> list[str]:
@@ -28,9 +24,8 @@ def other_folders(folder: Path) -> list[str]:
 def read_photos(folder: Path, what: str, without: Collection[str] = ()) -> list[Photo]:
     """Returns the subject's photos in ``folder``, with the age that each is labelled with, its caption and its mask.
 
-    Skips the sub-folders ``without``. Numbers that count the photos are not ages: 1_anna.jpg, 2_anna.jpg,
-    3_anna.jpg. Raises UserError, which calls the photos ``what``, if there are none, or if the ages in a photo's file
-    name, folder name and caption contradict each other.
+    Skips the sub-folders ``without``. Raises UserError, which calls the photos ``what``, if there are none, or if the
+    ages in a photo's file name, folder name and caption contradict each other.
     """
     photos, root = read_folder(folder, what), folder if folder.is_dir() else folder.parent
     photos = [photo for photo in photos if str(Path(photo.name).parent) not in without]
@@ -40,18 +35,11 @@ def read_photos(folder: Path, what: str, without: Collection[str] = ()) -> list[
             "switch sub_folders on if they all show the same person."
         )
     paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
-    numbers = [leading_years(path.stem) for path in paths if not re.match(r"\d+[ _-]years?\b", path.stem)]
-    counting = len(photos) > 2 and sorted(n for n in numbers if n is not None) in (
-        [*range(len(photos))],
-        [*range(1, len(photos) + 1)],
-    )
     labelled = []
-    for photo, path in zip(photos, paths, strict=True):
-        ages = ages_said(path, root, years=True)
-        if counting:
-            del ages["its name"]
-        age, caption = agreed_age(photo.name, ages), caption_of(path) or None
-        labelled.append(replace(photo, age=age, caption=caption, mask=mask_beside(path)))
+    for photo, path, number in zip(photos, paths, numbers_in_names(paths), strict=True):
+        age = agreed_age(photo.name, ages_said(path, root, years=True, number=number.age))
+        caption = caption_of(path) or None
+        labelled.append(replace(photo, age=age, caption=caption, mask=mask_beside(path), age_note=number.note))
     return labelled
 
 
@@ -63,7 +51,7 @@ def with_ages(photos: Sequence[Photo], text: str) -> list[Photo]:
     if text.strip() == BY_NAME:
         return list(photos)
     ages = parse_photo_ages(text, len(photos))
-    return [replace(photo, age=age) for photo, age in zip(photos, ages, strict=True)]
+    return [replace(photo, age=age, age_note="") for photo, age in zip(photos, ages, strict=True)]
 
 
 def listed(photos: Sequence[Photo]) -> str:
@@ -72,14 +60,23 @@ def listed(photos: Sequence[Photo]) -> str:
 
 
 def ages_remarks(photos: Sequence[Photo]) -> list[str]:
-    """Returns sentences that list the photos' ages; none if no age is known."""
+    """Returns sentences that list the photos' ages and where they are from; no list if no age is known."""
     unknown = sum(photo.age is None for photo in photos)
-    if unknown == len(photos):
-        return []
-    remarks = [f"Ages of the photos, in order: {listed(photos)}."]
-    if unknown:
-        remarks.append(f"{unknown} of {len(photos)} photos have no known age; training uses no age for them.")
+    remarks = notes_remarks(photos)
+    if unknown < len(photos):
+        remarks.insert(0, f"Ages of the photos, in order: {listed(photos)}.")
+        if unknown:
+            remarks.append(f"{unknown} of {len(photos)} photos have no known age; training uses no age for them.")
     return remarks
+
+
+def notes_remarks(photos: Sequence[Photo]) -> list[str]:
+    """Returns a sentence per note on the photos' ages, with the number and names of the photos that have it."""
+    names: dict[str, list[str]] = {}
+    for photo in photos:
+        if photo.age_note:
+            names.setdefault(photo.age_note, []).append(photo.name)
+    return [f"{len(those)} of {len(photos)} images: {note} ({abridged(those)})." for note, those in names.items()]
 
 
 def captions_remarks(photos: Sequence[Photo], used: bool) -> list[str]:

@@ -11,12 +11,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..ages import AGE_CLASSES, CLASS_YEARS, DISPLAY_NAMES, AgeEstimate, class_middle, class_of
+from ..ages import AGE_CLASSES, CLASS_YEARS, DISPLAY_NAMES, AgeEstimate, as_class, class_middle, class_of
 from ..errors import DamagedFile, MissingFile, ModelMismatch, UnsupportedModel
 from ..pictures.photos import to_tensor
 from .crops import FaceCrop, landmarks_of
 from .find import Face, cut_square
 
+# Of normally distributed errors, 95 % are below 2.5 times their mean absolute value (1.96 / sqrt(2 / pi)).
+LARGEST = 2.5
+UNMEASURED = 20.0  # years; the largest error of an estimator whose accuracy on real faces is not measured
 CLIP_SIDE, CLIP_MARGIN = 224, 0.4  # px; margin in face sizes, because hair and neck show age too
 
 
@@ -66,6 +69,13 @@ class AgeEstimator(Protocol):
 
     def __call__(self, image: Image.Image, face: Face) -> AgeEstimate:
         """Returns the estimate for ``face`` in ``image``."""
+
+
+def largest_error(estimator: AgeEstimator, age: str | int) -> float:
+    """Returns the error in years that about 95 % of the estimates for faces of the true age ``age`` stay below."""
+    if estimator.errors is None:
+        return UNMEASURED
+    return LARGEST * estimator.errors.classes[as_class(age)].mean_absolute
 
 
 class YearsNetwork(Protocol):

@@ -31,6 +31,7 @@ class Photo:
     age: str | int | None = None  # an age class or years; None if unknown
     caption: str | None = None
     mask: Path | Image.Image | None = None  # see masks.mask_of
+    age_note: str = ""  # where the age is from or why there is none, for the report; "" if plain
 
     def read(self) -> Reading:
         """Reads the image as upright 8-bit sRGB, with notes on defects of its file. Raises UnreadablePictures."""

@@ -5,6 +5,7 @@ import io
 import struct
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -102,6 +103,20 @@ def read_as_stored(path: Path) -> Image.Image:
     """
     with _unreadable_with_cause(path):
         return _decoded_or_salvaged(path, [])
+
+
+def taken_on(path: Path) -> date | None:
+    """Returns the day on which a photo was taken, from its EXIF tag DateTimeOriginal, or None if it has no such date.
+
+    The tag of the last change is not used: it may be years later. A file that cannot be read has no date here;
+    read_picture raises for it.
+    """
+    try:
+        with _pillows_limits(incomplete=True), Image.open(path, formats=readers()) as image:
+            text = str(image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal, ""))
+        return datetime.strptime(text[:10], "%Y:%m:%d").date()
+    except _UNREADABLE:  # a ValueError for a missing or blank date
+        return None
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..config import IDENTITY_LOSSES, TrainingConfig
 from ..data.dataset import RegularizationSet, SubjectSet, estimate_ages, find_faces
+from ..data.doubts import age_doubts
 from ..data.people import people_remarks
 from ..data.quality import shared_remarks
 from ..data.subject_photos import ages_remarks, captions_remarks
@@ -130,8 +131,10 @@ def _read_subject(inputs: Inputs, reporter: Reporter) -> SubjectSet:
     detector = inputs.networks.detector
     assert detector
     subject = find_faces(list(inputs.photos), detector, reporter.bar("finding faces"))
-    if inputs.estimates_ages and inputs.networks.estimator:
-        subject = estimate_ages(subject, inputs.networks.estimator)
+    estimator = inputs.networks.estimator
+    doubts = age_doubts(subject, estimator) if estimator else []
+    if inputs.estimates_ages and estimator:
+        subject = estimate_ages(subject, estimator)
     with_face = sum(face is not None for face in subject.faces)
     reporter.say(
         *subject.remarks,
@@ -140,6 +143,7 @@ def _read_subject(inputs: Inputs, reporter: Reporter) -> SubjectSet:
         *captions_remarks(subject.photos, used=True),
         regularization.report if regularization else "No regularization set: plain fine-tuning, no prior preservation.",
     )
+    reporter.warn(*doubts)
     if inputs.networks.embedder:
         embedder = inputs.networks.embedder.to(inputs.face_device)
         reporter.warn(*people_remarks(subject, Observer(detector, embedder, None, inputs.face_device)))

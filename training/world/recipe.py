@@ -60,7 +60,7 @@ def regularization_set(per_class: int = 20) -> RegularizationSet:
         for age, faces in sorted(age_set(per_class).items())
         for number, picture in enumerate(faces, 1)
     ]
-    return RegularizationSet(*map(list, zip(*photos_and_ages, strict=True)))
+    return RegularizationSet([photo for photo, _ in photos_and_ages], [age for _, age in photos_and_ages])
 
 
 def trainer_of(
