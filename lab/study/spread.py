@@ -49,9 +49,7 @@ def album(person: int, photographed: Photographed) -> SubjectSet:
 def measure_all(file: Path, size: Size, progress: Callable[[], None], queue: Queue = in_turn) -> None:
     """Trains each person that is missing in ``file`` from each of the ALBUMS, with plain DreamBooth."""
     items = {
-        f"{photographed.name}/{person}": (person, photographed)
-        for person in size.watched
-        for photographed in ALBUMS
+        f"{photographed.name}/{person}": (person, photographed) for person in size.watched for photographed in ALBUMS
     }
     names = {name: [name] for name in items}
     measure_missing(file, items, names, functools.partial(_measured, size=size), progress, queue)

@@ -74,6 +74,13 @@ def failing(source):
     return source
 
 
+def nameless(source):
+    """Makes a layer store its weight under another name, where ComfyUI's LoRA loader does not look."""
+    layer = source.model.diffusion_model.double_blocks[0].img_attn.proj
+    layer._save_to_state_dict = lambda destination, prefix, keep: destination.update({f"{prefix}q": layer.weight})
+    return source
+
+
 def sounding(source):
     source.model.diffusion_model.audio_proj = torch.nn.Identity()
     return source
@@ -138,6 +145,7 @@ def main():
         results["picture"] = train(load(flux(in_channels=32)), architecture=flux(in_channels=32))
         results["sound"] = train(sounding(load(ARCHITECTURE)))
         results["failing"] = train(failing(load(ARCHITECTURE)))
+        results["nameless"] = train(nameless(load(ARCHITECTURE)))
         results["patch"] = train(overwriting(load(ARCHITECTURE)))
         results["asking"] = train(asking(load(ARCHITECTURE)))
         together, separate = rows(opened(patched(load(ARCHITECTURE))))
