@@ -40,8 +40,8 @@ def open_comfy(model, clip, vae) -> Model:
     for name, patcher in (("MODEL", model), ("CLIP", clip.patcher)):
         if has_packed_weights(patcher):
             raise UnsupportedModel(
-                f"This {name} has packed weights (GGUF), which method full and train_text_encoder cannot train. Load it "
-                "in bf16 or fp16, or use method lora with train_text_encoder off."
+                f"This {name} has packed weights (GGUF), which method full and train_text_encoder cannot train. Load "
+                "it in bf16 or fp16, or use method lora with train_text_encoder off."
             )
     prediction, markers = _schedule(model.get_model_object("model_sampling"))
     config = model.model.model_config

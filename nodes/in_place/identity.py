@@ -45,7 +45,7 @@ def has_packed_weights(patcher: Any) -> bool:
 
 
 def _stored(model: Any, key: str) -> Tensor | None:
-    """The bytes of a packed weight. None for an entry that no layer holds: memory that the extension needs to unpack."""
+    """The bytes of a packed weight. None if no layer has it: the entry stands for memory needed to unpack others."""
     try:
         return comfy.utils.get_attr(model, key).as_subclass(Tensor)
     except AttributeError:

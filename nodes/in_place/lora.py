@@ -39,8 +39,8 @@ def check_loading(weights: StateDict, model: Any, family: str) -> None:
     loaded = with_lora(weights, model, None)
     if loaded.fitting < loaded.layers:
         raise UnsupportedModel(
-            f"ComfyUI can load only {loaded.fitting} of the {loaded.layers} layers of a LoRA for this MODEL ({family}), "
-            "so it was not trained. Load the model in another number format, with one of ComfyUI's own loaders."
+            f"ComfyUI can load only {loaded.fitting} of the {loaded.layers} layers of a LoRA for this MODEL "
+            f"({family}). Load the model in another number format, with one of ComfyUI's own loaders."
         )
 
 

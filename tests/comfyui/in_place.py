@@ -198,9 +198,8 @@ def base_in(number_format, state, architecture, clip, vae, number):
         size = sum(part.untyped_storage().nbytes() for part in kept(layer.weight))
         sizes[base] = size / (layer.in_features * layer.out_features)
         if base == "packed":
-            used = used_again(
-                trainer, another(packed), another(changed(packed)), f"{folder}/{number_format}.safetensors"
-            )
+            file = f"{folder}/{number_format}.safetensors"
+            used = used_again(trainer, another(packed), another(changed(packed)), file)
         trainer.model.close()
     cosine = torch.nn.functional.cosine_similarity(base_gradients["packed"], base_gradients["float32"], dim=0).item()
     length = (base_gradients["packed"].norm() / base_gradients["float32"].norm()).item()
@@ -217,7 +216,7 @@ def changed(state):
 
 
 def used_again(trainer, same, other, file):
-    """Loads the subject that ``trainer`` trained on two MODELs. Returns the LoRA layers that ComfyUI has added, etc."""
+    """Loads the subject that ``trainer`` trained on two MODELs. Returns counts of layers, remarks and fingerprints."""
     write_subject(trainer, Path(file), torch.float32, "anna")
     subject = TrainedSubject("anna", Path(file), read_subject(Path(file)))
     patched, _ = apply_subject(subject, same, None)

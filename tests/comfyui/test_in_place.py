@@ -237,6 +237,8 @@ def unfit(comfyui, python, tmp_path_factory):
         ("bypass", "UnsupportedModel", ["MODEL", "bypass"]),
         ("hooks", "UnsupportedModel", ["CLIP", "hooks"]),
         ("VAE", "ModelMismatch", ["VAE", "16", "Flux2", "128"]),
+        ("nan from the encoder", "UnsupportedModel", ["VAE", "broken.safetensors", "0.png"]),
+        ("nan from the decoder", "UnsupportedModel", ["VAE", "broken.safetensors", "0.png"]),
         ("picture", "UnsupportedModel", ["MODEL", "mask"]),
         ("sound", "UnsupportedModel", ["Flux2", "sound"]),
         ("patch", "UnsupportedModel", ["MODEL", "FreeU_V2"]),

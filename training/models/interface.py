@@ -38,6 +38,7 @@ class Kind(Protocol):
 class Codec(Protocol):
     """Pixels to latents as the network sees them, and back."""
 
+    name: str  # which VAE it is, in messages
     factor: int  # px a latent
 
     def shape(self, width: int, height: int) -> tuple[int, ...]:
