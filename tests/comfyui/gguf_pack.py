@@ -32,6 +32,7 @@ from in_place import (  # noqa: E402
 )
 from pack.nodes.in_place.copy import open_comfy  # noqa: E402
 from pack.training.errors import UserError  # noqa: E402
+from pack.training.runs.memory import memory_remarks  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 folder = Path(in_place.folder)
@@ -96,6 +97,7 @@ def measure(nodes, architecture: Architecture, name: str, number_format) -> dict
     trainer, again = (trainer_of(ComfyModel(loaded(file), clip, vae)) for _ in range(2))
     result = {"same run": run_id(trainer) == run_id(again)}
     again.model.close()
+    result["memory"], _ = memory_remarks(trainer)
     trainer.run()
     result["steps"] = len(trainer.history)
     randomise(trainer)
