@@ -9,5 +9,6 @@ model            everything together as a trainable model; LoRA only
 probe            one small backward pass before training, to find where a network breaks autograd
 preview_sampler  sampler settings for previews
 copy             copies a Stable Diffusion model into diffusers' modules, for what cannot be trained in place
+lora             adds a LoRA to a MODEL and CLIP, and counts the layers that fit
 subject          applies a trained subject to a MODEL and CLIP
 """

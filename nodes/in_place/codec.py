@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...training.models.inplace import blocks
+from .preview_sampler import file_name
 from .weights import clone_static, leave_inference_mode, load_in_inference_mode
 
 
@@ -19,6 +20,7 @@ class ComfyCodec(nn.Module):
 
     def __init__(self, vae, latent_format):
         super().__init__()
+        self.name = f"VAE {file_name(vae.patcher) or type(vae.first_stage_model).__name__}"
         self.__dict__["vae"] = vae
         self.patcher = clone_static(vae.patcher)
         self.format: Any = copy.copy(latent_format)

@@ -10,7 +10,7 @@ from ...training.models.interface import StateDict
 from ...training.models.stable_diffusion.checkpoint import model_from_state_dict
 from ...training.models.stable_diffusion.families import FAMILIES
 from ...training.models.stable_diffusion.model import Model
-from .identity import check_vae, family_of
+from .identity import check_vae, family_of, has_packed_weights
 from .levels import prediction_type
 
 UNET = "diffusion_model."
@@ -37,6 +37,12 @@ def open_comfy(model, clip, vae) -> Model:
             "train_text_encoder off."
         )
     check_vae(vae, 4, family)
+    for name, patcher in (("MODEL", model), ("CLIP", clip.patcher)):
+        if has_packed_weights(patcher):
+            raise UnsupportedModel(
+                f"This {name} has packed weights (GGUF), which method full and train_text_encoder cannot train. Load "
+                "it in bf16 or fp16, or use method lora with train_text_encoder off."
+            )
     prediction, markers = _schedule(model.get_model_object("model_sampling"))
     config = model.model.model_config
     unet = {key.removeprefix(UNET): value for key, value in _patched(model, UNET).items()}

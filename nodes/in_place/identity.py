@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import comfy.supported_models
+import comfy.utils
 import torch
 from torch import Tensor
 
@@ -24,12 +25,31 @@ def sampled(patcher, prefix: str | None = None) -> Iterator[tuple[str, Tensor]]:
     """Yields a ModelPatcher's weights before patching, and the tensors of its patches, for a fingerprint.
 
     ModelPatcher.get_key_patches does not work here: it misses quantised layers' scales, which only the state has.
+    For packed weights (GGUF) the state has tensors without data; these are read as they are stored in the layer.
     """
     for key, weight in patcher.model_state_dict(prefix).items():
         name = key.removeprefix(prefix or "")
-        yield name, patcher.backup[key].weight if key in patcher.backup else weight
+        if key in patcher.backup:
+            yield name, patcher.backup[key].weight
+        elif not weight.is_meta:
+            yield name, weight
+        elif (stored := _stored(patcher.model, key)) is not None:
+            yield name, stored
         for number, tensor in enumerate(_tensors(patcher.patches.get(key, ()))):
             yield f"{name} patch {number}", _plain(tensor)
+
+
+def has_packed_weights(patcher: Any) -> bool:
+    """Whether an extension for GGUF files loaded the model: its state then has tensors without data."""
+    return any(weight.is_meta for weight in patcher.model_state_dict().values())
+
+
+def _stored(model: Any, key: str) -> Tensor | None:
+    """The bytes of a packed weight. None if no layer has it: the entry stands for memory needed to unpack others."""
+    try:
+        return comfy.utils.get_attr(model, key).as_subclass(Tensor)
+    except AttributeError:
+        return None
 
 
 def _plain(weight: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from ...training.models.interface import Preset, StateDict, starting_noise
 from ...training.models.stable_diffusion.families import SD1, SD2, SDXL, native_resolution
 from .codec import ComfyCodec
 from .identity import ROOT, check_vae, family_of, network_fingerprint, sampled
+from .lora import check_loading
 from .network import NEEDS_IMAGE, ComfyDenoiser, differentiable_kernels
 from .preview_sampler import preview_sampler
 from .probe import probe
@@ -112,9 +113,9 @@ class ComfyModel:
         del self.clip
 
     def choose_trainable(self, config: TrainingConfig) -> None:
-        """Adds a LoRA to the layers in ``config``, and tries one backward pass.
+        """Adds a LoRA to the layers in ``config``, and tries to load it and one backward pass.
 
-        Raises UserError if the network has no such layers, or breaks the gradient.
+        Raises UserError if the network has no such layers, ComfyUI cannot load a LoRA of them, or the gradient breaks.
         """
         layers = _layers(self.network)
         wanted = re.compile("|".join(LAYERS[group] for group in config.lora_layers))
@@ -127,6 +128,7 @@ class ComfyModel:
                 f"No {' or '.join(config.lora_layers)} layers were recognised in this MODEL ({self.family.name}). "
                 "Choose other lora_layers."
             )
+        check_loading(self.trained("lora", config.lora_alpha), self.source, self.family.name)
         self.denoiser.to(self.patcher.load_device)
         self.checkpoint_blocks(False)
         with self.stepping(self.resolution):

@@ -25,7 +25,7 @@ def preview_sampler(patcher: Any, prediction_type: str) -> PreviewSampler:
     """Preview settings for a MODEL that predicts ``prediction_type``."""
     flow = prediction_type == "flow"
     sampler, scheduler = ("euler", "simple") if flow else ("dpmpp_2m", "sgm_uniform")
-    names = f"{type(patcher.model.model_config).__name__} {_file_name(patcher)}".lower()
+    names = f"{type(patcher.model.model_config).__name__} {file_name(patcher)}".lower()
     if steps := next((steps for words, steps in DISTILLED_STEPS.items() if re.search(words, names)), None):
         return PreviewSampler("euler", scheduler, steps, 1.0)
     settings = getattr(patcher.model.diffusion_model, "params", None)
@@ -34,7 +34,7 @@ def preview_sampler(patcher: Any, prediction_type: str) -> PreviewSampler:
     return PreviewSampler(sampler, scheduler, 12, 4.0) if flow else PreviewSampler(sampler, scheduler, 8, 7.5)
 
 
-def _file_name(patcher: Any) -> str:
+def file_name(patcher: Any) -> str:
     """The name of the file that a core loader opened, or "" if ComfyUI does not record it."""
     _, arguments, *_ = getattr(patcher, "cached_patcher_init", None) or (None, ())
     return Path(arguments[0]).name if arguments and isinstance(arguments[0], (str, Path)) else ""

@@ -11,6 +11,7 @@ from ...training.models.subject import not_finite
 from ..ui.sockets import TrainedSubject
 from .copy import IN_PLACE
 from .identity import family_of, network_fingerprint
+from .lora import with_lora
 
 
 def apply_subject(subject: TrainedSubject, model, clip, strength: float = 1.0) -> tuple:
@@ -30,17 +31,14 @@ def apply_subject(subject: TrainedSubject, model, clip, strength: float = 1.0) -
         weights = comfy.utils.load_torch_file(str(subject.file), safe_load=True)
         if bad := not_finite(weights):
             raise DamagedFile(f"{subject.file.name} is damaged: {bad} are not finite. Train it again.")
-        with_lora = comfy.sd.load_lora_for_models(model, clip, weights, strength, strength)
-        layers = sum(key.endswith((".lora_up.weight", ".lora_B.weight")) for key in weights)
-        fitting = _fitting(model, with_lora[0])
-        if clip is not None:
-            fitting += _fitting(clip.patcher, with_lora[1].patcher)
-        if not 0 < layers == fitting:
+        patched = with_lora(weights, model, clip, strength)
+        if not 0 < patched.layers == patched.fitting:
             raise ModelMismatch(
                 f"{subject.file.name} is a LoRA for {subject.header.family} ({subject.header.base_model}), but only "
-                f"{fitting} of its {layers} layers fit this MODEL and CLIP. Load the checkpoint it was trained on."
+                f"{patched.fitting} of its {patched.layers} layers fit this MODEL and CLIP. Load the checkpoint it was "
+                "trained on."
             )
-        return with_lora
+        return patched.model, patched.clip
     if strength != 1:
         raise InvalidSetting(
             f"{subject.file.name} is a full fine-tune, not a LoRA: strength must be 1, but is {strength}."
@@ -50,18 +48,6 @@ def apply_subject(subject: TrainedSubject, model, clip, strength: float = 1.0) -
         str(subject.file), output_vae=False, output_clip=True, embedding_directory=embeddings
     )
     return loaded[:2]
-
-
-def _fitting(before, after) -> int:
-    """The number of LoRA layers that ``after`` has and ``before`` lacks, if their shape is that of their weight."""
-    weights, fitting = after.model_state_dict(), 0
-    for key, patches in after.patches.items():
-        for _, lora, _, part, _ in patches[len(before.patches.get(key, ())) :]:
-            shape, (up, down) = list(weights[key].shape), lora.weights[:2]
-            if part:  # dimension, start and length of query, key or value within a joint weight
-                shape[part[0]] = part[2]
-            fitting += [up.shape[0], down.shape[1]] == shape[:2]
-    return fitting
 
 
 def base_remark(subject: TrainedSubject, model) -> str:

@@ -75,12 +75,12 @@ def chroma() -> Architecture:
     return Architecture(Chroma, config | unseen, KL, (64, None), unseen)
 
 
-def stable_diffusion_3() -> Architecture:
-    embedder = {"target": "torch.nn.Linear", "params": {"in_features": 64, "out_features": 128}}
+def stable_diffusion_3(depth: int = 2) -> Architecture:
+    embedder = {"target": "torch.nn.Linear", "params": {"in_features": 64, "out_features": 64 * depth}}
     config = {
-        "in_channels": 16, "patch_size": 2, "out_channels": 16, "depth": 2, "input_size": None, "adm_in_channels": 32,
-        "context_embedder_config": embedder, "num_patches": 64 * 64, "pos_embed_max_size": 64, "qk_norm": "rms",
-        "pos_embed_scaling_factor": None, "x_block_self_attn_layers": [0],
+        "in_channels": 16, "patch_size": 2, "out_channels": 16, "depth": depth, "input_size": None,
+        "adm_in_channels": 32, "context_embedder_config": embedder, "num_patches": 64 * 64, "pos_embed_max_size": 64,
+        "qk_norm": "rms", "pos_embed_scaling_factor": None, "x_block_self_attn_layers": [0],
     }  # fmt: skip
     return Architecture(OpenAISignatureMMDITWrapper, config, KL, (64, 32))
 

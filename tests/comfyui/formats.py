@@ -76,6 +76,15 @@ class PackedOps(comfy.ops.manual_cast):
                 if f"{prefix}{name}" in state:
                     setattr(self, name, torch.nn.Parameter(state[f"{prefix}{name}"], requires_grad=False))
 
+        def _save_to_state_dict(self, destination, prefix, keep_vars):
+            """Sizes only, of the packed weight and of the memory to unpack it."""
+            if not isinstance(self.weight, Packed):
+                return super()._save_to_state_dict(destination, prefix, keep_vars)
+            for name in ("weight", "bias"):
+                if getattr(self, name) is not None:
+                    destination[f"{prefix}{name}"] = torch.zeros_like(getattr(self, name), device="meta")
+            destination[f"{prefix}temp.weight"] = torch.empty(self.weight.shape, device="meta")
+
         def forward_comfy_cast_weights(self, x):
             weight = unpacked(self.weight) if isinstance(self.weight, Packed) else self.weight
             return torch.nn.functional.linear(

@@ -39,9 +39,10 @@ sys.path.append(here)
 from architectures import ARCHITECTURES, RandomClip, load, load_vae, network_state  # noqa: E402
 from checkpoints import CHECKPOINTS, EDM, V, accept_tiny, open_checkpoint  # noqa: E402
 from formats import FORMATS  # noqa: E402
+from pack.nodes.in_place.identity import network_fingerprint  # noqa: E402
 from pack.nodes.in_place.model import ComfyModel  # noqa: E402
 from pack.nodes.in_place.preview_sampler import preview_sampler  # noqa: E402
-from pack.nodes.in_place.subject import base_remark  # noqa: E402
+from pack.nodes.in_place.subject import apply_subject, base_remark  # noqa: E402
 from pack.nodes.ui.sockets import TrainedSubject  # noqa: E402
 from pack.training.ages import AGE_CLASSES  # noqa: E402
 from pack.training.config import TrainingConfig  # noqa: E402
@@ -49,6 +50,7 @@ from pack.training.data.dataset import RegularizationSet, SubjectSet  # noqa: E4
 from pack.training.faces.crops import SquareCrop  # noqa: E402
 from pack.training.faces.embedders import UNKNOWN  # noqa: E402
 from pack.training.faces.find import Face  # noqa: E402
+from pack.training.models.fingerprint import fingerprint  # noqa: E402
 from pack.training.models.subject import read_subject  # noqa: E402
 from pack.training.pictures.photos import Photo  # noqa: E402
 from pack.training.runs.build import FaceNetworks, build_trainer  # noqa: E402
@@ -182,10 +184,11 @@ def named(patcher, file):
 def base_in(number_format, state, architecture, clip, vae, number):
     """Compares the gradient on a base in a number format with that in float32. Also measures bytes per weight."""
     numbers, packed, options = FORMATS[number_format](state)
-    opened = {
-        "packed": load(architecture, packed, None, **options),
-        "float32": load(architecture, numbers, torch.float32),
-    }
+
+    def another(state):
+        return load(architecture, state, None, **options)
+
+    opened = {"packed": another(packed), "float32": load(architecture, numbers, torch.float32)}
     base_gradients, sizes = {}, {}
     for base, source in opened.items():
         trainer = trainer_of(ComfyModel(source, clip, vae))
@@ -194,10 +197,38 @@ def base_in(number_format, state, architecture, clip, vae, number):
         layer = trainer.model.network.single_blocks[0].linear1
         size = sum(part.untyped_storage().nbytes() for part in kept(layer.weight))
         sizes[base] = size / (layer.in_features * layer.out_features)
+        if base == "packed":
+            file = f"{folder}/{number_format}.safetensors"
+            used = used_again(trainer, another(packed), another(changed(packed)), file)
         trainer.model.close()
     cosine = torch.nn.functional.cosine_similarity(base_gradients["packed"], base_gradients["float32"], dim=0).item()
     length = (base_gradients["packed"].norm() / base_gradients["float32"].norm()).item()
-    return {"cosine": cosine, "length": length, "bytes": sizes}
+    return {"cosine": cosine, "length": length, "bytes": sizes, **used}
+
+
+def changed(state):
+    """``state`` with another value at the start of one layer's weight, as it is stored."""
+    key = next(key for key in state if key.endswith("linear1.weight"))
+    weight = state[key].to(state[key].device, copy=True)
+    stored = weight.as_subclass(torch.Tensor).view(torch.uint8).flatten()
+    stored[:] = stored.flip(0)
+    return state | {key: weight}
+
+
+def used_again(trainer, same, other, file):
+    """Loads the subject that ``trainer`` trained on two MODELs. Returns counts of layers, remarks and fingerprints."""
+    write_subject(trainer, Path(file), torch.float32, "anna")
+    subject = TrainedSubject("anna", Path(file), read_subject(Path(file)))
+    patched, _ = apply_subject(subject, same, None)
+    state = same.model_state_dict("diffusion_model.")
+    return {
+        "layers": [len(trainer.model.denoiser.adapters), len(patched.patches)],
+        "remarks": [base_remark(subject, same), base_remark(subject, other)],
+        "fingerprints": [trainer.model.fingerprint, network_fingerprint(same)],
+        "fingerprint of the state": ""
+        if any(weight.is_meta for weight in state.values())
+        else fingerprint({key.removeprefix("diffusion_model."): weight for key, weight in state.items()}),
+    }
 
 
 def move_always():

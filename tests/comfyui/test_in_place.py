@@ -166,6 +166,24 @@ def test_a_quantised_base_has_the_same_gradient_as_in_float32_and_stays_small(re
     assert measured["bytes"] == {"packed": pytest.approx(size, rel=0.05), "float32": 4}
 
 
+@pytest.mark.parametrize("number_format", ["float8_e4m3fn", "int8_tensorwise", "mxfp8", "nvfp4", "packed"])
+def test_a_subject_of_a_quantised_base_loads_on_it_with_every_layer(results, number_format):
+    measured = results["Flux"]["formats"][number_format]
+    trained, patched = measured["layers"]
+    assert trained == patched > 0
+    same, other = measured["remarks"]
+    assert same == ""
+    assert "anna" in other
+
+
+@pytest.mark.parametrize("number_format", ["float8_e4m3fn", "int8_tensorwise", "mxfp8", "nvfp4"])
+def test_the_fingerprint_of_a_quantised_base_is_that_of_its_state_as_in_subjects_of_earlier_versions(
+    results, number_format
+):
+    measured = results["Flux"]["formats"][number_format]
+    assert measured["fingerprints"] == [measured["fingerprint of the state"]] * 2
+
+
 @pytest.mark.parametrize(("name", "file"), [("SD1", "sd1"), ("SDXL", "sdxl")])
 def test_the_command_line_loads_the_lora_and_computes_the_same_fingerprint(results, name, file):
     model = open_model(results["folder"] / f"{file}.safetensors")
@@ -219,10 +237,13 @@ def unfit(comfyui, python, tmp_path_factory):
         ("bypass", "UnsupportedModel", ["MODEL", "bypass"]),
         ("hooks", "UnsupportedModel", ["CLIP", "hooks"]),
         ("VAE", "ModelMismatch", ["VAE", "16", "Flux2", "128"]),
+        ("nan from the encoder", "UnsupportedModel", ["VAE", "broken.safetensors", "0.png"]),
+        ("nan from the decoder", "UnsupportedModel", ["VAE", "broken.safetensors", "0.png"]),
         ("picture", "UnsupportedModel", ["MODEL", "mask"]),
         ("sound", "UnsupportedModel", ["Flux2", "sound"]),
         ("patch", "UnsupportedModel", ["MODEL", "FreeU_V2"]),
         ("failing", "UnsupportedModel", ["KeyError: 'sample_sigmas'"]),
+        ("nameless", "UnsupportedModel", ["Flux2", "5 of the 6"]),
     ],
 )
 def test_what_cannot_be_trained_is_rejected_before_any_step(unfit, change, expected, values):

@@ -74,6 +74,13 @@ def failing(source):
     return source
 
 
+def nameless(source):
+    """Makes a layer store its weight under another name, where ComfyUI's LoRA loader does not look."""
+    layer = source.model.diffusion_model.double_blocks[0].img_attn.proj
+    layer._save_to_state_dict = lambda destination, prefix, keep: destination.update({f"{prefix}q": layer.weight})
+    return source
+
+
 def sounding(source):
     source.model.diffusion_model.audio_proj = torch.nn.Identity()
     return source
@@ -107,6 +114,15 @@ def rows(model):
     return together, torch.cat(separate)
 
 
+def broken_vae(part):
+    """A VAE with a nan in this part, "encoder" or "decoder", as if ComfyUI had loaded it from broken.safetensors."""
+    vae = load_vae(ARCHITECTURE.vae)
+    with torch.inference_mode():
+        getattr(vae.first_stage_model, part).conv_in.weight[0, 0, 0, 0] = torch.nan
+    vae.patcher.cached_patcher_init = (load_vae, ("/models/vae/broken.safetensors",))
+    return vae
+
+
 def overwriting(source):
     """Adds a patch that works in place, as FreeU_V2 does."""
     source.set_model_attn1_output_patch(lambda attention, options: attention.sigmoid().mul_(2))
@@ -135,9 +151,12 @@ def main():
         results["bypass"] = train(bypassed(load(ARCHITECTURE)))
         results["hooks"] = train(load(ARCHITECTURE), HookedClip(ARCHITECTURE.text))
         results["VAE"] = train(load(ARCHITECTURE), vae=load_vae(KL))
+        for part in ("encoder", "decoder"):
+            results[f"nan from the {part}"] = train(load(ARCHITECTURE), vae=broken_vae(part))
         results["picture"] = train(load(flux(in_channels=32)), architecture=flux(in_channels=32))
         results["sound"] = train(sounding(load(ARCHITECTURE)))
         results["failing"] = train(failing(load(ARCHITECTURE)))
+        results["nameless"] = train(nameless(load(ARCHITECTURE)))
         results["patch"] = train(overwriting(load(ARCHITECTURE)))
         results["asking"] = train(asking(load(ARCHITECTURE)))
         together, separate = rows(opened(patched(load(ARCHITECTURE))))

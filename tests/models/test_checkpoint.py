@@ -4,6 +4,7 @@ import json
 import re
 import sys
 import types
+from functools import partial
 
 import numpy as np
 import pytest
@@ -35,6 +36,43 @@ def test_a_checkpoint_is_unchanged_after_opening_and_converting_back(family, tin
     model = model_from_state_dict(checkpoint, "tiny")
     again = model_to_state_dict(model)
     assert model.family is family
+    assert again.keys() == checkpoint.keys()
+    assert all(torch.equal(again[key], checkpoint[key]) for key in checkpoint)
+
+
+ATTENTION = {".norm.": ".group_norm.", ".q.": ".to_q.", ".k.": ".to_k.", ".v.": ".to_v.", ".proj_out.": ".to_out.0."}
+OLD_ATTENTION = {".q.": ".query.", ".k.": ".key.", ".v.": ".value.", ".proj_out.": ".proj_attn."}
+
+
+def with_attention_named(names, checkpoint):
+    """``checkpoint`` with other names in its VAE's attention, whose layers are linear in diffusers."""
+    result = {}
+    for key, value in checkpoint.items():
+        if ".mid.attn_1." in key:
+            for ours, theirs in names.items():
+                key = key.replace(ours, theirs)
+            value = value.flatten(1) if value.ndim == 4 else value
+        result[key] = value
+    return result
+
+
+def with_diffusers_vae(checkpoint):
+    """``checkpoint`` with its VAE in the keys of diffusers' own module."""
+    vae = model_from_state_dict(checkpoint, "tiny").codec.vae
+    others = {key: value for key, value in checkpoint.items() if not key.startswith("first_stage_model.")}
+    return others | {f"first_stage_model.{key}": value for key, value in vae.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [partial(with_attention_named, ATTENTION), partial(with_attention_named, OLD_ATTENTION), with_diffusers_vae],
+    ids=["attention", "old attention", "whole"],
+)
+def test_a_vae_with_diffusers_keys_opens_and_is_saved_with_the_usual_ones(change):
+    checkpoint = tiny_checkpoint(SD1)
+    changed = change(checkpoint)
+    assert changed.keys() != checkpoint.keys()
+    again = model_to_state_dict(model_from_state_dict(changed, "tiny"))
     assert again.keys() == checkpoint.keys()
     assert all(torch.equal(again[key], checkpoint[key]) for key in checkpoint)
 

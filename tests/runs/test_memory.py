@@ -40,6 +40,29 @@ def test_the_ledger_counts_the_bytes_alive_after_each_operation():
     assert ledger.moments == [4000, 4000, 8000, 8000, 4004]
 
 
+class Packed(torch.Tensor):
+    """Like ComfyUI-GGUF's tensors, which cannot be made without the number format."""
+
+    def __new__(cls, values, number_format):
+        return super().__new__(cls, values)
+
+    def __init__(self, values, number_format):
+        super().__init__()
+
+
+def test_operations_on_a_tensor_class_give_the_same_classes_while_memory_is_counted():
+    weight, x = Packed(torch.ones(4, 8), "Q8_0"), torch.ones(2, 8)
+
+    def classes():
+        y = torch.nn.functional.linear(x, weight)
+        return type(y), type(torch.Tensor(y))
+
+    expected = classes()
+    with Ledger() as ledger:
+        assert classes() == expected == (Packed, torch.Tensor)
+    assert ledger.result.max() == 2 * 4 * 4  # float32
+
+
 def test_a_step_takes_the_memory_that_was_extrapolated_from_smaller_sizes():
     trainer = tiny_trainer(method="lora", loss="biometric", resolution=192, train_batch_size=1)
     before = weights(trainer)

@@ -17,6 +17,7 @@ from ..data.dataset import RegularizationSet
 from ..data.instances import Instance, crop, faces_in
 from ..faces.crops import landmarks_of
 from ..faces.embedders import FaceEmbedder, embed_face
+from ..models.finite import require_finite
 from ..models.interface import Codec
 from ..models.levels import TIMESTEPS
 from ..pictures.buckets import Shape
@@ -193,6 +194,10 @@ class TrainingData:
             self._references[index, flip] = embed_face(self.embedder, image, face, self.device)
         return self._references[index, flip]
 
+    def latents(self, index: int) -> Tensor:
+        """The mean of the latents [C, ...] of instance ``index``, on the CPU."""
+        return self._posterior("instance", index, False, self.instances[index].shape)[0]
+
     def photos_nearest(self, age: str) -> list[int]:
         """Indices of the instances with a face whose age is nearest to ``age``; an unknown age is always nearest."""
         with_face = [index for index, instance in enumerate(self.instances) if instance.face]
@@ -218,12 +223,14 @@ class TrainingData:
         key = (name, index, flip, shape)
         if key not in self._latents:
             if name == "instance":
-                image = self.instances[index].image
+                photo, image = self.instances[index].photo, self.instances[index].image
             else:
                 assert self.regularization
-                image, _ = crop(self.regularization.photos[index].image(), None, shape, self.config)
+                photo = self.regularization.photos[index]
+                image, _ = crop(photo.image(), None, shape, self.config)
             pixels = to_tensor(ImageOps.mirror(image) if flip else image).to(self.device)
             mean, std = self.codec.encode(pixels)
+            require_finite(self.codec, torch.stack([mean, std]), f"encoding {photo.name}")
             self._latents[key] = mean[0].cpu(), std[0].cpu()
         return self._latents[key]
 

@@ -38,6 +38,7 @@ class ModelFamily(Protocol):
 class Codec(Protocol):
     """Encodes pixels to the latents that the network is trained on, and decodes them."""
 
+    name: str  # which VAE it is, in messages
     factor: int  # px per latent
 
     def shape(self, width: int, height: int) -> tuple[int, ...]:

@@ -19,12 +19,15 @@ from ..errors import InvalidSetting, MissingInput, NoFaceFound
 from ..faces.age_estimators import AgeEstimator, years_network
 from ..faces.embedders import FaceEmbedder
 from ..faces.find import FaceDetector
+from ..models.finite import require_finite
 from ..models.interface import Codec, TrainableModel
 from ..models.stable_diffusion.vae import LatentCodec
 from ..pictures.photos import Bar
 from ..weights import digest
 from .evaluations import PreviewPlan
 from .previews import preview_prompts
+
+DECODED = 16  # side in latents of the part of a photo that is decoded to try the VAE
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,25 @@ def build_trainer(
             "age network": digest(scorers.years.state_dict()) if scorers.years else "",
         }
         prompts += reward.prompts()
-    return Trainer(model, data, config, accelerator, inputs, reader, reward, prompts)
+    trainer = Trainer(model, data, config, accelerator, inputs, reader, reward, prompts)
+    _check_vae(trainer, decoder if reader or reward else None, precision == "bf16", bool(previews))
+    return trainer
+
+
+@torch.no_grad()
+def _check_vae(trainer: Trainer, face_decoder: Codec | None, bf16: bool, previews: bool) -> None:
+    """Encodes the first photo and decodes a part of it as training will.
+
+    Raises UserError for a VAE that gives nan, which would later look like a diverged training or give black previews.
+    """
+    model, device = trainer.model, trainer.accelerator.device
+    photo, part = trainer.data.instances[0].photo.name, trainer.data.latents(0)[None, ..., :DECODED, :DECODED]
+    with model.stepping(trainer.data.resolution):
+        if face_decoder:
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                require_finite(face_decoder, face_decoder.decode(part.to(device)), f"decoding {photo}")
+        if previews:
+            require_finite(model.codec, model.codec.decode(part.to(device)), f"decoding {photo}")
 
 
 def flattering_judge(config: TrainingConfig, networks: FaceNetworks, previews: PreviewPlan | None) -> list[str]:

@@ -50,7 +50,8 @@ class Ledger(TorchDispatchMode):
             return NotImplemented
         if args and isinstance(args[0], Tensor):  # its memory is not new if the result is a view or in place
             self._note(args[0], new=False)
-        result = func(*args, **(kwargs or {}))
+        with torch._C.DisableTorchFunctionSubclass():  # the caller makes the result a subclass, if it is one
+            result = func(*args, **(kwargs or {}))
         for value in (result,) if isinstance(result, Tensor) else tree_leaves(result):
             if isinstance(value, Tensor):
                 self._note(value)

@@ -57,6 +57,7 @@ def model_from_state_dict(checkpoint: StateDict, name: str, prediction_type: str
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     family = recognise(checkpoint, name)
+    checkpoint = keys.vae_from_checkpoint(checkpoint)
     if scale := next((key for key in checkpoint if key.endswith(_SCALES)), None):
         raise UnsupportedModel(f"{name} is quantised (it contains {scale}). Use the same model in bf16, fp16 or fp32.")
     part = Part(checkpoint, f"UNet in {name}", keys.UNET_PREFIX)
@@ -77,7 +78,9 @@ def model_from_state_dict(checkpoint: StateDict, name: str, prediction_type: str
     text = TextEncoder(family, [_tower_from(checkpoint, tower, name) for tower in family.towers])
     prediction_type = prediction_type or ("v_prediction" if looks_like_v_prediction(checkpoint, family) else "epsilon")
     denoiser = UNetDenoiser(unet, text, prediction_type, _schedule_of(checkpoint, name))
-    model = Model(family, denoiser, LatentCodec(vae), name, unet_sha256(unet), fingerprint=unet_fingerprint(unet))
+    model = Model(
+        family, denoiser, LatentCodec(vae, part.name), name, unet_sha256(unet), fingerprint=unet_fingerprint(unet)
+    )
     mapped = model_to_state_dict(model)
     model.unmapped = {
         key: value for key, value in checkpoint.items() if key not in mapped and not key.startswith("model_ema.")
@@ -108,7 +111,8 @@ def open_tiny_vae(path: Path) -> LatentCodec:
         else:
             tiny.register_module("encoder", nn.Identity())  # training needs only the decoder
         weights = {key: published.get(keys.tiny_vae_key(key)) for key in tiny.state_dict()}
-    return LatentCodec(_fill(tiny, weights, f"tiny VAE in {path}"))
+    description = f"tiny VAE in {path}"
+    return LatentCodec(_fill(tiny, weights, description), description)
 
 
 def _empty(description: str, make: Callable[..., Network], *args: Any, **config: Any) -> Network:
@@ -206,7 +210,8 @@ def _open_folder(path: Path, prediction_type: str | None) -> Model:
         )
     prediction_type, schedule = _scheduler_settings(scheduler, prediction_type, path / "scheduler")
     denoiser = UNetDenoiser(unet, TextEncoder(family, towers), prediction_type, schedule)
-    return Model(family, denoiser, LatentCodec(vae), name, unet_sha256(unet), fingerprint=unet_fingerprint(unet))
+    codec = LatentCodec(vae, f"VAE in {path / 'vae'}")
+    return Model(family, denoiser, codec, name, unet_sha256(unet), fingerprint=unet_fingerprint(unet))
 
 
 def _network_in(folder: Path, settings: dict[str, Any], classes: list[Any]) -> Any:

@@ -96,6 +96,25 @@ def vae_key(key: str, levels: int) -> str:
     return VAE_PREFIX + name.replace("conv_shortcut", "nin_shortcut").replace("conv_norm_out", "norm_out")
 
 
+def vae_from_checkpoint(checkpoint: StateDict) -> StateDict:
+    """``checkpoint`` with its VAE in the usual keys.
+
+    Some tools write the VAE's attention, or all of the VAE, in diffusers' keys. ComfyUI reads only the latter.
+    """
+    parts = [key.split(".") for key in checkpoint if key.startswith(f"{VAE_PREFIX}encoder.down_blocks.")]
+    levels = len({part[3] for part in parts})
+    result = {}
+    for key, value in checkpoint.items():
+        name = _replace(key.removeprefix(VAE_PREFIX), OLD_ATTENTION)
+        if not key.startswith(VAE_PREFIX):
+            result[key] = value
+        elif levels:
+            result[vae_key(name, levels)] = value
+        else:
+            result[VAE_PREFIX + (_replace(name, _VAE_ATTENTION) if ".mid.attn_1." in name else name)] = value
+    return result
+
+
 def tiny_vae_key(key: str) -> str:
     """ComfyUI's checkpoint key for AutoencoderTiny's ``key``. Its decoder counts the clamp as layer 0."""
     side, _, index, rest = key.split(".", 3)

@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 class LatentCodec(nn.Module):
-    """A VAE with latents scaled as the UNet expects them, at 1/8 of the image size."""
+    """A VAE with latents scaled as the UNet expects them, at 1/8 of the image size. ``name`` is for messages."""
 
     vae: Any
     factor = 8  # px per latent
 
-    def __init__(self, vae: nn.Module):
+    def __init__(self, vae: nn.Module, name: str = "VAE"):
         super().__init__()
-        self.vae = vae
+        self.vae, self.name = vae, name
 
     def shape(self, width: int, height: int) -> tuple[int, ...]:
         """Shape [C, h, w] of the latents of one image of ``width`` x ``height`` px."""
