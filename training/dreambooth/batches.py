@@ -18,7 +18,7 @@ from ..data.instances import Instance, crop, faces_in
 from ..faces.crops import landmarks_of
 from ..faces.embedders import FaceEmbedder, embed_face
 from ..models.interface import Codec
-from ..models.levels import TIMESTEPS
+from ..models.levels import ALL, TIMESTEPS
 from ..pictures.buckets import Shape
 from ..pictures.photos import to_tensor
 from .losses import decode_probability
@@ -57,6 +57,7 @@ class TrainingData:
 
     Latents and reference embeddings are computed when first used and kept. ``resolution`` is the side of a square
     training image in px. ``embedder`` is needed if ``config`` reads faces, ``negatives`` for the triplet loss.
+    ``quantiles``: see Denoiser.
     """
 
     def __init__(
@@ -70,10 +71,12 @@ class TrainingData:
         embedder: FaceEmbedder | None = None,
         negatives: Negatives | None = None,
         decode_probability: DecodeProbability = decode_probability,
+        quantiles: tuple[float, float] = ALL,
     ):
         self.instances, self.regularization, self.config = instances, regularization, config
         self.resolution, self.codec, self.device = resolution, codec, device
         self.embedder, self.negatives, self.decode_probability = embedder, negatives, decode_probability
+        self.quantiles = quantiles
         self.order = Order(config.seed)
         self.reads_faces = config.loss in IDENTITY_LOSSES
         self._latents: dict[tuple[str, int, bool, Shape], tuple[Tensor, Tensor]] = {}
@@ -149,7 +152,8 @@ class TrainingData:
         mean, std = (torch.stack(parts) for parts in zip(*posteriors, strict=True))
         posterior_noise, noise = (noise[:, which, share].flatten(0, 1) for which in (0, 1))
         flipped = flips[0, share].tolist()
-        decoded = chance[share] < self.decode_probability(t[0, share], TIMESTEPS)
+        first, last = self.quantiles  # an expert's t counts its own noise levels, the probability those of all experts
+        decoded = chance[share] < self.decode_probability(first * TIMESTEPS + (last - first) * t[0, share], TIMESTEPS)
         return Batch(
             x_0=(mean + std * posterior_noise).to(self.device),
             noise=noise.to(self.device),

@@ -30,10 +30,6 @@ class Kind(Protocol):
     def name(self) -> str:
         """As people and subject files call it."""
 
-    @property
-    def modelspec(self) -> str:
-        """Architecture in ModelSpec headers."""
-
 
 class Codec(Protocol):
     """Pixels to latents as the network sees them, and back."""
