@@ -122,6 +122,14 @@ class OtherEmbedder(ToyEmbedder):
         self.second.data *= 1.5
 
 
+class WideEmbedder(ToyEmbedder):
+    """With as many dimensions as FaceNet."""
+
+    def __init__(self):
+        super().__init__()
+        self.second = torch.nn.Parameter(self.second.repeat(86, 1)[:512], requires_grad=False)
+
+
 def _subject(change):
     known = subject_set()
     return replace(known, **change(known))
@@ -161,13 +169,17 @@ def _aged(photo=None, age=None):
 
 
 def _run_id(changes):
+    return run_id(_built(changes))
+
+
+def _built(changes):
     settings = {"resolution": SIDE, "crop": "photo", "max_train_steps": 3, "learning_rate": 1e-3}
     parts = {"model": _model, "subject": subject_set, "regularization": regularization_set, "embedder": ToyEmbedder}
     parts |= {name: make for name, make in changes.items() if name != "config"}
     made = {name: make() for name, make in parts.items()}
     networks = FaceNetworks(known_place, made.pop("embedder"), tiny_vae=made.pop("tiny_vae", None))
     config = TrainingConfig(**settings | changes.get("config", {}))
-    return run_id(build_trainer(config=config, networks=networks, **made))
+    return build_trainer(config=config, networks=networks, **made)
 
 
 def test_two_runs_that_would_give_different_weights_never_share_an_id():
@@ -175,6 +187,14 @@ def test_two_runs_that_would_give_different_weights_never_share_an_id():
     assert len(set(known.values())) == len(known), known
     assert _run_id({"model": lambda: _model(name="a copy.safetensors")}) == known["as it was"]
     assert _run_id({"previews": lambda: PreviewPlan(5)}) == known["as it was"]  # previews that nobody judges
+
+
+def test_only_the_loss_that_was_scaled_has_new_run_ids():
+    """The biometric loss is the paper's for FaceNet's 512 dimensions and scaled for all others."""
+    facenet, other = _built({"embedder": WideEmbedder}).inputs, _built({}).inputs
+    triplet = _built({"config": {"loss": "triplet"}}).inputs
+    assert facenet.keys() == triplet.keys()
+    assert [other[name] for name in other.keys() - facenet.keys()] == [6]
 
 
 def test_the_model_is_known_in_half_precision_too():
