@@ -1,5 +1,6 @@
 """What others compute from the same weights: ComfyUI's own sampler, and diffusers. Imported in ComfyUI's Python."""
 
+import re
 import types
 
 import comfy.sample
@@ -49,7 +50,8 @@ def chroma_in_diffusers(state: dict[str, Tensor], width: int) -> ChromaTransform
     code = single_file_utils.convert_chroma_transformer_checkpoint_to_diffusers.__code__
     constants = tuple(width if constant == 3072 else constant for constant in code.co_consts)
     convert = types.FunctionType(code.replace(co_consts=constants), vars(single_file_utils))
-    model.load_state_dict(convert(dict(state)))
+    original = {re.sub(r"(_norm|norms\.\d+)\.weight$", r"\1.scale", key): value for key, value in state.items()}
+    model.load_state_dict(convert(original))
     return model.eval()
 
 
