@@ -33,6 +33,9 @@ more years off and leakage than DreamBooth at step {middle}, along paths that st
 means that no step meets both limits. Two limits at once are strict: a method equal to DreamBooth would seem a tenth
 worse.
 
+The biometric weights multiply the L1 distance in the 128 dimensions of the world's embedder. Today the loss scales
+this distance to FaceNet's 512 dimensions, so 0.02 here is `--loss-weight 0.01`.
+
 The [reward](../docs/settings.md#the-reward) generates 4 images with 4
 sampling steps after every third training step; the small reward generates 2 images with 2 sampling steps.
 

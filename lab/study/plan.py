@@ -31,6 +31,9 @@ class Size:
     gradient_batches: int  # batches whose gradients are compared
 
 
+# The study's weights are for the plain L1 distance in the 128 dimensions of the world's embedder. The loss is now
+# sqrt(512 / 128) times that distance.
+BIOMETRIC_SCALE = 0.5
 WHOLE = Size((40, 80, 120), (101, 102), 70, WATCHED, 160, 20, 24)
 QUICK = Size((1, 2), (101,), 3, WATCHED[:1], 2, 1, 3)  # only checks that everything runs
 
@@ -51,7 +54,8 @@ class Variant:
 
 
 def _with_loss(loss: str, weight: float) -> Variant:
-    return Variant(f"{loss}-{weight:g}", f"+ {loss} {weight:g}", {"loss": loss, "loss_weight": weight})
+    scale = BIOMETRIC_SCALE if loss == "biometric" else 1
+    return Variant(f"{loss}-{weight:g}", f"+ {loss} {weight:g}", {"loss": loss, "loss_weight": scale * weight})
 
 
 def _rewarded(name: str, label: str, **other: Any) -> Variant:
@@ -104,7 +108,7 @@ TRIED = (
     Variant("r1-late", "from the half of the training on", _TRIED | {"reward_start": 0.5}),
     Variant("r1-2steps", "2 sampling steps, not 4", _TRIED | {"reward_steps": 2}),
     Variant("r1-prior0.3", "prior 0.3", _TRIED | {"prior_loss_weight": 0.3}),
-    Variant("r1-biometric", "biometric 0.02 beside it", _TRIED | {"loss": "biometric", "loss_weight": 0.02}),
+    Variant("r1-biometric", "biometric 0.02 beside it", _TRIED | {"loss": "biometric", "loss_weight": 0.01}),
     Variant("lora", "LoRA, rank 16, without reward", {"loss": "none"} | _LORA),
     Variant("lora-r1", "LoRA, rank 16", _TRIED | _LORA),
     Variant("lora-r1-rank4", "LoRA, rank 4", _TRIED | _LORA | {"rank": 4}),

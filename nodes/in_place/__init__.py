@@ -2,6 +2,7 @@
 
 identity         a loaded model's family and fingerprint
 levels           its noise levels
+experts          the noise levels that it is for, if it is one of Wan 2.2's two experts
 network          its network as a denoiser
 codec            its VAE as a codec
 weights          loads weights so that autograd works on them

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...training.models.inplace import blocks
-from .preview_sampler import file_name
+from .identity import file_name
 from .weights import clone_static, leave_inference_mode, load_in_inference_mode
 
 

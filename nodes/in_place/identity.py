@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import comfy.supported_models
@@ -76,7 +77,6 @@ class ComfyFamily:
     """A model family. Its name is ours if the command line supports it too, otherwise ComfyUI's."""
 
     name: str
-    modelspec: str
     resolution: int = 1024  # px
 
 
@@ -86,9 +86,19 @@ def family_of(patcher) -> ComfyFamily:
     configs = comfy.supported_models
     for config_class, family in ((configs.SDXL, SDXL), (configs.SD20, SD2), (configs.SD15, SD1)):
         if isinstance(config, config_class):
-            return ComfyFamily(family.name, family.modelspec, family.resolution)
-    name = type(config).__name__
-    return ComfyFamily(name, name.lower())
+            return ComfyFamily(family.name, family.resolution)
+    return ComfyFamily(type(config).__name__)
+
+
+def file_name(patcher: Any) -> str:
+    """The name of the file that a core loader opened, or "" if ComfyUI does not record it."""
+    _, arguments, *_ = getattr(patcher, "cached_patcher_init", None) or (None, ())
+    return Path(arguments[0]).name if arguments and isinstance(arguments[0], (str, Path)) else ""
+
+
+def guidance_distilled(patcher: Any) -> bool:
+    """Whether the network takes a guidance scale that it was distilled with, as Flux dev does."""
+    return bool(getattr(getattr(patcher.model.diffusion_model, "params", None), "guidance_embed", False))
 
 
 def check_vae(vae: Any, channels: int, family: str) -> None:

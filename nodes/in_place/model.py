@@ -38,6 +38,7 @@ LAYERS = {
     "feed-forward": r"\.(ff|ffn|feed_forward|mlp|\w+_mlp)\b",
     "convolution": r"\.(in_layers\.2|out_layers\.3|skip_connection)$",
 }
+TEXT_ADAPTER = "llm_adapter."  # Anima's second text encoder; other trainers leave it untrained too
 
 
 class ComfyModel:
@@ -81,7 +82,11 @@ class ComfyModel:
         text = dict(sampled(self.clip.patcher))
         if UNSET in text:
             text[UNSET] = torch.zeros_like(text[UNSET])
-        return {
+        # Entries only for models that once trained otherwise, so that runs of all others keep their id.
+        changed = {"guidance": "ComfyUI's own"} if hasattr(self.network, "distilled_guidance_layer") else {}
+        if any(name.startswith(TEXT_ADAPTER) for name in _layers(self.network)):
+            changed["untrained"] = TEXT_ADAPTER
+        return changed | {
             "network": self.sha256,
             "prediction type": self.denoiser.prediction_type,
             "noise levels": fingerprint(levels),
@@ -115,13 +120,19 @@ class ComfyModel:
     def choose_trainable(self, config: TrainingConfig) -> None:
         """Adds a LoRA to the layers in ``config``, and tries to load it and one backward pass.
 
-        Raises UserError if the network has no such layers, ComfyUI cannot load a LoRA of them, or the gradient breaks.
+        Raises UserError if the network has no such layers, ComfyUI cannot load a LoRA of them, the gradient breaks, or
+        the network is an expert and ``config`` has a reward.
         """
+        if config.reward_every and self.denoiser.sigma_range:
+            raise InvalidSetting(
+                "The reward generates images, which takes both experts of Wan 2.2, but this MODEL is one of them. Set "
+                "reward_every to 0."
+            )
         layers = _layers(self.network)
         wanted = re.compile("|".join(LAYERS[group] for group in config.lora_layers))
         generator = torch.Generator().manual_seed(config.seed)
         for name, layer in layers.items():
-            if wanted.search(name):
+            if wanted.search(name) and not name.startswith(TEXT_ADAPTER):
                 self.denoiser.adapters[name.replace(".", "/")] = Lora(layer, config.rank, config.lora_alpha, generator)
         if not self.denoiser.adapters:
             raise InvalidSetting(

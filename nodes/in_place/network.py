@@ -16,26 +16,31 @@ from torch import Tensor, nn
 from ...training.errors import UnsupportedModel
 from ...training.models.denoiser import Denoiser
 from ...training.models.levels import NoiseLevels
-from .levels import levels_of, prediction_type
+from .experts import sigma_range
+from .identity import guidance_distilled
+from .levels import levels_of, prediction_type, quantile_range
 
 NEEDS_IMAGE = "This MODEL needs an image or a mask as input (inpainting, editing). Use the text-to-image version of it."
-GUIDANCE = 1.0  # for models with a guidance input; 1 fits the photos as they are, without amplification
+DISTILLED_GUIDANCE = 1.0  # for guidance-distilled networks; 1 fits the photos as they are, without amplification
 
 
 class ComfyDenoiser(Denoiser):
     """(x_t, t, prompts) -> the output of the MODEL in ``patcher``. Only the adapters on it are trained.
 
-    For epsilon and v, x_t is x_0 + sigma e, as in ComfyUI.
+    For epsilon and v, x_t is x_0 + sigma e, as in ComfyUI. Raises UserError if this may be one of Wan 2.2's experts and
+    nothing says which.
     """
 
     levels: NoiseLevels
     sigmas: Tensor
+    sigma_range: tuple[float, float] | None  # the network's own if it is one of several experts; None: all levels
     patcher: Any  # a ModelPatcher
 
     def __init__(self, patcher):
         super().__init__()
         self.__dict__["patcher"] = patcher  # not a submodule: its weights are not ours
         self.prediction_type = prediction_type(patcher.get_model_object("model_sampling"))
+        self.sigma_range = sigma_range(patcher)
         self.adapters = nn.ModuleDict()
         self.prompts: dict[str, Any] = {}  # ComfyUI's CONDITIONING for each prompt
         self._prepared: dict[tuple, dict[str, Any]] = {}
@@ -47,8 +52,14 @@ class ComfyDenoiser(Denoiser):
         return "patches" in self.patcher.model_options.get("transformer_options", {})
 
     def sample_timesteps(self, sampling: str | None) -> None:
-        """Sets how often training visits each noise level. Raises UserError for "shifted", which is for flow models."""
-        self.levels, sigmas = levels_of(self.patcher.get_model_object("model_sampling"), sampling)
+        """Sets how often training visits each noise level of the network's own range.
+
+        Raises UserError for "shifted", which is for flow models.
+        """
+        model_sampling = self.patcher.get_model_object("model_sampling")
+        if self.sigma_range:
+            self.quantiles = quantile_range(model_sampling, sampling, self.sigma_range)
+        self.levels, sigmas = levels_of(model_sampling, sampling, self.quantiles)
         self.register_buffer("sigmas", sigmas, persistent=False)
 
     def forward(self, x_t: Tensor, t: Tensor, prompts: list[str]) -> Tensor:
@@ -90,7 +101,9 @@ class ComfyDenoiser(Denoiser):
         """
         key = prompt, x.shape[1:], x.device
         if key not in self._prepared:
-            conditioning = [[cond, {**extra, "guidance": GUIDANCE}] for cond, extra in self.prompts[prompt]]
+            # Others get what ComfyUI feeds when no node sets a guidance, such as 0 for Chroma, which knows no other.
+            guidance = {"guidance": DISTILLED_GUIDANCE} if guidance_distilled(self.patcher) else {}
+            conditioning = [[cond, {**extra, **guidance}] for cond, extra in self.prompts[prompt]]
             empty = torch.zeros_like(x[:1])
             (condition,) = comfy.samplers.encode_model_conds(
                 self.patcher.model.extra_conds,

@@ -2,8 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from .identity import file_name, guidance_distilled
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,6 @@ def preview_sampler(patcher: Any, prediction_type: str) -> PreviewSampler:
     names = f"{type(patcher.model.model_config).__name__} {file_name(patcher)}".lower()
     if steps := next((steps for words, steps in DISTILLED_STEPS.items() if re.search(words, names)), None):
         return PreviewSampler("euler", scheduler, steps, 1.0)
-    settings = getattr(patcher.model.diffusion_model, "params", None)
-    if getattr(settings, "guidance_embed", False):  # distilled guidance: it is an input of the network
+    if guidance_distilled(patcher):
         return PreviewSampler(sampler, scheduler, 12, 1.0)
     return PreviewSampler(sampler, scheduler, 12, 4.0) if flow else PreviewSampler(sampler, scheduler, 8, 7.5)
-
-
-def file_name(patcher: Any) -> str:
-    """The name of the file that a core loader opened, or "" if ComfyUI does not record it."""
-    _, arguments, *_ = getattr(patcher, "cached_patcher_init", None) or (None, ())
-    return Path(arguments[0]).name if arguments and isinstance(arguments[0], (str, Path)) else ""

@@ -43,6 +43,7 @@ class Architecture:
     vae: str
     text: tuple[int, int | None]  # widths of the tokens and of the pooled embedding
     unseen: dict[str, Any] = field(default_factory=dict)  # config values that model detection assumes
+    vocabulary: int = 0  # of a second tokenizer, whose numbers the network itself embeds; 0: there is none
 
 
 def flux(**changes: Any) -> Architecture:
@@ -111,12 +112,12 @@ def z_image() -> Architecture:
     )  # fmt: skip
 
 
-def wan() -> Architecture:
+def wan(**changes: Any) -> Architecture:
     config = {
         "image_model": "wan2.1", "model_type": "t2v", "patch_size": (1, 2, 2), "in_dim": 16, "dim": 128,
         "ffn_dim": 256, "freq_dim": 256, "out_dim": 16, "num_heads": 1, "num_layers": 1, "window_size": (-1, -1),
         "qk_norm": True, "cross_attn_norm": True, "eps": 1e-6,
-    }  # fmt: skip
+    } | changes  # fmt: skip
     return Architecture(WanModel, config, WAN_VAE, (4096, None))
 
 
@@ -130,7 +131,7 @@ def anima() -> Architecture:
         "extra_per_block_abs_pos_emb": False, "rope_h_extrapolation_ratio": 4.0, "rope_w_extrapolation_ratio": 4.0,
         "rope_t_extrapolation_ratio": 1.0, "rope_enable_fps_modulation": False,
     }  # fmt: skip
-    return Architecture(Anima, config | unseen, WAN_VAE, (64, None), unseen)
+    return Architecture(Anima, config | unseen, WAN_VAE, (64, None), unseen, vocabulary=32128)
 
 
 def ernie() -> Architecture:
@@ -253,12 +254,15 @@ def load_vae(kind: str):
 
 
 class RandomClip:
-    """Replaces a text encoder that is too large for tests: random tokens per prompt, as many as it has words plus 2."""
+    """Replaces a text encoder that is too large for tests: random tokens per prompt, as many as it has words plus 2.
+
+    With a ``vocabulary`` it also gives T5's token numbers, as Anima's text encoder does.
+    """
 
     layer_idx = None
 
-    def __init__(self, widths: tuple[int, int | None]):
-        self.widths = widths
+    def __init__(self, widths: tuple[int, int | None], vocabulary: int = 0):
+        self.widths, self.vocabulary = widths, vocabulary
         self.patcher = SimpleNamespace(model_state_dict=lambda prefix=None: {})
 
     def tokenize(self, prompt: str) -> str:
@@ -271,4 +275,8 @@ class RandomClip:
         tokens = torch.randn(1, len(prompt.split()) + 2, width, generator=generator)
         extra = {"pooled_output": torch.randn(1, pooled, generator=generator)} if pooled else {"pooled_output": None}
         extra["attention_mask"] = torch.ones(tokens.shape[:2], dtype=torch.long)
+        if self.vocabulary:
+            count = len(prompt.split()) + 1
+            extra["t5xxl_ids"] = torch.randint(self.vocabulary, (count,), generator=generator, dtype=torch.int)
+            extra["t5xxl_weights"] = torch.ones(count)
         return [[tokens, extra]]

@@ -58,6 +58,7 @@ from pack.training.runs.evaluations import PreviewPlan  # noqa: E402
 from pack.training.runs.files import write_subject  # noqa: E402
 from pack.training.runs.memory import count_memory, kept  # noqa: E402
 from pack.training.runs.state import StateFile, run_id  # noqa: E402
+from references import chroma_in_diffusers, chroma_prediction, sampler_step  # noqa: E402
 from six_ages import six_ages  # noqa: E402
 
 SIDE, STEPS, STOPPED = 64, 6, 3
@@ -65,6 +66,7 @@ SIDE, STEPS, STOPPED = 64, 6, 3
 REWARDED = ("SD1", "Flux", "WAN21_T2V")
 # Trained on photos of three shapes: a UNet, a model with position embeddings per patch, and a video model.
 SHAPED = ("SDXL", "Flux2", "QwenImage")
+GUIDANCE_DISTILLED = ("Flux",)
 DECODED = ("Flux2", "SD3")  # measures the memory for decoding a face
 SHAPES = ((SIDE, 2 * SIDE), (SIDE, SIDE), (2 * SIDE, SIDE))
 ASPECT = {"crop": "aspect", "resolution": 3 * SIDE}  # the smallest resolution with three different buckets
@@ -265,6 +267,26 @@ def by_hand(sampling, x_t, sigma, raw):
     return x_t - sigma * raw
 
 
+def beside_others(name, model, source, prompt):
+    """Compares D(x_t; sigma) of an untrained ``model`` with ComfyUI's sampler on ``source``, and with diffusers."""
+    encoded = model.clip.encode_from_tokens_scheduled(model.clip.tokenize(prompt))
+    guidance = {"guidance": 1.0} if name in GUIDANCE_DISTILLED else {}
+    noise = torch.randn(1, *model.codec.shape(SIDE, SIDE), generator=torch.Generator().manual_seed(0))
+    x_t, sigma, expected = sampler_step(source, [[cond, extra | guidance] for cond, extra in encoded], noise)
+    adapted = []
+    adapter = getattr(model.network, "llm_adapter", torch.nn.Identity())
+    hook = adapter.register_forward_hook(lambda *_: adapted.append(True))
+    with torch.no_grad(), model.stepping(SIDE):
+        x_0 = model.denoiser.denoised(x_t, sigma, [prompt])
+    hook.remove()
+    result = {"beside the sampler": apart(x_0, expected), "text adapter ran": bool(adapted)}
+    if name == "Chroma":
+        theirs = chroma_in_diffusers(network_state(ARCHITECTURES[name]()), 128)
+        flow = chroma_prediction(theirs, x_t, sigma, encoded[0][0])
+        result["beside diffusers"] = apart(x_t - sigma.view(-1, 1, 1, 1) * flow, x_0)
+    return result
+
+
 def measure(name, loads):
     loads.clear()
     if name in CHECKPOINTS:
@@ -274,7 +296,8 @@ def measure(name, loads):
             return open_checkpoint(name, folder)[0]
     else:
         architecture = ARCHITECTURES[name]()
-        source, clip, vae = load(architecture), RandomClip(architecture.text), load_vae(architecture.vae)
+        source, vae = load(architecture), load_vae(architecture.vae)
+        clip = RandomClip(architecture.text, architecture.vocabulary)
 
         def another():
             return load(architecture)
@@ -300,6 +323,7 @@ def measure(name, loads):
         result["klein"] = [asdict(preview_sampler(named(source, file), "flow")) for file in names]
     result["history"] = whole.history
     result["layers"] = len(whole.model.denoiser.adapters)
+    result["text adapter's layers"] = [layer for layer in whole.model.denoiser.adapters if "llm_adapter" in layer]
     expected = weights(whole)
 
     stopped, state = trainer_of(model(), **more), Path(folder) / f"{name}.pt"
@@ -368,7 +392,7 @@ def measure(name, loads):
     write_subject(whole, file, torch.float32, "anna")
     subject = TrainedSubject("anna", file, read_subject(file))
     with safe_open(file, "pt") as opened:
-        result["title"] = opened.metadata()["modelspec.title"]
+        result["header"] = opened.metadata()
     finetuned = another()
     key = next(key for key in finetuned.model.state_dict() if key.startswith("diffusion_model.") and "weight" in key)
     finetuned.add_patches({key: ("diff", (torch.full_like(finetuned.model.state_dict()[key], 0.01),))})
@@ -383,6 +407,7 @@ def measure(name, loads):
     plain_model = ComfyModel(source, clip, vae)
     plain_model.freeze_text(["", *batch.prompts])
     result["lora_changes"] = (plain_model.draw(batch.prompts[:1], SIDE, 0) - pictures).abs().max().item()
+    result |= beside_others(name, plain_model, another(), batch.prompts[0])
     plain_model.close()
     after = source.model.state_dict()
     result["untouched"] = before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)

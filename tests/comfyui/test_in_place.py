@@ -1,8 +1,10 @@
 """Tiny networks of many families, trained in place in the modules of a real ComfyUI."""
 
 import json
+import math
 import signal
 import subprocess
+from statistics import NormalDist
 
 import pytest
 import torch
@@ -93,6 +95,20 @@ def test_the_predicted_clean_latents_match_the_equations(result):
     assert result["prediction"] < 1e-3  # divided by c_out, which is small at low noise levels
 
 
+def test_the_network_gets_what_comfyuis_own_sampler_feeds_it(result):
+    """At guidance 1 for Flux dev, which is distilled; for all others without a guidance in the conditioning."""
+    assert result["beside the sampler"] < 1e-5
+
+
+def test_chroma_predicts_the_same_as_in_diffusers(results):
+    assert results["Chroma"]["beside diffusers"] < 1e-5
+
+
+def test_animas_text_adapter_runs_and_is_not_trained(results):
+    assert results["Anima"]["text adapter ran"]
+    assert results["Anima"]["text adapter's layers"] == []
+
+
 def test_the_noise_levels_match_the_models_own(results):
     assert all(results[name]["own_sigmas"] for name in FAMILIES)
     assert results["SDXL, zero terminal SNR"]["sigma"][1] > 4000
@@ -132,7 +148,33 @@ def test_a_subject_on_another_model_of_its_family_gets_a_warning(result):
 
 
 def test_the_file_contains_the_subjects_name(result):
-    assert result["title"] == "anna"
+    assert result["header"]["modelspec.title"] == "anna"
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "base", "implementation"),
+    [
+        ("SD1", "stable-diffusion-v1", "sd_v1", "diffusers"),
+        ("SD2, v", "stable-diffusion-v2-768-v", "sd_v2_v", "diffusers"),
+        ("SDXL", "stable-diffusion-xl-v1-base", "sdxl_base_v1-0", "https://github.com/Stability-AI/generative-models"),
+        ("Flux", "flux-1-dev", "flux1", "https://github.com/black-forest-labs/flux"),
+        ("FluxSchnell", "flux-1-schnell", "flux1", "https://github.com/black-forest-labs/flux"),
+        ("Chroma", "chroma", "chroma", "https://huggingface.co/lodestones/Chroma"),
+        ("SD3", "stable-diffusion-3", "sd3", "diffusers"),
+        ("Lumina2", "lumina-2", "lumina2", "https://github.com/Alpha-VLLM/Lumina-Image-2.0"),
+        ("Anima", "anima-preview", "anima", "https://huggingface.co/circlestone-labs/Anima"),
+        ("QwenImage", "Qwen-Image", "qwen_image", "https://github.com/QwenLM/Qwen-Image"),
+        ("ZImage", "Z-Image", "z_image", "https://github.com/Tongyi-MAI/Z-Image"),
+        ("WAN21_T2V", "wan2.1", "wan", "https://github.com/Wan-Video/Wan2.1"),
+        ("Omnigen2", "omnigen2", "omnigen2", None),
+    ],
+)
+def test_the_file_names_its_base_as_other_trainers_do(results, name, architecture, base, implementation):
+    """sd-scripts; musubi-tuner for Qwen-Image, Z-Image and Wan. No trainer names an implementation for OmniGen 2."""
+    header = results[name]["header"]
+    assert header["modelspec.architecture"] == f"{architecture}/lora"
+    assert header["ss_base_model_version"] == base
+    assert header.get("modelspec.implementation") == implementation
 
 
 def test_distilled_models_are_sampled_in_few_steps_without_guidance(results):
@@ -250,6 +292,61 @@ def test_what_cannot_be_trained_is_rejected_before_any_step(unfit, change, expec
     error_type, message = unfit[change]
     assert all(value in message for value in values), message
     assert error_type == expected
+
+
+def noise_level(sigma, shift=1.0):
+    """Before the sigmoid and the shift, where the noise levels of a flow are normally distributed."""
+    return math.log(sigma / (1 - sigma) / shift)
+
+
+@pytest.mark.parametrize(
+    ("expert", "boundary", "shift"),
+    [
+        ("high", 0.875, 1),
+        ("low", 0.875, 1),
+        ("high, shifted", 0.875, 8),
+        ("low, shifted", 0.875, 8),
+        ("high, from image", 0.9, 1),
+    ],
+)
+def test_an_expert_of_wan_trains_only_its_own_noise_levels(unfit, expert, boundary, shift):
+    """As often as the whole model would: a normal distribution cut off at the boundary. 8 is the shift of Wan."""
+    sigmas, normal = unfit["experts"][expert], NormalDist()
+    below = normal.cdf(noise_level(boundary, shift))
+    first, last = (below, 1) if "high" in expert else (0, below)
+    assert all((sigma >= boundary) == ("high" in expert) for sigma in sigmas)
+    quantiles = [normal.cdf(noise_level(sigma, shift)) for sigma in sigmas]
+    expected = [first + (last - first) * (n + 0.5) / len(sigmas) for n in range(len(sigmas))]
+    assert quantiles == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_expert_of_wan_trains_its_noise_levels_uniformly_if_asked(unfit):
+    sigmas = unfit["experts"]["high, uniform"]
+    assert sigmas == pytest.approx([0.875 + 0.125 * (n + 0.5) / 1000 for n in range(1000)], abs=1e-5)
+
+
+def test_wan_2_1_trains_all_noise_levels(unfit):
+    assert unfit["experts"]["2.1"][0] < 0.05 and unfit["experts"]["2.1"][-1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        ("unknown", ["my_flowing_wan.safetensors"]),
+        ("both", ["wan2.2_high_and_low.safetensors"]),
+        ("nameless", ["MODEL"]),
+    ],
+)
+def test_a_wan_that_may_be_either_expert_is_rejected_with_the_names_that_tell(unfit, file, values):
+    error_type, message = unfit["experts"][file]
+    assert error_type == "UnsupportedModel"
+    assert all(value in message for value in [*values, "wan2.1", "high_noise", "low_noise"]), message
+
+
+def test_an_expert_of_wan_is_not_trained_with_the_reward(unfit):
+    error_type, message = unfit["rewarded expert"]
+    assert error_type == "InvalidSetting"
+    assert "reward_every" in message
 
 
 def test_a_second_step_works_if_the_conditioning_uses_a_lora_layer(unfit):

@@ -15,7 +15,8 @@ from in_place import ARCHITECTURES, ComfyModel, RandomClip, load, load_vae, trai
 sys.argv = [sys.argv[0], "--cpu"]
 import comfy.conds  # noqa: E402
 import comfy.sd  # noqa: E402
-from architectures import KL, flux  # noqa: E402
+from architectures import KL, flux, wan  # noqa: E402
+from pack.nodes.in_place import experts  # noqa: E402
 from pack.nodes.in_place.model import UNSET  # noqa: E402
 from pack.training.errors import UserError  # noqa: E402
 
@@ -144,6 +145,30 @@ def patched(source):
     return source
 
 
+def wan_sigmas(file, timestep_sampling=None, **changes):
+    """The sigmas that training visits on a Wan opened from ``file``, or the type and message of the error."""
+    architecture, experts.WIDTH = wan(**changes), 128  # the width of the tiny network
+    source = load(architecture)
+    if file:
+        source = in_place.named(source, file)
+    try:
+        model = ComfyModel(source, RandomClip(architecture.text), load_vae(architecture.vae))
+    except UserError as error:
+        return [type(error).__name__, str(error)]
+    model.denoiser.sample_timesteps(timestep_sampling)
+    return model.denoiser.sigmas.tolist()
+
+
+def rewarded_expert():
+    """The type and message of the error for a reward on one of Wan 2.2's experts."""
+    experts.WIDTH = 128
+    source = in_place.named(load(wan()), "wan2.2_t2v_low_noise_14B_fp16.safetensors")
+    try:
+        trainer_of(ComfyModel(source, RandomClip(wan().text), load_vae(wan().vae)), **in_place.REWARD)
+    except UserError as error:
+        return [type(error).__name__, str(error)]
+
+
 def main():
     results = {}
     in_place.accept_tiny()
@@ -177,6 +202,20 @@ def main():
             )
         )
         assert one == other
+        high, low = "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors", "Wan2_2-T2V-A14B-LOW_fp8.safetensors"
+        results["experts"] = {
+            "high": wan_sigmas(high),
+            "low": wan_sigmas(low),
+            "high, uniform": wan_sigmas(high, "uniform"),
+            "high, shifted": wan_sigmas(high, "shifted"),
+            "low, shifted": wan_sigmas(low, "shifted"),
+            "high, from image": wan_sigmas("wan2.2_i2v_high_noise_14B_fp16.safetensors", in_dim=36),
+            "2.1": wan_sigmas("wan2.1_t2v_14B_low_vram.safetensors"),
+            "unknown": wan_sigmas("my_flowing_wan.safetensors"),
+            "both": wan_sigmas("wan2.2_high_and_low.safetensors"),
+            "nameless": wan_sigmas(""),
+        }
+        results["rewarded expert"] = rewarded_expert()
         results["unset"] = [name for name in one if one[name] != third[name]]
     (Path(in_place.folder) / "unfit.json").write_text(json.dumps(results))
 

@@ -12,8 +12,8 @@ def latents(seed, batch=3):
     return torch.randn(batch, 4, 5, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def vectors(seed, batch=5):
-    vector = torch.randn(batch, 16, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def vectors(seed, batch=5, dimensions=16):
+    vector = torch.randn(batch, dimensions, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return vector / vector.norm(dim=1, keepdim=True)
 
 
@@ -60,9 +60,20 @@ def test_triplet_equals_pytorchs_triplet_loss(margin):
     torch.testing.assert_close(triplet(anchor, positive, negative, margin), pytorch_loss(anchor, positive, negative))
 
 
-def test_biometric_is_the_sum_of_absolute_differences():
-    losses, expected = biometric(vectors(0), vectors(1)), np.abs(vectors(0).numpy() - vectors(1).numpy()).sum(axis=1)
-    np.testing.assert_allclose(losses.numpy(), expected)
+def test_biometric_is_the_sum_of_absolute_differences_for_facenet():
+    one, other = vectors(0, dimensions=512), vectors(1, dimensions=512)
+    found, expected = biometric(one, other), np.abs(one.numpy() - other.numpy()).sum(axis=1)
+    np.testing.assert_array_equal(found.numpy(), torch.tensor(expected).numpy())
+
+
+@pytest.mark.parametrize("dimensions", [96, 128, 192, 512])
+def test_biometric_pulls_equally_hard_in_any_number_of_dimensions(dimensions):
+    """Between random faces it is 2 sqrt(512 / pi), the mean of the half-normal distribution, 512 times."""
+    embedding, reference = vectors(0, 2000, dimensions).requires_grad_(), vectors(1, 2000, dimensions)
+    loss = biometric(embedding, reference)
+    loss.sum().backward()
+    assert loss.mean().item() == pytest.approx(2 * math.sqrt(512 / math.pi), rel=0.01)
+    torch.testing.assert_close(embedding.grad.norm(dim=1), torch.full((2000,), math.sqrt(512), dtype=torch.float64))
 
 
 def test_reconstruction_is_the_mean_squared_error():

@@ -69,6 +69,16 @@ def test_the_identity_gradient_agrees_with_a_finite_difference(loss):
     assert abs(analytic) > 1e-6
 
 
+@pytest.mark.parametrize(("first", "last"), [(0.0, 0.9), (0.9, 1.0)])
+def test_an_expert_decodes_faces_as_often_as_the_whole_model_at_its_noise_levels(first, last):
+    model = tiny_model()
+    model.denoiser.quantiles = first, last
+    trainer = tiny_trainer(model, train_batch_size=4)
+    decoded = sum(len(trainer.data.sample(number).decode) for number in range(300)) / 1200
+    expected = ((1 - first) ** 3 - (1 - last) ** 3) / (3 * (last - first))  # the mean of (1 - u)^2 from first to last
+    assert decoded == pytest.approx(expected, abs=0.04)
+
+
 def test_the_expected_gradient_of_random_decodes_is_that_of_the_weighted_loss():
     """Compares the average over all outcomes of two decode decisions with the weighted sum."""
     trainer = tiny_trainer(method="full", train_batch_size=2, random_flip=False)

@@ -8,8 +8,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from tests.parts import SIDE, tiny_model, tiny_trainer
+from tests.parts import FACE, SIDE, picture, tiny_model, tiny_trainer
 from tests.tiny import tiny_checkpoint
+from training.data.dataset import SubjectSet
 from training.errors import DamagedFile, MissingInput, ModelMismatch
 from training.models.interface import starting_noise
 from training.models.stable_diffusion.checkpoint import model_from_state_dict
@@ -19,6 +20,7 @@ from training.models.stable_diffusion.model import model_to_state_dict
 from training.models.stable_diffusion.open_subject import open_subject
 from training.models.stable_diffusion.sampler import PRESETS, sample
 from training.models.subject import HEADER, read_subject
+from training.pictures.photos import Photo
 from training.runs.files import write_subject
 from training.weights import read_state_dict
 
@@ -54,6 +56,11 @@ def test_a_saved_subject_predicts_the_same_as_the_trained_model(tmp_path, family
     torch.testing.assert_close(prediction(opened), prediction(model), atol=1e-4, rtol=1e-4)
     assert not torch.allclose(prediction(opened), prediction(tiny_model(family)), atol=1e-2)
     assert (subject.family, subject.method) == (family.name, method)
+
+
+def metadata(path):
+    with safe_open(path, "pt") as file:
+        return file.metadata()
 
 
 def save(state, path):
@@ -138,8 +145,7 @@ def test_a_new_lora_changes_no_prediction():
 
 def test_the_header_holds_the_settings_that_prompts_need(tmp_path):
     _, path = trained(tmp_path, token="ohwx", class_word="woman", loss="cosine", seed=9)
-    with safe_open(path, "pt") as file:
-        header = file.metadata()
+    header = metadata(path)
     subject = json.loads(header[HEADER])
     expected = {"token": "ohwx", "class_word": "woman", "loss": "cosine", "seed": 9, "steps": 3}
     assert {name: subject[name] for name in expected} == expected
@@ -148,6 +154,58 @@ def test_the_header_holds_the_settings_that_prompts_need(tmp_path):
     assert header["modelspec.architecture"] == "stable-diffusion-v1/lora"
     assert header["modelspec.resolution"] == "64x64"
     assert read_subject(path).prompt(45) == "photo of a ohwx woman as 45-year-old"
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_header_names_the_architecture_as_sd_scripts_does(tmp_path, family, method):
+    """As its library/sai_model_spec.py: determine_architecture and determine_implementation."""
+    architecture = {
+        "Stable Diffusion 1.x": "stable-diffusion-v1",
+        "Stable Diffusion 2.x": "stable-diffusion-v2-512",  # the tiny one predicts epsilon
+        "SDXL": "stable-diffusion-xl-v1-base",
+    }[family.name]
+    stability = "https://github.com/Stability-AI/generative-models"
+    _, path = trained(tmp_path, family, method=method)
+    header = metadata(path)
+    assert header["modelspec.architecture"] == architecture + ("/lora" if method == "lora" else "")
+    expected = "diffusers" if method == "lora" and family.name != "SDXL" else stability
+    assert header["modelspec.implementation"] == expected
+    assert any(key.startswith("ss_") for key in header) == (method == "lora")
+
+
+def test_the_header_of_a_lora_has_the_entries_that_lora_managers_read(tmp_path):
+    """As train_network.py of sd-scripts writes them, all as text."""
+    _, path = trained(tmp_path, rank=4, lora_alpha=2.0, learning_rate=0.01, token="ohwx", class_word="woman")
+    header = metadata(path)
+    expected = {
+        "ss_base_model_version": "sd_v1",
+        "ss_v2": "False",
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": "4",
+        "ss_network_alpha": "2.0",
+        "ss_steps": "3",
+        "ss_learning_rate": "0.01",
+        "ss_text_encoder_lr": "None",
+        "ss_optimizer": "torch.optim.adamw.AdamW",
+        "ss_resolution": "(64, 64)",
+        "ss_num_train_images": "3",
+        "ss_num_reg_images": "6",
+        "ss_output_name": "anna",
+    }
+    assert {key: header[key] for key in expected} == expected
+    assert json.loads(header["ss_tag_frequency"]) == {"1_ohwx woman": {"photo of a ohwx woman": 3}}
+
+
+def test_the_header_has_no_captions_and_no_names_of_photos(tmp_path):
+    photos = [Photo(f"Aunt Mary {n}.png", picture(n), age="old", caption="a person in Exeter, 1998") for n in range(2)]
+    path = tmp_path / "anna.safetensors"
+    trainer = tiny_trainer(subject=SubjectSet(photos, [FACE] * 2, []))
+    write_subject(trainer, path, torch.float32)
+    header = metadata(path)
+    text = " ".join(header.values())
+    assert json.loads(header["ss_tag_frequency"]) == {"1_sks person": {"photo of a sks person as old": 2}}
+    assert not [word for word in ("Mary", "Exeter", "exeter", "1998", "regularization", str(tmp_path)) if word in text]
 
 
 def test_a_lora_for_another_model_is_rejected(tmp_path):

@@ -122,6 +122,14 @@ class OtherEmbedder(ToyEmbedder):
         self.second.data *= 1.5
 
 
+class WideEmbedder(ToyEmbedder):
+    """With as many dimensions as FaceNet."""
+
+    def __init__(self):
+        super().__init__()
+        self.second = torch.nn.Parameter(self.second.repeat(86, 1)[:512], requires_grad=False)
+
+
 def _subject(change):
     subject = subject_set()
     return replace(subject, **change(subject))
@@ -161,13 +169,17 @@ def _aged(photo=None, age=None):
 
 
 def _run_id(changes):
+    return run_id(_built(changes))
+
+
+def _built(changes):
     settings = {"resolution": SIDE, "crop": "photo", "max_train_steps": 3, "learning_rate": 1e-3}
     parts = {"model": _model, "subject": subject_set, "regularization": regularization_set, "embedder": ToyEmbedder}
     parts |= {name: make for name, make in changes.items() if name != "config"}
     arguments = {name: make() for name, make in parts.items()}
     networks = FaceNetworks(known_place, arguments.pop("embedder"), tiny_vae=arguments.pop("tiny_vae", None))
     config = TrainingConfig(**settings | changes.get("config", {}))
-    return run_id(build_trainer(config=config, networks=networks, **arguments))
+    return build_trainer(config=config, networks=networks, **arguments)
 
 
 def test_runs_with_different_results_have_different_ids():
@@ -175,6 +187,14 @@ def test_runs_with_different_results_have_different_ids():
     assert len(set(ids.values())) == len(ids), ids
     assert _run_id({"model": lambda: _model(name="a copy.safetensors")}) == ids["unchanged"]
     assert _run_id({"previews": lambda: PreviewPlan(5)}) == ids["unchanged"]  # previews without a judge
+
+
+def test_only_the_loss_that_was_scaled_has_new_run_ids():
+    """The biometric loss is the paper's for FaceNet's 512 dimensions and scaled for all others."""
+    facenet, other = _built({"embedder": WideEmbedder}).inputs, _built({}).inputs
+    triplet = _built({"config": {"loss": "triplet"}}).inputs
+    assert facenet.keys() == triplet.keys()
+    assert [other[name] for name in other.keys() - facenet.keys()] == [6]
 
 
 def test_a_model_has_the_same_hash_in_half_precision():

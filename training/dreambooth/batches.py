@@ -19,7 +19,7 @@ from ..faces.crops import landmarks_of
 from ..faces.embedders import FaceEmbedder, embed_face
 from ..models.finite import require_finite
 from ..models.interface import Codec
-from ..models.levels import TIMESTEPS
+from ..models.levels import ALL, TIMESTEPS
 from ..pictures.buckets import Shape
 from ..pictures.photos import to_tensor
 from .losses import decode_probability
@@ -58,6 +58,7 @@ class TrainingData:
 
     Latents and reference embeddings are computed when first used and kept. ``resolution`` is the side of a square
     training image in px. ``embedder`` is needed if ``config`` reads faces, ``negatives`` for the triplet loss.
+    ``quantiles``: see Denoiser.
     """
 
     def __init__(
@@ -71,10 +72,12 @@ class TrainingData:
         embedder: FaceEmbedder | None = None,
         negatives: Negatives | None = None,
         decode_probability: DecodeProbability = decode_probability,
+        quantiles: tuple[float, float] = ALL,
     ):
         self.instances, self.regularization, self.config = instances, regularization, config
         self.resolution, self.codec, self.device = resolution, codec, device
         self.embedder, self.negatives, self.decode_probability = embedder, negatives, decode_probability
+        self.quantiles = quantiles
         self.order = Order(config.seed)
         self.reads_faces = config.loss in IDENTITY_LOSSES
         self._latents: dict[tuple[str, int, bool, Shape], tuple[Tensor, Tensor]] = {}
@@ -150,7 +153,8 @@ class TrainingData:
         mean, std = (torch.stack(parts) for parts in zip(*posteriors, strict=True))
         posterior_noise, noise = (noise[:, part, share].flatten(0, 1) for part in (0, 1))
         flipped = flips[0, share].tolist()
-        decoded = chance[share] < self.decode_probability(t[0, share], TIMESTEPS)
+        first, last = self.quantiles  # an expert's t counts its own noise levels, the probability those of all experts
+        decoded = chance[share] < self.decode_probability(first * TIMESTEPS + (last - first) * t[0, share], TIMESTEPS)
         return Batch(
             x_0=(mean + std * posterior_noise).to(self.device),
             noise=noise.to(self.device),

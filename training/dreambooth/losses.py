@@ -1,8 +1,12 @@
 """The losses under the names of their papers: pure functions of tensors, each with its equation."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+PAPER_DIMENSIONS = 512  # of FaceNet's embeddings
 
 
 def reconstruction(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -18,8 +22,13 @@ def reconstruction(prediction: Tensor, target: Tensor, weight: Tensor | None = N
 
 
 def biometric(embedding: Tensor, reference: Tensor) -> Tensor:
-    """L1 distance [B] of unit vectors [B, D], summed over D (Banerjee et al., IJCB 2023, eq. 2)."""
-    return (embedding - reference).abs().sum(dim=1)
+    """sqrt(512 / D) times the L1 distance [B] of unit vectors [B, D] (Banerjee et al., IJCB 2023, eq. 2, for D = 512).
+
+    With the factor, a weight pulls equally hard for every D. A difference of length r in a random direction has D
+    coordinates of about N(0, r^2 / D), so the expected sum of their magnitudes is D r sqrt(2 / (pi D)) =
+    r sqrt(2 D / pi). Likewise the gradient, a vector of D signs, has length sqrt(D).
+    """
+    return math.sqrt(PAPER_DIMENSIONS / embedding.shape[1]) * (embedding - reference).abs().sum(dim=1)
 
 
 def triplet(embedding: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0) -> Tensor:

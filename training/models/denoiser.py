@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .levels import NoiseLevels
+from .levels import ALL, NoiseLevels
 
 
 class Denoiser(nn.Module):
@@ -13,6 +13,7 @@ class Denoiser(nn.Module):
 
     prediction_type: str
     levels: NoiseLevels
+    quantiles: tuple[float, float] = ALL  # the part of the model's noise levels that this network is for
 
     def forward(self, x_t: Tensor, t: Tensor, prompts: list[str]) -> Tensor:
         """Prediction [B, C, ...] for latents ``x_t`` [B, C, ...] at ``t``."""

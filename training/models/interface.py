@@ -30,10 +30,6 @@ class ModelFamily(Protocol):
     def name(self) -> str:
         """The name shown to users and written into subject files."""
 
-    @property
-    def modelspec(self) -> str:
-        """The architecture in ModelSpec headers."""
-
 
 class Codec(Protocol):
     """Encodes pixels to the latents that the network is trained on, and decodes them."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import InvalidSetting
 
 TIMESTEPS = 1000  # noise levels that training samples from
+ALL = (0.0, 1.0)  # the first and last quantile of the noise levels
 
 PREDICTIONS = ("epsilon", "v_prediction", "edm", "flow")
 
@@ -109,11 +110,20 @@ def check_timestep_sampling(sampling: str | None, prediction_type: str) -> None:
         )
 
 
-def quantiles(sampling: str) -> Tensor:
+def quantiles(sampling: str, within: tuple[float, float] = ALL) -> Tensor:
     """Positions [T] in (0, 1) on a model's schedule that training visits equally often, from little noise to much.
+
+    ``within``: only the positions between these two quantiles.
+    """
+    first, last = within
+    parts = (torch.arange(TIMESTEPS, dtype=torch.float64) + 0.5) / TIMESTEPS
+    return positions(sampling, first + (last - first) * parts)
+
+
+def positions(sampling: str, parts: Tensor) -> Tensor:
+    """The positions on a model's schedule below which training spends ``parts`` [N] in [0, 1] of its steps, float64.
 
     uniform: evenly spaced. logit_normal: sigmoid of a normal variable, more in the middle (Esser et al. 2024, eq. 19
     with m = 0, s = 1). shifted: as logit_normal; the caller then applies the model's shift.
     """
-    positions = (torch.arange(TIMESTEPS, dtype=torch.float64) + 0.5) / TIMESTEPS
-    return positions if sampling == "uniform" else torch.special.ndtri(positions).sigmoid()
+    return parts if sampling == "uniform" else torch.special.ndtri(parts).sigmoid()

@@ -15,6 +15,7 @@ from ..files import written
 from ..names import utf8_name
 from ..records import from_json, parse_json
 from .interface import StateDict, TrainableModel
+from .labels import STABILITY, label_of
 from .levels import PREDICTIONS
 
 VERSION = "0.1.0"
@@ -72,12 +73,18 @@ def describe(model: TrainableModel, config: TrainingConfig, steps: int, resoluti
 
 
 def save_subject(
-    path: Path, model: TrainableModel, subject: Subject, lora_alpha: float, dtype: torch.dtype, title: str
+    path: Path,
+    model: TrainableModel,
+    subject: Subject,
+    lora_alpha: float,
+    dtype: torch.dtype,
+    title: str,
+    entries: dict[str, str],
 ) -> None:
     """Writes a trained model: only its LoRA, or every weight in the layout that Load Checkpoint reads.
 
-    ``title`` is the name that other tools show for the file. Raises UserError if a weight is not finite: training
-    diverged, or the weight is too large for ``dtype``.
+    ``title`` is the name that other tools show for the file, ``entries`` are more entries for its header. Raises
+    UserError if a weight is not finite: training diverged, or the weight is too large for ``dtype``.
     """
     from safetensors.torch import save_file
 
@@ -89,16 +96,19 @@ def save_subject(
             "that fails too, train again with a lower learning rate."
         )
     with written(path) as temporary:
-        save_file(state, temporary, metadata=_header(subject, title, model.family.modelspec))
+        save_file(state, temporary, metadata=_header(subject, title, entries))
 
 
-def _header(subject: Subject, title: str, architecture: str) -> dict[str, str]:
-    """Our JSON and the ModelSpec 1.0.0 keys that other tools show. Escapes bytes of file names that are not UTF-8."""
+def _header(subject: Subject, title: str, entries: dict[str, str]) -> dict[str, str]:
+    """Our JSON, the ModelSpec 1.0.0 keys that other tools show, and ``entries``.
+
+    Escapes bytes of file names that are not UTF-8.
+    """
+    label, lora = label_of(subject.family, subject.prediction_type), subject.method == "lora"
     header = {
         HEADER: json.dumps(asdict(subject)),
         "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": architecture + ("/lora" if subject.method == "lora" else ""),
-        "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
+        "modelspec.architecture": label.architecture + ("/lora" if lora else ""),
         "modelspec.title": title,
         "modelspec.date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "modelspec.resolution": f"{subject.resolution}x{subject.resolution}",
@@ -107,6 +117,9 @@ def _header(subject: Subject, title: str, architecture: str) -> dict[str, str]:
     }
     if prediction := MODELSPEC_PREDICTIONS.get(subject.prediction_type):
         header["modelspec.prediction_type"] = prediction
+    if implementation := label.implementation if lora else STABILITY:
+        header["modelspec.implementation"] = implementation
+    header |= entries
     return {key: value.encode(errors="backslashreplace").decode() for key, value in header.items()}
 
 

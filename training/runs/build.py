@@ -11,7 +11,7 @@ from ..data.dataset import RegularizationSet, SubjectSet
 from ..data.instances import instances_of
 from ..dreambooth.batches import DecodeProbability, TrainingData, latent_window
 from ..dreambooth.face_reader import FaceReader
-from ..dreambooth.losses import decode_probability
+from ..dreambooth.losses import PAPER_DIMENSIONS, decode_probability
 from ..dreambooth.negatives import Negatives
 from ..dreambooth.reward import Reward, RewardNetworks
 from ..dreambooth.trainer import Trainer
@@ -82,8 +82,9 @@ def build_trainer(
         negatives = Negatives.among(regularization, networks.detector, embedder, resolution, device, bar)
         say(*negatives.remarks)
     data = TrainingData(
-        instances, regularization, config, resolution, model.codec, device, embedder, negatives, decode_probability
-    )
+        instances, regularization, config, resolution, model.codec, device, embedder, negatives, decode_probability,
+        model.denoiser.quantiles,
+    )  # fmt: skip
     matcher = digest(embedder.state_dict()) if embedder else ""
     inputs |= _data_inputs(data, matcher)
     reader = None
@@ -201,4 +202,8 @@ def _data_inputs(data: TrainingData, matcher: str) -> dict[str, Any]:
             "negatives": digest({"vectors": vectors}),
             "decoded": f"{chance.__module__}.{chance.__qualname__}",
         }
+        face = next(index for index, instance in enumerate(data.instances) if instance.face)
+        dimensions = len(data.reference(face))
+        if data.config.loss == "biometric" and dimensions != PAPER_DIMENSIONS:
+            inputs["biometric loss of dimensions"] = dimensions  # runs from before the loss was scaled have another id
     return inputs

@@ -16,6 +16,7 @@ from ..pictures.photos import Photo, save
 from ..records import from_json, read_json
 from .curves import curves
 from .evaluations import Evaluation, best, read_evaluations
+from .kohya import kohya_entries
 from .previewer import step_file
 
 History = list[dict[str, float]]  # losses and metrics per step
@@ -107,7 +108,9 @@ def finished(files: RunFiles, keep_state: bool = False) -> FinishedRun | None:
 def write_subject(trainer: Trainer, path: Path, dtype: torch.dtype, title: str = "") -> None:
     """Writes what is trained so far to ``path`` in number format ``dtype``; ``title`` defaults to the file's name."""
     header = describe(trainer.model, trainer.config, trainer.step_number, trainer.data.resolution)
-    save_subject(path, trainer.model, header, trainer.config.lora_alpha, dtype, title or path.stem)
+    title = title or path.stem
+    entries = kohya_entries(trainer, title) if header.method == "lora" else {}
+    save_subject(path, trainer.model, header, trainer.config.lora_alpha, dtype, title, entries)
 
 
 def write_run(

@@ -35,7 +35,6 @@ class Family:
     latent_scale: float  # multiplies AutoencoderKL's latents so that the UNet sees unit variance
     resolution: int  # px
     head_width: int | None  # channels per attention head; None: always 8 heads
-    modelspec: str  # architecture in ModelSpec headers
 
     @property
     def added_conditions(self) -> bool:
@@ -49,7 +48,6 @@ SD1 = Family(
     latent_scale=0.18215,
     resolution=512,
     head_width=None,
-    modelspec="stable-diffusion-v1",
 )
 SD2 = Family(
     "Stable Diffusion 2.x",
@@ -57,7 +55,6 @@ SD2 = Family(
     latent_scale=0.18215,
     resolution=768,
     head_width=64,
-    modelspec="stable-diffusion-v2-768-v",
 )
 SDXL = Family(
     "SDXL",
@@ -68,7 +65,6 @@ SDXL = Family(
     latent_scale=0.13025,
     resolution=1024,
     head_width=64,
-    modelspec="stable-diffusion-xl-v1-base",
 )
 FAMILIES = (SD1, SD2, SDXL)
 
