@@ -5,6 +5,7 @@ import math
 from collections.abc import Generator
 
 import comfy.model_management
+import comfy.utils
 import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -217,9 +218,14 @@ class NodeReporter:
         self.say(*sentences)
         warn(self.node_id, list(sentences))
 
+    def begin(self, task: str) -> None:
+        """Shows the task on the node, with an empty bar: the one before it is full."""
+        tell([f"{task} ..."], self.node_id)
+        comfy.utils.ProgressBar(1, node_id=self.node_id).update_absolute(0)
+
     def bar(self, task: str) -> Bar:
         """A progress bar on the node."""
-        tell([f"{task} ..."], self.node_id)
+        self.begin(task)
         return with_progress
 
     def show(self, images: list[Image.Image], evaluation: Evaluation | None) -> None:
@@ -236,7 +242,13 @@ class NodeReporter:
     def training(self, trainer: Trainer) -> Generator[Callback, None, None]:
         """A callback that shows the progress on the node and stops after Cancel."""
         self.watch = TrainingProgress(trainer, self.node_id)
-        yield self.watch
+        self.begin(f"step {trainer.step_number + 1} of {trainer.config.max_train_steps}")
+        try:
+            yield self.watch
+        except StopTraining:  # the state is saved by now
+            stopped = f"Stopped after step {trainer.step_number}. This is kept: press Run to continue."
+            tell([stopped], self.node_id)
+            raise
 
 
 def _files(trainer: Trainer, name: str) -> RunFiles:
