@@ -22,7 +22,7 @@ from ..training.pictures.photos import Bar
 from ..training.runs import session
 from ..training.runs.build import FaceNetworks
 from ..training.runs.curves import curves
-from ..training.runs.evaluations import PREVIEW_EVERY, Evaluation, PreviewPlan, evaluation_sheet
+from ..training.runs.evaluations import Evaluation, PreviewPlan, evaluation_sheet
 from ..training.runs.files import FinishedRun, RunFiles, run_files
 from ..training.runs.state import run_id
 from ..training.weights import read_state_dict
@@ -50,6 +50,8 @@ from .ui.sockets import (
     keeps_results,
     search_aliases,
 )
+
+SHOW_EVERY = 100  # steps between previews; more often than on the command line, since somebody watches
 
 
 class TrainSubject(io.ComfyNode):
@@ -99,7 +101,7 @@ class TrainSubject(io.ComfyNode):
                     io.Int.Input(
                         "preview_every",
                         display_name="preview every",
-                        default=PREVIEW_EVERY,
+                        default=SHOW_EVERY,
                         min=0,
                         max=100_000,
                         tooltip="Steps between previews of the six ages on the node. A preview takes about as long as "

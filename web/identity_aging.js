@@ -105,8 +105,9 @@ function resize(node) {
 // Some lists were number or text fields in earlier versions. Adds the value from an older graph; 0 becomes auto.
 function addSavedValue(widget) {
   const { values } = widget.options
-  if (values.includes(widget.value)) return
-  if (widget.value === 0 && values.includes('auto')) widget.value = 'auto'
+  const listed = values.find((each) => String(each) === String(widget.value))
+  if (listed !== undefined) widget.value = listed
+  else if (widget.value === 0 && values.includes('auto')) widget.value = 'auto'
   else widget.options.values = activeOptions(widget).values = [...values, widget.value]
 }
 

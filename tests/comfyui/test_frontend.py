@@ -213,17 +213,20 @@ def test_ages_of_older_graphs_are_kept_and_sent(page, modern):
     assert (sent["from_age"], sent["to_age"]) == ("8-year-old", "70")
 
 
+@pytest.mark.parametrize(("saved", "resolution"), [(0, "auto"), (512, "512")])
 @pytest.mark.parametrize("modern", [False, True], ids=["classic", "Nodes 2.0"])
-def test_graphs_with_the_old_socket_types_keep_links_and_rates(page, modern):
+def test_graphs_with_the_old_socket_types_keep_links_and_numbers(page, modern, saved, resolution):
     page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", modern)
     graph = read(next(path for path in GRAPHS if path.stem == "train_subject"))
     train = next(node for node in nodes(graph) if node["type"] == "IDAgingTrainSubject")
-    train["widgets_values"][train["widgets_values"].index("auto")] = 0.0003
+    sockets = [slot["name"] for slot in train["inputs"] if "widget" in slot]
+    train["widgets_values"][sockets.index("learning_rate")] = 0.0003
+    train["widgets_values"][sockets.index("resolution")] = saved
     text = json.dumps(graph).replace("IDAGING_JUDGE", "TRAINING_JUDGE").replace("IDAGING_", "")
     page.evaluate("graph => app.loadGraphData(graph, true, true, 'older')", json.loads(text))
     assert len(page.evaluate("() => [...app.graph.links.values()].map(link => link.id)")) == len(graph["links"])
     sent = page.evaluate("async () => (await app.graphToPrompt()).output")[str(train["id"])]["inputs"]
-    assert sent["learning_rate"] == 0.0003
+    assert (sent["learning_rate"], sent["resolution"]) == (0.0003, resolution)
     linked = {slot["name"] for slot in train["inputs"] if slot["link"] is not None}
     assert linked <= {name for name, value in sent.items() if isinstance(value, list)}
 
