@@ -1,7 +1,7 @@
 // Shows our nodes' errors and warnings as toasts, because the front end's own error message does not give the reason.
 import { app } from '../../scripts/app.js'
 import { api } from '../../scripts/api.js'
-import { clearText, followTabs, queuedNode, remember, showText } from './node_text.js'
+import { clearText, followTabs, leaveTab, queuedNode, remember, showText } from './node_text.js'
 
 const LIFETIME = 30_000 // ms, of a toast
 const isOurs = (type) => type?.startsWith('IDAging')
@@ -150,6 +150,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (isOurs(node.comfyClass)) updateVisibility(node)
   },
+  beforeConfigureGraph: leaveTab,
   setup() {
     api.addEventListener('execution_error', ({ detail }) => {
       if (isOurs(detail.node_type)) showToast(queuedNode(detail.prompt_id, detail.node_id), detail.exception_message)
