@@ -5,6 +5,7 @@ import math
 from collections.abc import Generator
 
 import comfy.model_management
+import comfy.utils
 import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -21,7 +22,7 @@ from ..training.pictures.photos import Bar
 from ..training.runs import session
 from ..training.runs.build import FaceNetworks
 from ..training.runs.curves import curves
-from ..training.runs.evaluations import PREVIEW_EVERY, Evaluation, PreviewPlan, evaluation_sheet
+from ..training.runs.evaluations import Evaluation, PreviewPlan, evaluation_sheet
 from ..training.runs.files import FinishedRun, RunFiles, run_files
 from ..training.runs.state import run_id
 from ..training.weights import read_state_dict
@@ -49,6 +50,8 @@ from .ui.sockets import (
     keeps_results,
     search_aliases,
 )
+
+SHOW_EVERY = 100  # steps between previews; more often than on the command line, since somebody watches
 
 
 class TrainSubject(io.ComfyNode):
@@ -98,7 +101,7 @@ class TrainSubject(io.ComfyNode):
                     io.Int.Input(
                         "preview_every",
                         display_name="preview every",
-                        default=PREVIEW_EVERY,
+                        default=SHOW_EVERY,
                         min=0,
                         max=100_000,
                         tooltip="Steps between previews of the six ages on the node. A preview takes about as long as "
@@ -222,9 +225,14 @@ class NodeReporter:
         self.say(*sentences)
         warn(self.node_id, list(sentences))
 
+    def begin(self, task: str) -> None:
+        """Shows the task on the node, with an empty bar: the one before it is full."""
+        tell([f"{task} ..."], self.node_id)
+        comfy.utils.ProgressBar(1, node_id=self.node_id).update_absolute(0)
+
     def bar(self, task: str) -> Bar:
         """A progress bar on the node."""
-        tell([f"{task} ..."], self.node_id)
+        self.begin(task)
         return with_progress
 
     def show(self, images: list[Image.Image], evaluation: Evaluation | None) -> None:
@@ -241,7 +249,13 @@ class NodeReporter:
     def training(self, trainer: Trainer) -> Generator[Callback, None, None]:
         """A callback that shows the progress on the node and stops after Cancel."""
         self.watch = TrainingProgress(trainer, self.node_id)
-        yield self.watch
+        self.begin(f"step {trainer.step_number + 1} of {trainer.config.max_train_steps}")
+        try:
+            yield self.watch
+        except StopTraining:  # the state is saved by now
+            stopped = f"Stopped after step {trainer.step_number}. This is kept: press Run to continue."
+            tell([stopped], self.node_id)
+            raise
 
 
 def _files(trainer: Trainer, name: str) -> RunFiles:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import combinations
 
-from tools.graphs import NOTES, nodes, tidied, widgets
+from tools.graphs import NAMES, NOTES, nodes, tidied, widgets
 from tools.nodeinfo import OBJECT_INFO, read
 
 KNOWN = read(OBJECT_INFO)
@@ -34,7 +34,19 @@ def check(graph: dict, name: str) -> list[str]:
             return ["it is not in the form kept here: run python -m tools.graphs"]
     except (ValueError, KeyError, IndexError) as error:
         return [f"it cannot be read: {error}"]
-    return [problem for rule in (_notes, _links, _values, _models, _placing, _screen) for problem in rule(graph)]
+    rules = (_notes, _links, _values, _models, _placing, _screen)
+    return [*_ids(graph, name), *(problem for rule in rules for problem in rule(graph))]
+
+
+def _ids(graph: dict, name: str) -> Iterator[str]:
+    """Each graph has its own hundred: ComfyUI shows a result on the node with its id, in whatever graph is open."""
+    first = 100 * (NAMES.index(name) + 1)
+    for kind, ids in (
+        ("node", [node["id"] for node in graph["nodes"]]),
+        ("link", [link[0] for link in graph["links"]]),
+    ):
+        for other in sorted(set(ids) - set(range(first, first + 100))):
+            yield f"{kind} {other} needs a number from {first} to {first + 99}, which no other graph has"
 
 
 def _notes(graph: dict) -> Iterator[str]:

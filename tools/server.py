@@ -40,7 +40,7 @@ class Outcome:
     error: dict = field(default_factory=dict)
     progress: list[tuple[str, int, int]] = field(default_factory=list)  # node id, value, max
     pictures: list[bytes] = field(default_factory=list)  # previews, as sent
-    texts: list[str] = field(default_factory=list)  # progress texts
+    texts: list[str] = field(default_factory=list)  # on nodes, while they ran
     warnings: list[str] = field(default_factory=list)  # of this pack's nodes
 
 
@@ -113,10 +113,7 @@ class Server:
     def _receive(self, prompt: str | None, outcome: Outcome) -> None:
         message = self.socket.recv()
         if isinstance(message, bytes):
-            if int.from_bytes(message[:4], "big") == 3:  # text: length of the node id, the node id, the text
-                id_length = int.from_bytes(message[4:8], "big")
-                outcome.texts.append(message[8 + id_length :].decode())
-            else:
+            if int.from_bytes(message[:4], "big") != 3:  # text of ComfyUI's own nodes
                 outcome.pictures.append(message)
             return
         message = json.loads(message)
@@ -129,6 +126,8 @@ class Server:
             outcome.outputs[data["node"]] = data["output"]
         elif event == "progress":
             outcome.progress.append((data["node"], data["value"], data["max"]))
+        elif event == "identity_aging.text":
+            outcome.texts.append(data["text"])
         elif event == "identity_aging.warning":
             outcome.warnings.append(data["sentence"])
         elif event in ("execution_success", "execution_error", "execution_interrupted"):

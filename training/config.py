@@ -78,8 +78,8 @@ class TrainingConfig:
     )
     crop: str = option(
         "face",
-        help="crop photos to the face with a margin (face), to the largest square (photo), or to the bucket nearest to "
-        "their aspect ratio (aspect)",
+        help="crop photos to the face with a margin, which leaves clothes out (face), to the largest square (photo), "
+        "or to the bucket nearest to their aspect ratio (aspect)",
         choices=CROPS,
     )
     face_margin: float = option(0.5, help="margin on each side of the face, in face sizes", low=0)

@@ -1,14 +1,15 @@
 // Shows our nodes' errors and warnings as toasts, because the front end's own error message does not give the reason.
 import { app } from '../../scripts/app.js'
 import { api } from '../../scripts/api.js'
+import { clearText, followTabs, leaveTab, queuedNode, remember, showText } from './node_text.js'
 
 const LIFETIME = 30_000 // ms, of a toast
 const isOurs = (type) => type?.startsWith('IDAging')
 
 let toasts = []
 
-function showToast(nodeId, type, sentence, severity = 'error') {
-  const summary = app.graph.getNodeById(nodeId)?.title ?? type
+function showToast(node, sentence, severity = 'error') {
+  const summary = node?._meta?.title ?? node?.class_type ?? 'Identity Aging'
   const toast = { severity, summary, detail: sentence.trim(), life: LIFETIME }
   toasts.push(toast)
   app.extensionManager.toast.add(toast)
@@ -29,24 +30,37 @@ function keepNamedInput(errors) {
   })
 }
 
-function showValidationErrors(nodeErrors) {
+function showValidationErrors(nodeErrors, nodes) {
   for (const [id, rejected] of Object.entries(nodeErrors ?? {})) {
-    const type = rejected.class_type
-    if (!isOurs(type)) continue
+    if (!isOurs(rejected.class_type)) continue
     rejected.errors = keepNamedInput(rejected.errors) // before the front end marks the inputs
     const failures = rejected.errors.filter((error) => error.type === 'custom_validation_failed')
     // ComfyUI repeats the message per marked input, with its name in front; blame_only puts a name in front too
     const sentences = failures.map(({ details, extra_info: { input_name: input } }) =>
       details.replace(`${input} - `, '').replace(`${input}: `, '')
     )
-    for (const sentence of new Set(sentences)) showToast(id, type, sentence)
+    for (const sentence of new Set(sentences)) showToast(nodes[id], sentence)
   }
 }
 
-// Keeps a node's output text on it, also after a cache hit. progress_text is ComfyUI's event for text on a node.
-function keepOnNode(nodeId, text) {
-  if (text && isOurs(app.graph.getNodeById(nodeId)?.type))
-    api.dispatchCustomEvent('progress_text', { nodeId: String(nodeId), text: [text].flat().join('\n') })
+// The front end offers no event for a rejected prompt, so this wraps its request. When the request fails, as while the
+// server restarts, its error dialog blames whatever extension is on the stack: this one takes itself off.
+function watchQueue() {
+  const queuePrompt = api.queuePrompt
+  api.queuePrompt = async function (number, prompt, ...options) {
+    removeToasts()
+    try {
+      const request = queuePrompt.call(this, number, prompt, ...options)
+      remember(request, prompt.output)
+      const answer = await request
+      showValidationErrors(answer.node_errors, prompt.output) // one branch may be rejected while others run
+      return answer
+    } catch (error) {
+      showValidationErrors(error.response?.node_errors, prompt.output)
+      error.stack = error.stack?.split('\n').filter((line) => !line.includes(import.meta.url)).join('\n')
+      throw error
+    }
+  }
 }
 
 // ComfyUI lists the templates of an extension in file system order. Show the best ones for beginners first.
@@ -91,8 +105,9 @@ function resize(node) {
 // Some lists were number or text fields in earlier versions. Adds the value from an older graph; 0 becomes auto.
 function addSavedValue(widget) {
   const { values } = widget.options
-  if (values.includes(widget.value)) return
-  if (widget.value === 0 && values.includes('auto')) widget.value = 'auto'
+  const listed = values.find((each) => String(each) === String(widget.value))
+  if (listed !== undefined) widget.value = listed
+  else if (widget.value === 0 && values.includes('auto')) widget.value = 'auto'
   else widget.options.values = activeOptions(widget).values = [...values, widget.value]
 }
 
@@ -135,25 +150,24 @@ app.registerExtension({
   nodeCreated(node) {
     if (isOurs(node.comfyClass)) updateVisibility(node)
   },
+  beforeConfigureGraph: leaveTab,
   setup() {
     api.addEventListener('execution_error', ({ detail }) => {
-      if (isOurs(detail.node_type)) showToast(detail.node_id, detail.node_type, detail.exception_message)
+      if (isOurs(detail.node_type)) showToast(queuedNode(detail.prompt_id, detail.node_id), detail.exception_message)
     })
-    api.addEventListener('executed', ({ detail }) => keepOnNode(detail.display_node ?? detail.node, detail.output?.text))
+    // a node's output text stays on it, also after a cache hit
+    api.addEventListener('executed', ({ detail }) => {
+      const text = [detail.output?.text ?? []].flat().join('\n')
+      if (text) showText(detail.prompt_id, detail.display_node ?? detail.node, text)
+    })
+    api.addEventListener('identity_aging.text', ({ detail }) => {
+      showText(detail.prompt_id, detail.node_id, detail.text)
+    })
     api.addEventListener('identity_aging.warning', ({ detail }) => {
-      showToast(detail.node_id, 'Identity Aging', detail.sentence, 'warn')
+      showToast(queuedNode(detail.prompt_id, detail.node_id), detail.sentence, 'warn')
     })
-    const queuePrompt = api.queuePrompt
-    api.queuePrompt = async function (...prompt) {
-      removeToasts()
-      try {
-        const answer = await queuePrompt.apply(this, prompt)
-        showValidationErrors(answer?.node_errors) // one branch may be rejected while others run
-        return answer
-      } catch (error) {
-        showValidationErrors(error.response?.node_errors)
-        throw error
-      }
-    }
+    api.addEventListener('execution_start', ({ detail }) => clearText(detail.prompt_id))
+    followTabs()
+    watchQueue()
   }
 })

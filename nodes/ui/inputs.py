@@ -46,8 +46,8 @@ LATER = ("timestep_sampling", *PHOTO_SETTINGS, *REWARD_SETTINGS)
 # Defaults that differ from the command line: training fits in 8 GB, and a server crash loses little work.
 DEFAULTS = {"gradient_checkpointing": True, "checkpointing_steps": 100}
 HIGHEST = {"max_train_steps": 100_000, "rank": 256}
-STEPS = {"resolution": 64, "loss_weight": 0.01, "temperature": 0.05}
-LINKED = [io.Float, io.String]  # types that can be connected to a list of rates
+STEPS = {"loss_weight": 0.01, "temperature": 0.05}
+RATE_LINKS = [io.Float, io.String]  # types that can be connected to a list of rates
 RATES = ("1e-6", "2.5e-6", "5e-6", "1e-5", "2.5e-5", "5e-5", "1e-4", "2.5e-4", "5e-4", "1e-3")
 # Settings that only apply to certain values of another one; web/identity_aging.js hides them otherwise. A DynamicCombo
 # would change their names and positions and so break saved graphs.
@@ -83,20 +83,21 @@ def config_of(widgets: dict[str, Any]) -> TrainingConfig:
             value = None
         elif option.kind is bool and isinstance(value, str):
             value = value == "on"
-        elif option.kind is float:
-            value = _number(option.name, value)
+        elif option.kind is float or (option.kind is int and isinstance(value, str)):
+            value = _number(option, value)
         elif option.many:
             value = tuple(value.split(" + "))
         values[option.name] = value
     return TrainingConfig(**values)
 
 
-def _number(name: str, value: Any) -> float:
-    """Converts a rate, which may be text from its list or a link. Raises UserError if it is not a number."""
+def _number(option: Option, value: Any) -> float:
+    """Converts a number, which may be text from its list or a link. Raises UserError if it is none."""
     try:
-        return float(value)
+        return int(value) if option.kind is int else float(value)
     except ValueError as error:
-        raise InvalidSetting(f"{name} is '{value}'; use {AUTO} or a number such as {RATES[0]}.") from error
+        example = RATES[0] if option.kind is float else option.low
+        raise InvalidSetting(f"{option.name} is '{value}'; use {AUTO} or a number such as {example}.") from error
 
 
 def _advanced(names: tuple[str, ...], **more: Any) -> list[io.Input]:
@@ -110,7 +111,7 @@ def _setting_input(name: str, label: str, **more: Any) -> io.Input:
 
 
 def _widget(option: Option, label: str, **more: Any) -> io.Input:
-    """Returns the widget for an option. If the option may be None, 0 or "auto" stands for None."""
+    """Returns the widget for an option. If the option may be None, "auto" stands for None."""
     name, kind, optional = option.name, option.kind, option.optional
     default = DEFAULTS.get(name, option.default)
     help = option.help[0].upper() + option.help[1:]
@@ -127,17 +128,21 @@ def _widget(option: Option, label: str, **more: Any) -> io.Input:
         return io.Combo.Input(name, options=[*auto, *option.choices], default=default or AUTO, **shared)
     if kind is str:
         return io.String.Input(name, default=default, **shared)
-    if kind is float and optional:  # a number widget shows 1e-6 as 0.0000010
+    if optional:  # a number widget would show 1e-6 as 0.0000010, and the default as 0
         shared["tooltip"] += f" {AUTO} uses the default; you can also connect a number."
-        return io.MultiType.Input(io.Combo.Input(name, options=[AUTO, *RATES], default=AUTO, **shared), LINKED)
-    if optional:
-        shared["tooltip"] += " 0 uses the default."
-    low = 0 if optional else option.low
+        numbers, links = (RATES, RATE_LINKS) if kind is float else (_multiples(option), [io.Int])
+        return io.MultiType.Input(io.Combo.Input(name, options=[AUTO, *numbers], default=AUTO, **shared), links)
     if kind is int:
         if name == "seed":  # otherwise the front end picks a new seed, and retrains, each time a graph is queued
             shared["control_after_generate"] = False
         high = option.high or HIGHEST.get(name, 10_000)
-        return io.Int.Input(name, default=default or 0, min=low, max=high, step=STEPS.get(name, 1), **shared)
+        return io.Int.Input(name, default=default, min=option.low, max=high, step=STEPS.get(name, 1), **shared)
     return io.Float.Input(
-        name, default=default or 0.0, min=low, max=option.high or 100.0, step=STEPS.get(name, 0.05), **shared
+        name, default=default, min=option.low, max=option.high or 100.0, step=STEPS.get(name, 0.05), **shared
     )
+
+
+def _multiples(option: Option) -> tuple[str, ...]:
+    """All numbers that the option allows."""
+    assert option.low and option.high and option.multiple
+    return tuple(map(str, range(int(option.low), int(option.high) + 1, option.multiple)))

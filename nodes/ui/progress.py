@@ -28,16 +28,22 @@ def with_progress(pictures: Sequence[T]) -> Iterator[T]:
 
 
 def tell(sentences: Sequence[str], node_id: str) -> None:
-    """Shows text on a node while it runs."""
+    """Shows text on a node while it runs, through web/node_text.js."""
     if sentences:
-        PromptServer.instance.send_progress_text("\n".join(sentences), node_id, PromptServer.instance.client_id)
+        _send("text", node_id, text="\n".join(sentences))
 
 
 def warn(node_id: str, sentences: list[str]) -> None:
     """Shows warnings on screen, through web/identity_aging.js, before long work starts."""
     for sentence in sentences:
-        message = {"node_id": node_id, "sentence": sentence}
-        PromptServer.instance.send_sync("identity_aging.warning", message, PromptServer.instance.client_id)
+        _send("warning", node_id, sentence=sentence)
+
+
+def _send(event: str, node_id: str, **data: str) -> None:
+    """Sends an event with the id of the running prompt, by which the front end knows the graph that was queued."""
+    server = PromptServer.instance
+    message = {"node_id": node_id, "prompt_id": server.last_prompt_id, **data}
+    server.send_sync(f"identity_aging.{event}", message, server.client_id)
 
 
 class TrainingProgress:

@@ -34,6 +34,31 @@ VISIBLE_IN_NODES_2 = "() => document.querySelector('[data-node-id]').innerText.s
 MARKED = """() => app.graph._nodes.flatMap(
     ({ inputs }) => inputs.filter(slot => slot.hasErrors).map(slot => slot.name)
 ).sort()"""
+TEXTS = """() => Object.fromEntries(app.graph._nodes.map(node => [
+    node.type,
+    (node.widgets ?? []).filter(widget => /text/i.test(widget.name) && !widget.options?.property)
+        .map(widget => widget.element?.innerText ?? widget.value).filter(text => /photos/.test(text))
+]).filter(([type, texts]) => type.startsWith('IDAging') && texts.length))"""
+# Lines, and words that run over more than one of them, of the visible text that contains a word.
+LAYOUT = """word => {
+    const leaves = [...document.querySelectorAll('div, span')].filter(each => !each.children.length)
+    const shown = leaves.find(each => each.checkVisibility() && each.textContent.includes(word))
+    const range = document.createRange()
+    const tops = ({ index, 0: { length } }) => {
+        range.setStart(shown.firstChild, index)
+        range.setEnd(shown.firstChild, index + length)
+        return new Set([...range.getClientRects()].map(box => Math.round(box.top)))
+    }
+    const words = [...shown.firstChild.data.matchAll(/\\S+/g)]
+    const broken = words.filter(word => tops(word).size > 1).map(([word]) => word)
+    return { lines: shown.innerText.split('\\n'), broken }
+}"""
+NEAR = """type => {
+    const { pos: [x, y] } = app.graph._nodes.find(node => node.type === type)
+    app.canvas.ds.scale = 1
+    app.canvas.ds.offset.splice(0, 2, 300 - x, 200 - y)
+    app.canvas.setDirty(true, true)
+}"""
 TYPES = "() => app.graph._nodes.map(node => node.type).sort()"
 
 
@@ -117,6 +142,45 @@ def test_errors_are_shown_on_screen(page):
     page.get_by_text("cut.png").wait_for(state="detached", timeout=5000)  # from the last run
 
 
+def test_no_extension_is_blamed_while_the_server_is_away(page):
+    page.evaluate("graph => app.loadGraphData(graph, true, true, 'away')", SCORE)
+    page.route("**/prompt", lambda route: route.abort())
+    page.evaluate("() => app.queuePrompt(0)")
+    dialog = page.get_by_role("dialog").last
+    dialog.wait_for(timeout=WAIT)
+    shown = dialog.inner_text()
+    page.unroute("**/prompt")
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="detached", timeout=WAIT)
+    assert "fetch" in shown and PACK not in shown
+
+
+@pytest.mark.parametrize("modern", [False, True], ids=["classic", "Nodes 2.0"])
+def test_results_stay_on_the_graph_that_was_queued(page, server, modern):
+    """Two tabs hold the same graph, so that all node ids are the same."""
+    page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", modern)
+    name = f"queued{modern}"
+    page.evaluate("([graph, name]) => app.loadGraphData(graph, true, true, name)", [SCORE, name])
+    page.evaluate(SET, {"weights": FACENET})
+    page.evaluate(
+        """async graph => {
+            await app.queuePrompt(0)
+            await app.loadGraphData(graph, true, true, 'other')
+        }""",
+        SCORE,
+    )
+    while any(server.get("/queue").values()):
+        page.wait_for_timeout(500)
+    page.wait_for_timeout(1000)
+    assert page.evaluate(TEXTS) == {}
+    page.locator(".workflow-tabs").get_by_text(name).first.click()
+    page.wait_for_function(f"() => ({TEXTS})().IDAgingLoadPhotos", timeout=WAIT)
+    page.evaluate(NEAR, "IDAgingLoadPhotos")
+    page.wait_for_timeout(1000)
+    layout = page.evaluate(LAYOUT, "3 photos")
+    assert layout["lines"][0] == "3 photos" and len(layout["lines"]) > 1 and layout["broken"] == []
+
+
 @pytest.mark.parametrize("modern", [False, True], ids=["classic", "Nodes 2.0"])
 @pytest.mark.parametrize(
     ("values", "fields"),
@@ -149,17 +213,20 @@ def test_ages_of_older_graphs_are_kept_and_sent(page, modern):
     assert (sent["from_age"], sent["to_age"]) == ("8-year-old", "70")
 
 
+@pytest.mark.parametrize(("saved", "resolution"), [(0, "auto"), (512, "512")])
 @pytest.mark.parametrize("modern", [False, True], ids=["classic", "Nodes 2.0"])
-def test_graphs_with_the_old_socket_types_keep_links_and_rates(page, modern):
+def test_graphs_with_the_old_socket_types_keep_links_and_numbers(page, modern, saved, resolution):
     page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", modern)
     graph = read(next(path for path in GRAPHS if path.stem == "train_subject"))
     train = next(node for node in nodes(graph) if node["type"] == "IDAgingTrainSubject")
-    train["widgets_values"][train["widgets_values"].index("auto")] = 0.0003
+    sockets = [slot["name"] for slot in train["inputs"] if "widget" in slot]
+    train["widgets_values"][sockets.index("learning_rate")] = 0.0003
+    train["widgets_values"][sockets.index("resolution")] = saved
     text = json.dumps(graph).replace("IDAGING_JUDGE", "TRAINING_JUDGE").replace("IDAGING_", "")
     page.evaluate("graph => app.loadGraphData(graph, true, true, 'older')", json.loads(text))
     assert len(page.evaluate("() => [...app.graph.links.values()].map(link => link.id)")) == len(graph["links"])
     sent = page.evaluate("async () => (await app.graphToPrompt()).output")[str(train["id"])]["inputs"]
-    assert sent["learning_rate"] == 0.0003
+    assert (sent["learning_rate"], sent["resolution"]) == (0.0003, resolution)
     linked = {slot["name"] for slot in train["inputs"] if slot["link"] is not None}
     assert linked <= {name for name, value in sent.items() if isinstance(value, list)}
 

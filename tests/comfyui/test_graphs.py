@@ -75,6 +75,8 @@ def test_from_photos_to_a_scored_sheet(server):
     steps = [value for node, value, most in outcome.progress if node == train and most == 4]  # others count photos
     assert list(dict.fromkeys(steps)) == [1, 2, 3, 4]
     assert any(re.search(r"\b4 of 4\b", text) for text in outcome.texts)
+    shown = [(value, most) for node, value, most in outcome.progress if node == train]
+    assert shown[shown.index((1, 4)) - 1][0] == 0, "the bar over photos is full; before the first step it is empty"
 
 
 def test_photos_score_high_against_themselves_and_images_without_a_face_are_marked(server):

@@ -19,7 +19,7 @@ class Recorder:
     """A reporter that records every call and stops the training after step ``stop_after``."""
 
     def __init__(self, stop_after: int | None = None):
-        self.said, self.warned, self.bars, self.previews, self.steps = [], [], [], 0, []
+        self.said, self.warned, self.tasks, self.bars, self.previews, self.steps = [], [], [], [], 0, []
         self.stop_after = stop_after
 
     def say(self, *sentences):
@@ -27,6 +27,9 @@ class Recorder:
 
     def warn(self, *sentences):
         self.warned += sentences
+
+    def begin(self, task):
+        self.tasks.append((task, len(self.steps)))
 
     def bar(self, task):
         self.bars.append(task)
@@ -83,6 +86,7 @@ def test_a_session_trains_and_the_next_one_reuses_the_finished_run(tmp_path):
     run = train(tmp_path, first, model, plan=PreviewPlan(2))
     assert first.steps == [1, 2, 3] and first.previews == 2
     assert first.bars[:2] == ["reading images", "finding faces"]
+    assert [steps for _, steps in first.tasks] == [0, 0, 2, 3], "the model and its memory, then each preview"
     assert model.closed == 1
     assert any("3 photos" in sentence for sentence in first.said)
     assert {file.name for file in tmp_path.iterdir()} == {

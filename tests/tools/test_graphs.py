@@ -44,6 +44,13 @@ def test_nothing_personal(path):
         assert not PERSONAL.search(file.read_text(encoding="utf-8")), file
 
 
+def test_no_two_graphs_share_an_id():
+    """ComfyUI shows a result on the node with its id, in whatever graph is open."""
+    for ids in ([node["id"] for path in GRAPHS for node in read(path)["nodes"]],
+                [link[0] for path in GRAPHS for link in read(path)["links"]]):  # fmt: skip
+        assert len(set(ids)) == len(ids)
+
+
 def test_every_node_of_the_pack_is_in_a_graph():
     used = {node["type"] for path in GRAPHS for node in nodes(read(path))}
     assert {name for name in KNOWN if name.startswith("IDAging")} <= used
@@ -100,36 +107,43 @@ def connect(graph, link, source, slot):
     next(saved for saved in graph["links"] if saved[0] == link)[1:3] = [source, slot]
 
 
+def renumber_link(graph, target, number):
+    """Gives the graph's first link, which is the target's first input, another id."""
+    graph["links"][0][0] = target["inputs"][0]["link"] = number
+
+
 # Changes of train_subject, with its nodes by id, and what the linter's sentence must name.
 BROKEN = {
-    "unknown node": (lambda g, n: n[8].update(type="Gone"), "Gone"),
-    "unknown input": (lambda g, n: n[8]["inputs"][0].update(name="gone"), "gone"),
-    "dead widget": (lambda g, n: n[13]["widgets_values"].append("dead"), "dead"),
-    "no list entry": (lambda g, n: put(n[13], 4, "gone"), "sampler_name"),
-    "too large": (lambda g, n: put(n[13], 2, 1_000_000), "steps"),
-    "no number": (lambda g, n: put(n[13], 2, True), "steps"),
-    "no text": (lambda g, n: put(n[10], 0, 1), "text"),
-    "no switch": (lambda g, n: put(n[5], 1, "off"), "download"),
-    "not connected": (lambda g, n: n[8]["inputs"][2].update(link=None), "vae"),
-    "wrong type": (lambda g, n: connect(g, 4, 2, 1), "CLIP"),
-    "no such output": (lambda g, n: connect(g, 4, 2, 3), ""),
-    "circle": (lambda g, n: connect(g, 2, 8, 0), "[8, 8]"),
-    "trains with the judge": (lambda g, n: connect(g, 7, 6, 0), "mobilefacenet"),
-    "judges with the trainer": (lambda g, n: connect(g, 1, 5, 0), "20180402-114759-vggface2.pt"),
-    "muted": (lambda g, n: n[8].update(mode=4), "node 8"),
-    "no download": (lambda g, n: n[2]["properties"].pop("models"), "node 2"),
-    "download of another file": (lambda g, n: n[2]["properties"]["models"][0].update(url="https://a/b.pt"), "b.pt"),
-    "download without a loader": (lambda g, n: n[8]["properties"].update(n[2]["properties"]), "node 8"),
-    "two notes": (lambda g, n: g["nodes"].append(n[1] | {"id": 99, "pos": [0, 1450]}), "note"),
-    "short note": (lambda g, n: put(n[1], 0, "Press Run."), "note"),
-    "nodes overlap": (lambda g, n: n[10].update(pos=[934, 610]), "node 9 and node 10"),
-    "note over a group": (lambda g, n: n[1].update(pos=[0, 1000]), "node 1 and group 3"),
+    "unknown node": (lambda g, n: n[108].update(type="Gone"), "Gone"),
+    "unknown input": (lambda g, n: n[108]["inputs"][0].update(name="gone"), "gone"),
+    "dead widget": (lambda g, n: n[113]["widgets_values"].append("dead"), "dead"),
+    "no list entry": (lambda g, n: put(n[113], 4, "gone"), "sampler_name"),
+    "too large": (lambda g, n: put(n[113], 2, 1_000_000), "steps"),
+    "no number": (lambda g, n: put(n[113], 2, True), "steps"),
+    "no text": (lambda g, n: put(n[110], 0, 1), "text"),
+    "no switch": (lambda g, n: put(n[105], 1, "off"), "download"),
+    "not connected": (lambda g, n: n[108]["inputs"][2].update(link=None), "vae"),
+    "wrong type": (lambda g, n: connect(g, 104, 102, 1), "CLIP"),
+    "no such output": (lambda g, n: connect(g, 104, 102, 3), ""),
+    "circle": (lambda g, n: connect(g, 102, 108, 0), "[108, 108]"),
+    "trains with the judge": (lambda g, n: connect(g, 107, 106, 0), "mobilefacenet"),
+    "judges with the trainer": (lambda g, n: connect(g, 101, 105, 0), "20180402-114759-vggface2.pt"),
+    "id of another graph": (lambda g, n: g["nodes"].append(n[101] | {"id": 201}), "node 201 needs"),
+    "link of another graph": (lambda g, n: renumber_link(g, n[107], 299), "link 299 needs"),
+    "muted": (lambda g, n: n[108].update(mode=4), "node 108"),
+    "no download": (lambda g, n: n[102]["properties"].pop("models"), "node 102"),
+    "download of another file": (lambda g, n: n[102]["properties"]["models"][0].update(url="https://a/b.pt"), "b.pt"),
+    "download without a loader": (lambda g, n: n[108]["properties"].update(n[102]["properties"]), "node 108"),
+    "two notes": (lambda g, n: g["nodes"].append(n[101] | {"id": 199, "pos": [0, 1450]}), "note"),
+    "short note": (lambda g, n: put(n[101], 0, "Press Run."), "note"),
+    "nodes overlap": (lambda g, n: n[110].update(pos=[934, 610]), "node 109 and node 110"),
+    "note over a group": (lambda g, n: n[101].update(pos=[0, 1000]), "node 101 and group 3"),
     "groups overlap": (lambda g, n: g["groups"][0]["bounding"].__setitem__(3, 300), "group 1"),
-    "outside its group": (lambda g, n: n[2].update(pos=[18, 90]), "node 2"),
-    "too low to show all": (lambda g, n: n[8].update(size=[400, 700], pos=[484, 500]), "node 8"),
-    "runs backwards": (lambda g, n: (n[13].update(pos=[1902, 316]), n[14].update(pos=[1642, 316])), "link 19"),
+    "outside its group": (lambda g, n: n[102].update(pos=[18, 90]), "node 102"),
+    "too low to show all": (lambda g, n: n[108].update(size=[400, 700], pos=[484, 500]), "node 108"),
+    "runs backwards": (lambda g, n: (n[113].update(pos=[1902, 316]), n[114].update(pos=[1642, 316])), "link 119"),
     "group without its number": (lambda g, n: g["groups"][3].update(title="Train"), "4"),
-    "too wide for a screen": (lambda g, n: n[1].update(size=[416, 900]), "zoom"),
+    "too wide for a screen": (lambda g, n: n[101].update(size=[416, 900]), "zoom"),
 }  # fmt: skip
 
 

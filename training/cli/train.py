@@ -174,6 +174,9 @@ class Console:
 
     warn = say
 
+    def begin(self, task: str) -> None:
+        """Prints nothing: the lines before and after it tell enough."""
+
     def bar(self, task: str) -> Bar:
         """A progress bar over images."""
         return progress_bar(task) if self.shows else iter

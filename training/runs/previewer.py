@@ -30,7 +30,7 @@ class Previewer:
 
     With a ``judge``, each preview that scores higher than all before it is kept in ``folder`` by ``write``. ``show``
     receives the images of each preview. An exception from ``check`` ends the sampling. ``hold`` is called before files
-    are written. ``build_trainer`` needs the same ``plan``.
+    are written, ``begin`` before images are drawn. ``build_trainer`` needs the same ``plan``.
     """
 
     def __init__(
@@ -43,9 +43,10 @@ class Previewer:
         show: Show = lambda images, evaluation: None,
         check: Callable[[], None] = lambda: None,
         hold: Hold = lambda: None,
+        begin: Callable[[str], None] = lambda task: None,
     ):
         self.trainer, self.plan, self.folder, self.judge = trainer, plan, folder, judge
-        self.write, self.show, self.check, self.hold = write, show, check, hold
+        self.write, self.show, self.check, self.hold, self.begin = write, show, check, hold, begin
         self.evaluations: list[Evaluation] = []
         self.images: list[Image.Image] = []  # of the latest preview
         self.previewed_at: int | None = None  # step
@@ -77,6 +78,7 @@ class Previewer:
         """Generates, judges, keeps and shows the six ages at this step."""
         main, self.previewed_at = self.trainer.accelerator.is_main_process, self.trainer.step_number
         if main:
+            self.begin("drawing the six ages")
             self.images = generate_ages(self.trainer, self.check)
         if self.judge:
             self._judge(self.judge)

@@ -45,6 +45,9 @@ class Reporter(Protocol):
     def warn(self, *sentences: str) -> None:
         """Reports what the user should know before a long training."""
 
+    def begin(self, task: str) -> None:
+        """Tells what happens now; it may take a while and has no progress bar."""
+
     def bar(self, task: str) -> Bar:
         """A progress bar over images."""
 
@@ -95,6 +98,7 @@ def train(inputs: Inputs, outputs: Outputs, reporter: Reporter) -> FinishedRun:
     config, trainer = inputs.config, None
     subject = _read_subject(inputs, reporter)
     judge = Judge.of(subject, inputs.plan.observer) if inputs.plan and inputs.plan.observer else None
+    reporter.begin("preparing the model")
     model = inputs.open_model()
     try:
         reporter.say(f"{model.name}: {model.family.name}, predicts {model.denoiser.prediction_type}")
@@ -181,6 +185,7 @@ def _run(trainer: Trainer, judge: Judge | None, inputs: Inputs, outputs: Outputs
             with contextlib.suppress(StateIsAhead) if outputs.keeps_state else contextlib.nullcontext():
                 reporter.say(*StateFile(trainer, files.state).resume(), f"resumed after step {trainer.step_number}")
         if accelerator.num_processes == 1:
+            reporter.begin("counting memory")
             needs, advice = memory_remarks(trainer)
             reporter.say(needs)
             reporter.warn(*([advice] if advice else ()))
@@ -264,7 +269,7 @@ def _previewer(
     def write(path: Path) -> None:
         write_subject(trainer, path, torch.float16, title)
 
-    return Previewer(trainer, plan, folder, judge, write, reporter.show, reporter.check, hold)
+    return Previewer(trainer, plan, folder, judge, write, reporter.show, reporter.check, hold, reporter.begin)
 
 
 def _size(trainer: Trainer, precision: torch.dtype, resumed: bool) -> int:
