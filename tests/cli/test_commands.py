@@ -142,11 +142,7 @@ def test_the_ages_of_the_regularization_set_are_estimated_and_contradicted_ages_
         (["--photo-ages", "8, ancient"], ["ancient", "youngadults", 100]),
         (["--photo-ages", "auto"], ["--photo-ages", "auto", "--age-estimator", "face-api"]),
         (["--birth-date", "31.5.1984"], ["31.5.1984", "YYYY-MM-DD"]),
-        (
-            ["--regularization-ages", "auto", "--age-estimator", "drawn-age"],
-            ["--regularization-ages", "--regularization"],
-        ),
-        (["--regularization", "x", "--regularization-ages", "auto"], ["--regularization-ages", "--age-estimator"]),
+        (["--regularization-ages", "auto"], ["--regularization-ages", "--age-estimator"]),
         (["--checkpoint", "missing.safetensors"], ["missing.safetensors"]),
         (["--subject", "missing"], ["missing", "subject"]),
         (["--regularization", "missing"], ["missing", "regularization"]),
@@ -172,6 +168,12 @@ def test_unusable_training_input_is_refused(folders, checkpoint, options, values
     assert train(folders, checkpoint, *weights, *options) == 2
     assert_told(capsys.readouterr().err, *values)
     assert not (folders / "subject").exists()
+
+
+def test_estimating_the_ages_of_a_missing_set_is_refused(tmp_path, capsys):
+    paths = ["--checkpoint", "x", "--subject", str(tmp_path), "--out", str(tmp_path / "subject")]
+    assert main(["train", *paths, "--regularization-ages", "auto", "--age-estimator", "drawn-age"]) == 2
+    assert_told(capsys.readouterr().err, "--regularization-ages", "--regularization")
 
 
 def test_a_loss_that_compares_within_a_batch_needs_two_images(folders, checkpoint, capsys):
