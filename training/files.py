@@ -19,7 +19,7 @@ PROGRAM = "Identity Aging"  # in the Software text of each PNG
 _MARKS = (  # by suffix
     rb"\x89PNG.*Software\0Identity Aging",
     rb'.*<meta name="generator" content="Identity Aging">',
-    rb'.{8}\{"__metadata__":.*"identity_aging',  # .safetensors: our keys of the metadata begin so
+    rb'.{8}\{"__metadata__":\{("([^"\\]|\\.)*":"([^"\\]|\\.)*",)*"identity_aging',  # .safetensors metadata
     rb"PK\x03\x04.{26}training-state/",  # torch names the parts of an archive after its file
 )
 _MARKS_WITHIN = 8192  # bytes from the start of a file
