@@ -252,7 +252,7 @@ class NodeReporter:
         self.begin(f"step {trainer.step_number + 1} of {trainer.config.max_train_steps}")
         try:
             yield self.watch
-        except StopTraining:  # the state is saved by now
+        except (StopTraining, comfy.model_management.InterruptProcessingException):  # the state is saved by now
             stopped = f"Stopped after step {trainer.step_number}. This is kept: press Run to continue."
             tell([stopped], self.node_id)
             raise
