@@ -125,7 +125,7 @@ def test_the_ages_of_the_regularization_set_are_estimated_and_contradicted_ages_
 
     for name, years in {"photos/8_school.png": 80, "photos/70_x.png": 75, "ages/a.png": 6, "ages/b.png": 80}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        photos(3, years, 1)[0].save(tmp_path / name)
+        photos(3 if name.startswith("photos") else 4, years, 1)[0].save(tmp_path / name)
     sets = ["--subject", f"{tmp_path}/photos", "--regularization", f"{tmp_path}/ages", "--out", f"{tmp_path}/subject"]
     small = ["--resolution", "64", "--max-train-steps", "1", "--embedder", "drawn-loss", "--age-estimator", "drawn-age"]
     assert main(["train", "--checkpoint", str(checkpoint), *sets, *small, "--regularization-ages", "auto"]) == 0

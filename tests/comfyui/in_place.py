@@ -97,6 +97,7 @@ def trainer_of(model, **settings):
     settings = {
         "resolution": SIDE, "crop": "photo", "loss": "biometric", "max_train_steps": STEPS, "learning_rate": 3e-3,
         "rank": 2, "lora_alpha": 4.0, "gradient_checkpointing": False, "train_batch_size": 2,
+        "loss_weight": 0.02 * (6 / 512) ** 0.5,  # the loss scales the distance in 6 dimensions to FaceNet's 512
     } | settings  # fmt: skip
     sizes = SHAPES if settings["crop"] == "aspect" else [(SIDE, SIDE)] * 3
     subject = SubjectSet([photo(n, size) for n, size in enumerate(sizes)], [FACE] * 3, [])

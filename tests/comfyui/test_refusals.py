@@ -30,7 +30,7 @@ def rejected(server, graph):
     [
         ({"name": "../anna"}, "name", "'../anna'"),
         ({"name": "/etc/anna"}, "name", "'/etc/anna'"),
-        ({"resolution": 100_000}, "resolution", ""),
+        ({"rank": 100_000}, "rank", ""),
         ({"max_train_steps": 0}, "max_train_steps", ""),
         ({"ages": "missing"}, "folder", "'missing'"),
         ({"ages": "empty"}, "folder", "'empty'"),
