@@ -125,13 +125,13 @@ def test_the_ages_of_the_regularization_set_are_estimated_and_contradicted_ages_
 
     for name, years in {"photos/8_school.png": 80, "photos/70_x.png": 75, "ages/a.png": 6, "ages/b.png": 80}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        photos(3 if name.startswith("photos") else 4, years, 1)[0].save(tmp_path / name)
+        photos(3, years, 1)[0].save(tmp_path / name)
     sets = ["--subject", f"{tmp_path}/photos", "--regularization", f"{tmp_path}/ages", "--out", f"{tmp_path}/subject"]
     small = ["--resolution", "64", "--max-train-steps", "1", "--embedder", "drawn-loss", "--age-estimator", "drawn-age"]
     assert main(["train", "--checkpoint", str(checkpoint), *sets, *small, "--regularization-ages", "auto"]) == 0
     out = capsys.readouterr().out
     assert "child 1, teenager 0, youngadults 0, middleaged 0, elderly 0, old 1" in out
-    (warning,) = [line for line in out.splitlines() if "8_school.png (" in line]
+    (warning,) = [line for line in out.splitlines() if "8_school.png (8 years" in line]
     assert "1 of 2" in warning and "70_x.png" not in warning
 
 
@@ -171,7 +171,7 @@ def test_unusable_training_input_is_refused(folders, checkpoint, options, values
 
 
 def test_estimating_the_ages_of_a_missing_set_is_refused(tmp_path, capsys):
-    paths = ["--checkpoint", "x", "--subject", str(tmp_path), "--out", str(tmp_path / "subject")]
+    paths = ["--checkpoint", "x", "--subject", str(tmp_path / "photos"), "--out", str(tmp_path / "subject")]
     assert main(["train", *paths, "--regularization-ages", "auto", "--age-estimator", "drawn-age"]) == 2
     assert_told(capsys.readouterr().err, "--regularization-ages", "--regularization")
 
