@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from .errors import InvalidSetting
 
-Kind = type[str] | type[int] | type[float] | type[bool] | type[Path]
+ValueType = type[str] | type[int] | type[float] | type[bool] | type[Path]
 
 
 def option(default: Any = MISSING, *, help: str, **limits: Any) -> Any:
@@ -29,7 +29,7 @@ class Option:
     """The name, type, default and limits of one option."""
 
     name: str
-    kind: Kind  # type of the value, or of each value if ``many``
+    kind: ValueType  # type of the value, or of each value if ``many``
     many: bool
     optional: bool  # None is allowed and means "not given"
     default: Any  # MISSING: the option is required

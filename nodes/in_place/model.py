@@ -30,7 +30,7 @@ from .weights import cast_weight, clone_static, leave_inference_mode, load_in_in
 INJECTION = "identity_aging"
 # Most files lack this weight and few models use it. ComfyUI then leaves it uninitialised.
 UNSET = "clip_l.transformer.text_projection.weight"
-PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+COMPUTE_DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Regular expressions for the paths of config.LORA_LAYERS in ComfyUI's networks. In Flux's single blocks, linear1 also
 # computes query, key and value.
 LAYERS = {
@@ -98,8 +98,8 @@ class ComfyModel:
     def prepare(self, config: TrainingConfig, precision: str, device: torch.device) -> None:
         """Makes the network compute in ``precision``. The weights keep their dtype."""
         computes = self.patcher.get_model_object("manual_cast_dtype") or self.patcher.model.get_dtype()
-        if computes != PRECISIONS[precision]:
-            self.patcher.set_model_compute_dtype(PRECISIONS[precision])
+        if computes != COMPUTE_DTYPES[precision]:
+            self.patcher.set_model_compute_dtype(COMPUTE_DTYPES[precision])
 
     def freeze_text(self, prompts: list[str]) -> None:
         """Encodes ``prompts`` as CLIP Text Encode does. Raises UserError if the CLIP has hooks."""
