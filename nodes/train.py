@@ -51,7 +51,7 @@ from .ui.sockets import (
     search_aliases,
 )
 
-SHOW_EVERY = 100  # steps between previews; more often than on the command line, since somebody watches
+SHOW_EVERY = 100  # steps between previews; more often than on the command line, since the node shows them
 
 
 class TrainSubject(io.ComfyNode):
