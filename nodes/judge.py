@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from .ui.estimator import CLIP_HELP, age_estimator
+from .ui.estimator import age_estimator, clip_inputs
 from .ui.sockets import CATEGORY, FaceEmbedder, JudgeChoice, JudgeSocket, search_aliases
 
 
@@ -22,12 +22,7 @@ class JudgeWhileTraining(io.ComfyNode):
                 FaceEmbedder.Input(
                     "face_embedder", tooltip="Use another one than for the identity loss, or the scores are too high."
                 ),
-                io.ClipVision.Input("clip_vision", optional=True, tooltip=CLIP_HELP),
-                io.Clip.Input(
-                    "clip",
-                    optional=True,
-                    tooltip="The text encoder of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
-                ),
+                *clip_inputs(),
                 io.Int.Input(
                     "patience",
                     default=0,

@@ -15,12 +15,12 @@ from ..training.pictures.masks import mask_of
 from ..training.pictures.photos import Photo, left_out, read_all
 from .ui.checks import blame_only, sentence
 from .ui.device import detector
-from .ui.estimator import CLIP_HELP, age_estimator, needed_age_estimator
+from .ui.estimator import age_estimator, auto_ages_inputs, needed_age_estimator
 from .ui.folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .ui.images import to_batches
 from .ui.progress import tell, warn, with_progress
 from .ui.results import kept_on_node, thumbnails
-from .ui.sockets import CATEGORY, FaceEmbedder, keeps_results, search_aliases
+from .ui.sockets import CATEGORY, keeps_results, search_aliases
 
 
 class LoadPhotos(io.ComfyNode):
@@ -53,17 +53,7 @@ class LoadPhotos(io.ComfyNode):
                     "next to the photo. auto: also estimate the ages that are missing. Or list one age per photo, in "
                     f"order, with {UNKNOWN_AGE} for unknown: 8, 8, {UNKNOWN_AGE}, old.",
                 ),
-                FaceEmbedder.Input(
-                    "face_embedder",
-                    optional=True,
-                    tooltip="For ages = auto with synthetic faces: drawn-loss or drawn-score.",
-                ),
-                io.ClipVision.Input("clip_vision", optional=True, tooltip="For ages = auto. " + CLIP_HELP),
-                io.Clip.Input(
-                    "clip",
-                    optional=True,
-                    tooltip="The text encoder of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
-                ),
+                *auto_ages_inputs(),
                 io.Boolean.Input(
                     "sub_folders",
                     display_name="sub-folders",

@@ -7,10 +7,10 @@ from ..training.data.dataset import read_regularization_set
 from ..training.pictures.photos import left_out
 from .ui.checks import blame_only, sentence
 from .ui.device import detector
-from .ui.estimator import CLIP_HELP, needed_age_estimator
+from .ui.estimator import auto_ages_inputs, needed_age_estimator
 from .ui.folders import input_folder, input_folder_problem, input_folder_state, input_folders
 from .ui.progress import with_progress
-from .ui.sockets import CATEGORY, AgeSet, FaceEmbedder, search_aliases
+from .ui.sockets import CATEGORY, AgeSet, search_aliases
 
 FACES = "faces of other people (or generate them with the graph make_regularization_set and select ages [output])"
 
@@ -43,17 +43,7 @@ class LoadRegularizationSet(io.ComfyNode):
                     tooltip="names: the name, folder or text of every image must say its age. auto: estimate the ages "
                     "that are missing; images without a face are left out.",
                 ),
-                FaceEmbedder.Input(
-                    "face_embedder",
-                    optional=True,
-                    tooltip="For ages = auto with synthetic faces: drawn-loss or drawn-score.",
-                ),
-                io.ClipVision.Input("clip_vision", optional=True, tooltip="For ages = auto. " + CLIP_HELP),
-                io.Clip.Input(
-                    "clip",
-                    optional=True,
-                    tooltip="The text encoder of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
-                ),
+                *auto_ages_inputs(),
             ],
             outputs=[
                 AgeSet.Output(display_name="ages", tooltip="Connect to Train Aging Subject."),

@@ -14,7 +14,7 @@ from ..training.report.plots import plots
 from ..training.report.text import text
 from .ui.checks import ages_in_turn, the_only
 from .ui.device import observer
-from .ui.estimator import CLIP_HELP, age_estimator
+from .ui.estimator import age_estimator, clip_inputs
 from .ui.images import to_batch, to_batches, to_pictures
 from .ui.photos import photos_of
 from .ui.progress import with_progress
@@ -55,12 +55,7 @@ class IdentityReport(io.ComfyNode):
                 ),
                 io.Image.Input("impostors", optional=True, tooltip="More photos of other people."),
                 io.Image.Input("untrained", optional=True, tooltip="Images from the base model, without training."),
-                io.ClipVision.Input("clip_vision", optional=True, tooltip=CLIP_HELP),
-                io.Clip.Input(
-                    "clip",
-                    optional=True,
-                    tooltip="The text encoder of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
-                ),
+                *clip_inputs(),
                 io.Int.Input(
                     "photo_age", default=-1, min=-1, max=100, tooltip="Age in the photos, in years. -1: unknown."
                 ),

@@ -35,7 +35,7 @@ from .ui.folders import runs_folder, tiny_decoder_file
 from .ui.images import to_batch
 from .ui.inputs import config_of, later_widgets, setting_widgets
 from .ui.photos import photos_of
-from .ui.progress import TrainingProgress, tell, warn, with_progress
+from .ui.progress import TrainingProgress, stop_if_cancelled, tell, warn, with_progress
 from .ui.results import kept_on_node
 from .ui.sockets import (
     CATEGORY,
@@ -242,8 +242,7 @@ class NodeReporter:
 
     def check(self) -> None:
         """Raises StopTraining after Cancel."""
-        if comfy.model_management.processing_interrupted():
-            raise StopTraining
+        stop_if_cancelled()
 
     @contextlib.contextmanager
     def training(self, trainer: Trainer) -> Generator[Callback, None, None]:

@@ -71,5 +71,5 @@ def _others(trainer: Trainer, prompts: list[str], noises: tuple[int, ...]) -> li
     return [
         to_image(picture)
         for seed in noises
-        for picture in trainer.model.draw(prompts, side, seed, PRESET, 6, lambda: None)
+        for picture in trainer.model.generate(prompts, side, seed, PRESET, 6, lambda: None)
     ]

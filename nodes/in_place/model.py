@@ -221,7 +221,7 @@ class ComfyModel:
             self.patcher.detach()
 
     @torch.no_grad()
-    def draw(
+    def generate(
         self,
         prompts: list[str],
         resolution: int,

@@ -1,6 +1,7 @@
 """The age estimator of a graph: ComfyUI's CLIP, face-api, or the synthetic world's own."""
 
 import torch
+from comfy_api.latest import io
 
 from ...training.catalogue import SYNTHETIC_AGE_JUDGE, SYNTHETIC_AGES, age_estimator_for
 from ...training.data.ages_in_names import ESTIMATED
@@ -10,6 +11,7 @@ from ...training.faces.embedders import FaceEmbedder
 from ...training.faces.face_api import FACE_API
 from .folders import face_file
 from .images import to_batch
+from .sockets import FaceEmbedder as FaceEmbedderSocket
 
 CLIP_HELP = (
     "Estimates ages, together with a matching clip. If not connected, face-api's network does, if its files are in "
@@ -18,6 +20,30 @@ CLIP_HELP = (
 
 # The estimator that scores was trained on other people than the one that trains.
 SYNTHETIC_ESTIMATORS = {"drawn-loss": SYNTHETIC_AGES, "drawn-score": SYNTHETIC_AGE_JUDGE}
+
+
+def clip_inputs(purpose: str = "") -> list[io.Input]:
+    """The two halves of a CLIP that estimates ages; the tooltip begins with ``purpose``."""
+    return [
+        io.ClipVision.Input("clip_vision", optional=True, tooltip=purpose + CLIP_HELP),
+        io.Clip.Input(
+            "clip",
+            optional=True,
+            tooltip="The text encoder of the same CLIP: SDXL's for clip_vision_g, SD 2.x's for clip_vision_h.",
+        ),
+    ]
+
+
+def auto_ages_inputs() -> list[io.Input]:
+    """What estimates ages for ages = auto."""
+    return [
+        FaceEmbedderSocket.Input(
+            "face_embedder",
+            optional=True,
+            tooltip="For ages = auto with synthetic faces: drawn-loss or drawn-score.",
+        ),
+        *clip_inputs("For ages = auto. "),
+    ]
 
 
 def needed_age_estimator(embedder: FaceEmbedder | None, vision, words) -> AgeEstimator:

@@ -46,6 +46,12 @@ def _send(event: str, node_id: str, **data: str) -> None:
     server.send_sync(f"identity_aging.{event}", message, server.client_id)
 
 
+def stop_if_cancelled() -> None:
+    """Raises StopTraining if Cancel was pressed."""
+    if comfy.model_management.processing_interrupted():
+        raise StopTraining
+
+
 class TrainingProgress:
     """Shows a training run on its node: progress bar, status text and previews. Stops it on Cancel."""
 
@@ -57,7 +63,7 @@ class TrainingProgress:
 
     def __call__(self, progress: Progress) -> None:
         """Updates the node after a step. Raises StopTraining if Cancel was pressed."""
-        self.stop_if_cancelled()
+        stop_if_cancelled()
         self.bar.update_absolute(progress.step, progress.steps)
         self._show_status(progress)
 
@@ -66,15 +72,6 @@ class TrainingProgress:
         sheet = evaluation_sheet(pictures, evaluation)
         self.bar.update_absolute(self.trainer.step_number, preview=("JPEG", sheet, PREVIEW_SIDE))
 
-    def say(self, line: str) -> None:
-        """Shows a line of text on the node."""
-        tell([line], self.node_id)
-
-    def stop_if_cancelled(self) -> None:
-        """Raises StopTraining if Cancel was pressed."""
-        if comfy.model_management.processing_interrupted():
-            raise StopTraining
-
     def _show_status(self, progress: Progress) -> None:
         now = time.monotonic()
         if self.first_step is None:
@@ -82,5 +79,6 @@ class TrainingProgress:
         elif now - self.last_status > STATUS_EVERY or progress.step == progress.steps:
             left = (now - self.start) / (progress.step - self.first_step) * (progress.steps - progress.step)
             losses = ", ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
-            self.say(f"step {progress.step} of {progress.steps}, {tqdm.format_interval(left)} left\n{losses}")
+            status = f"step {progress.step} of {progress.steps}, {tqdm.format_interval(left)} left\n{losses}"
+            tell([status], self.node_id)
             self.last_status = now

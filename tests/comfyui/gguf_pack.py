@@ -109,7 +109,7 @@ def measure(nodes, architecture: Architecture, name: str, number_format) -> dict
     lora = folder / f"{file}.safetensors"
     result |= used_again(trainer, loaded(file), loaded(other), lora)
     subject = TrainedSubject("anna", lora, read_subject(lora))
-    trained = trainer.model.draw([PROMPT], in_place.SIDE, 0)
+    trained = trainer.model.generate([PROMPT], in_place.SIDE, 0)
     trainer.model.close()
     patched, _ = apply_subject(subject, loaded(file), None)
     native, plain = (drawn(source, clip, vae) for source in (patched, loaded(file)))
@@ -120,7 +120,7 @@ def measure(nodes, architecture: Architecture, name: str, number_format) -> dict
 def drawn(source, clip, vae):
     model = ComfyModel(source, clip, vae)
     model.freeze_text(["", PROMPT])
-    return model.draw([PROMPT], in_place.SIDE, 0)
+    return model.generate([PROMPT], in_place.SIDE, 0)
 
 
 def copied(nodes) -> list[str]:

@@ -383,7 +383,7 @@ def measure(name, loads):
     result["sigma"] = [core.sigmas[0].item(), core.sigmas[-1].item()]
     result["prediction"] = apart(prediction, raw[0].float())
 
-    pictures = whole.model.draw(batch.prompts[:1], SIDE, 0)
+    pictures = whole.model.generate(batch.prompts[:1], SIDE, 0)
     result["picture"] = list(pictures.shape)
     lora = whole.model.trained("lora", 4.0)
     lora = {key: value.clone().contiguous() for key, value in lora.items()}
@@ -404,10 +404,10 @@ def measure(name, loads):
     result["patched"] = len(patched.patches)
     native = ComfyModel(patched, clip, vae)
     native.freeze_text(["", *batch.prompts])
-    result["native_picture"] = (native.draw(batch.prompts[:1], SIDE, 0) - pictures).abs().max().item()
+    result["native_picture"] = (native.generate(batch.prompts[:1], SIDE, 0) - pictures).abs().max().item()
     plain_model = ComfyModel(source, clip, vae)
     plain_model.freeze_text(["", *batch.prompts])
-    result["lora_changes"] = (plain_model.draw(batch.prompts[:1], SIDE, 0) - pictures).abs().max().item()
+    result["lora_changes"] = (plain_model.generate(batch.prompts[:1], SIDE, 0) - pictures).abs().max().item()
     result |= beside_others(name, plain_model, another(), batch.prompts[0])
     plain_model.close()
     after = source.model.state_dict()

@@ -116,7 +116,7 @@ class TrainableModel(Protocol):
     def stepping(self, resolution: int) -> AbstractContextManager:
         """A context for one training step, from the start of its forward pass to the end of its backward pass."""
 
-    def draw(
+    def generate(
         self,
         prompts: list[str],
         resolution: int,

@@ -34,7 +34,9 @@ def generate_ages(
     Uses the model's preview sampler without ``preset``. An exception from ``progress`` ends the sampling.
     """
     seed = trainer.config.seed if seed is None else seed
-    pixels = trainer.model.draw(_prompts(trainer.config), trainer.data.resolution, seed, preset, batch_size, progress)
+    pixels = trainer.model.generate(
+        _prompts(trainer.config), trainer.data.resolution, seed, preset, batch_size, progress
+    )
     if blanks := sum(map(blank, pixels)):
         warnings.warn(
             f"{blanks} of {len(pixels)} previews are a single colour: the model generates no usable images.",

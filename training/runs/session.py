@@ -238,9 +238,9 @@ def finish(
     try:
         if previewer:
             previewer.close()
+        evaluations, previews = (previewer.evaluations, previewer.images) if previewer else ([], [])
         hold()
         if main:
-            evaluations, previews = (previewer.evaluations, previewer.images) if previewer else ([], [])
             write_run(trainer, files, evaluations, previews, precision, title)
     except BaseException:  # such as a full disk; the last steps need not be trained again
         state.save()
@@ -250,7 +250,6 @@ def finish(
     elif main:
         files.state.unlink(missing_ok=True)
     trainer.accelerator.wait_for_everyone()
-    evaluations, previews = (previewer.evaluations, previewer.images) if previewer else ([], [])
     return FinishedRun(files.subject, trainer.history, previews, evaluations, start)
 
 

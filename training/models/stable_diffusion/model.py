@@ -127,7 +127,7 @@ class Model:
         deepest = resolution // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
         return fast_convolutions(unet.device, deepest)
 
-    def draw(
+    def generate(
         self,
         prompts: list[str],
         resolution: int,
